@@ -1,0 +1,177 @@
+//! From header values to one canonical string. Owns which spellings of a credential are one and the same, and which have none.
+//! It never compares secrets and never returns one: only the [`Digest`] leaves.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::digest::Digest;
+use crate::key::{KeyPair, TOKEN_PREFIX};
+use crate::reason::Reason;
+
+/// Longest credential that is looked at, in bytes of its header value.
+pub const MAX_CREDENTIAL_LEN: usize = 4096;
+
+/// The credentials that one request carries, gathered carrier by carrier.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    found: Option<Digest>,
+    conflicting: bool,
+    malformed: bool,
+}
+
+impl Credentials {
+    /// Adds what one carrier presented; `None` stands for a value that has no canonical string.
+    pub fn add(&mut self, presented: Option<Digest>) {
+        match (presented, self.found) {
+            (None, _) => self.malformed = true,
+            (Some(new), Some(old)) if new != old => self.conflicting = true,
+            (Some(new), _) => self.found = Some(new),
+        }
+    }
+
+    /// The one credential of the request.
+    ///
+    /// # Errors
+    /// [`Reason::ConflictingCredentials`] before [`Reason::MalformedCredential`] before [`Reason::NoCredential`]: a
+    /// malformed carrier is refused even beside a good one, because an upstream might read it differently.
+    pub fn digest(&self) -> Result<Digest, Reason> {
+        match self.found {
+            _ if self.conflicting => Err(Reason::ConflictingCredentials),
+            _ if self.malformed => Err(Reason::MalformedCredential),
+            Some(digest) => Ok(digest),
+            None => Err(Reason::NoCredential),
+        }
+    }
+}
+
+/// The scheme of an `Authorization` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Basic base64(access:secret)`.
+    Basic,
+    /// `Bearer`, followed by any string that [`from_opaque`] takes.
+    Bearer,
+}
+
+/// Reads an `Authorization` value: its scheme, and its digest unless it has no canonical string. `None` for an unknown scheme
+/// and for anything but two parts.
+pub fn from_authorization(value: &[u8]) -> Option<(Scheme, Option<Digest>)> {
+    let text = short_text(value)?.trim_matches([' ', '\t']);
+    let (scheme, parameter) = text.split_once([' ', '\t'])?;
+    let parameter = parameter.trim_start_matches([' ', '\t']);
+    if scheme.eq_ignore_ascii_case("basic") {
+        Some((Scheme::Basic, from_basic(parameter)))
+    } else if scheme.eq_ignore_ascii_case("bearer") {
+        Some((Scheme::Bearer, from_opaque(parameter.as_bytes())))
+    } else {
+        None
+    }
+}
+
+/// Reads a credential that stands alone in a carrier: `access:secret`, the one-string key, or any opaque token.
+pub fn from_opaque(value: &[u8]) -> Option<Digest> {
+    let text = short_text(value)?;
+    // A comma joins repeated headers: where one stands, there may have been two credentials.
+    if text.is_empty() || text.bytes().any(|b| !b.is_ascii_graphic() || b == b',') {
+        return None;
+    }
+    if text.starts_with(TOKEN_PREFIX) && !text.contains(':') {
+        return KeyPair::parse_token(text).map(|pair| pair.digest());
+    }
+    Some(Digest::of(text))
+}
+
+fn from_basic(parameter: &str) -> Option<Digest> {
+    // Clients of Rancher 2 send the URL-safe alphabet, everyone else the standard one.
+    let engine = if parameter.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
+    let decoded = String::from_utf8(engine.decode(parameter).ok()?).ok()?;
+    let has_secret = decoded.split_once(':').is_some_and(|(access, secret)| !access.is_empty() && !secret.is_empty());
+    (has_secret && !decoded.bytes().any(|b| b.is_ascii_control())).then(|| Digest::of(&decoded))
+}
+
+fn short_text(value: &[u8]) -> Option<&str> {
+    (value.len() <= MAX_CREDENTIAL_LEN).then(|| std::str::from_utf8(value).ok()).flatten()
+}
+
+const LENIENT_PADDING: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT_PADDING);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT_PADDING);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: &str = "0123456789ABCDEF0123";
+    const SECRET: &str = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQ";
+
+    fn canonical() -> Digest {
+        Digest::of(&format!("{ACCESS}:{SECRET}"))
+    }
+
+    fn digest_of(authorization: &str) -> Option<Digest> {
+        from_authorization(authorization.as_bytes()).and_then(|(_, digest)| digest)
+    }
+
+    #[test]
+    fn every_spelling_of_a_key_is_the_same_credential() {
+        let plain = format!("{ACCESS}:{SECRET}");
+        let basic = STANDARD.encode(&plain);
+        let token = KeyPair {
+            access: crate::key::AccessKey::parse(ACCESS).unwrap(),
+            secret: crate::key::SecretKey::parse(SECRET).unwrap(),
+        }
+        .token();
+        for authorization in [
+            format!("Basic {basic}"),
+            format!("basic   {}", basic.trim_end_matches('=')),
+            format!("BEARER {plain}"),
+            format!(" Bearer {token}\t"),
+        ] {
+            assert_eq!(digest_of(&authorization), Some(canonical()), "{authorization}");
+        }
+        assert_eq!(from_opaque(plain.as_bytes()), Some(canonical()));
+        assert_eq!(from_opaque(token.as_bytes()), Some(canonical()));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_has_no_canonical_string() {
+        let basic = STANDARD.encode(format!("{ACCESS}:{SECRET}"));
+        for authorization in [
+            "".to_owned(),
+            "Basic".to_owned(),
+            "Bearer ".to_owned(),
+            "Digest abc".to_owned(),
+            format!("Basic {basic} {basic}"),
+            format!("Basic {basic},Bearer x"),
+            format!("Basic {}", STANDARD.encode("no colon")),
+            format!("Basic {}", STANDARD.encode("nosecret:")),
+            format!("Basic {}", STANDARD.encode("a:b\nc")),
+            format!("Basic {}", STANDARD.encode([b'a', b':', 0xFF])),
+            "Basic !!!".to_owned(),
+            "Bearer kg_0123456789ABCDEF0123_abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQ_00000000".to_owned(),
+            format!("Bearer {}", "x".repeat(MAX_CREDENTIAL_LEN)),
+        ] {
+            assert_eq!(digest_of(&authorization), None, "{authorization}");
+        }
+        assert_eq!(from_opaque(b"one,two"), None);
+        assert_eq!(from_opaque(b"one two"), None);
+        assert_eq!(from_opaque(&[0xFF]), None);
+    }
+
+    #[test]
+    fn two_credentials_pass_only_if_they_are_one() {
+        let (one, two) = (Digest::of("a:b"), Digest::of("a:c"));
+        let gathered = |presented: &[Option<Digest>]| {
+            let mut credentials = Credentials::default();
+            presented.iter().for_each(|p| credentials.add(*p));
+            credentials.digest()
+        };
+        assert_eq!(gathered(&[]), Err(Reason::NoCredential));
+        assert_eq!(gathered(&[Some(one), Some(one)]), Ok(one));
+        assert_eq!(gathered(&[Some(one), Some(two)]), Err(Reason::ConflictingCredentials));
+        assert_eq!(gathered(&[Some(one), None]), Err(Reason::MalformedCredential));
+        assert_eq!(gathered(&[Some(one), None, Some(two)]), Err(Reason::ConflictingCredentials));
+    }
+}

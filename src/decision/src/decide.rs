@@ -1,0 +1,164 @@
+//! The heart: may this grant reach this target now? Everything that is not allowed here is denied.
+
+use crate::environment::EnvironmentId;
+use crate::grant::{Access, AccountId, Grant, Holder, KeyId, Reach, UnixSeconds};
+use crate::reason::Reason;
+use crate::route::{Place, Target};
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It passes, as whom the permit says.
+    Allow(Permit),
+    /// It is refused.
+    Deny(Reason),
+}
+
+/// Proof that a grant covers a target; only [`decide`] makes one. Its fields are what the upstream is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    key: KeyId,
+    account: Option<AccountId>,
+    environment: Option<EnvironmentId>,
+    access: Access,
+}
+
+impl Permit {
+    /// The key that was presented.
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
+    /// The account it belongs to; `None` for an environment key.
+    pub fn account(&self) -> Option<AccountId> {
+        self.account
+    }
+
+    /// The environment that the request is in, if it is in one.
+    pub fn environment(&self) -> Option<&EnvironmentId> {
+        self.environment.as_ref()
+    }
+
+    /// What the key may do there. A request that only reads may come with a key that may write.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+}
+
+/// Judges one grant against one target at one second.
+///
+/// A grant is expired from the very second of its expiry on. An environment key has all access to its environment and none
+/// elsewhere; places outside every environment are for accounts' unlimited keys, administration for those that reach all.
+/// Without a target, because no rule covers the request, nothing is allowed.
+pub fn decide(grant: &Grant, target: Option<&Target>, now: UnixSeconds) -> Decision {
+    if grant.expires_at.is_some_and(|expires_at| now >= expires_at) {
+        return Decision::Deny(Reason::Expired);
+    }
+    let Some(target) = target else { return Decision::Deny(Reason::NoRule) };
+    let permit = |account: Option<AccountId>, environment: Option<&EnvironmentId>, access: Access| {
+        Decision::Allow(Permit { key: grant.key, account, environment: environment.cloned(), access })
+    };
+    match (&grant.holder, &target.place) {
+        (Holder::Environment(own), Place::Own) => permit(None, Some(own), Access::Write),
+        (Holder::Environment(own), Place::Environment(asked)) if own == asked => permit(None, Some(own), Access::Write),
+        (Holder::Environment(_), _) => Decision::Deny(Reason::OutOfScope),
+
+        (Holder::Account { account, reach, .. }, Place::Environment(asked)) => match reach.access(asked.reference()) {
+            Some(access) if access >= target.access => permit(Some(*account), Some(asked), access),
+            Some(_) => Decision::Deny(Reason::ReadOnly),
+            None => Decision::Deny(Reason::OutOfScope),
+        },
+        (Holder::Account { limited: true, .. }, _) => Decision::Deny(Reason::OutOfScope),
+        (Holder::Account { account, .. }, Place::Account | Place::Own) => permit(Some(*account), None, Access::Write),
+        (Holder::Account { account, reach: Reach::All, .. }, Place::Admin) => permit(Some(*account), None, Access::Write),
+        (Holder::Account { .. }, Place::Admin) => Decision::Deny(Reason::OutOfScope),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixSeconds = UnixSeconds(1_000);
+
+    fn id(text: &str) -> EnvironmentId {
+        EnvironmentId::parse(text).unwrap()
+    }
+
+    fn grant(holder: Holder) -> Grant {
+        Grant { key: KeyId(7), holder, expires_at: None }
+    }
+
+    fn account(limited: bool, reach: Reach) -> Grant {
+        grant(Holder::Account { account: AccountId(3), limited, reach })
+    }
+
+    fn verdict(grant: &Grant, place: Place, access: Access) -> Result<(), Reason> {
+        match decide(grant, Some(&Target { place, access }), NOW) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn a_key_expires_at_the_very_second() {
+        let mut key = account(false, Reach::All);
+        let target = Target { place: Place::Account, access: Access::Read };
+        key.expires_at = Some(NOW);
+        for (now, expired) in [(999, false), (1_000, true), (1_001, true)] {
+            let denied = decide(&key, Some(&target), UnixSeconds(now)) == Decision::Deny(Reason::Expired);
+            assert_eq!(denied, expired, "{now}");
+        }
+    }
+
+    #[test]
+    fn an_environment_key_never_leaves_its_environment() {
+        let key = grant(Holder::Environment(id("1a5")));
+        for access in [Access::Read, Access::Write] {
+            assert_eq!(verdict(&key, Place::Environment(id("1a5")), access), Ok(()));
+            assert_eq!(verdict(&key, Place::Own, access), Ok(()));
+            for place in [Place::Environment(id("1a6")), Place::Environment(id("1A5")), Place::Account, Place::Admin] {
+                assert_eq!(verdict(&key, place.clone(), access), Err(Reason::OutOfScope), "{place:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_users_key_reaches_what_its_memberships_say() {
+        let reach = Reach::only([(id("1a5").reference(), Access::Write), (id("1a6").reference(), Access::Read)]);
+        let key = account(false, reach);
+        assert_eq!(verdict(&key, Place::Environment(id("1a5")), Access::Write), Ok(()));
+        assert_eq!(verdict(&key, Place::Environment(id("1a6")), Access::Read), Ok(()));
+        assert_eq!(verdict(&key, Place::Environment(id("1a6")), Access::Write), Err(Reason::ReadOnly));
+        assert_eq!(verdict(&key, Place::Environment(id("1a7")), Access::Read), Err(Reason::OutOfScope));
+        assert_eq!(verdict(&key, Place::Account, Access::Write), Ok(()));
+        assert_eq!(verdict(&key, Place::Own, Access::Write), Ok(()));
+        assert_eq!(verdict(&key, Place::Admin, Access::Read), Err(Reason::OutOfScope));
+    }
+
+    #[test]
+    fn a_limited_token_is_nobody_outside_its_environments() {
+        let key = account(true, Reach::only([(id("1a5").reference(), Access::Write)]));
+        assert_eq!(verdict(&key, Place::Environment(id("1a5")), Access::Write), Ok(()));
+        for place in [Place::Account, Place::Own, Place::Admin, Place::Environment(id("1a6"))] {
+            assert_eq!(verdict(&key, place, Access::Read), Err(Reason::OutOfScope));
+        }
+    }
+
+    #[test]
+    fn an_admin_goes_everywhere() {
+        let key = account(false, Reach::All);
+        for place in [Place::Account, Place::Own, Place::Admin, Place::Environment(id("any"))] {
+            assert_eq!(verdict(&key, place, Access::Write), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_strongest_of_several_memberships_wins() {
+        let environment = id("1a5").reference();
+        for order in [[Access::Read, Access::Write], [Access::Write, Access::Read]] {
+            let reach = Reach::only(order.map(|access| (environment, access)));
+            assert_eq!(reach.access(environment), Some(Access::Write));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A key's two halves and its one-string form. Plain secrets live in these types and nowhere else, and they never print.
+//!
+//! Formats: access key 20 upper-case hex characters, secret 40 characters (both as Rancher 1.6 makes them); one string
+//! `kg_<access>_<secret>_<crc32>`, where the checksum is CRC-32 (IEEE) over all before its `_`, 8 lower-case hex characters, so
+//! that a mistyped one dies before any lookup.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::digest::Digest;
+
+const ACCESS_LEN: usize = 20;
+const SECRET_LEN: usize = 40;
+
+/// The public half of a key: 20 upper-case hex characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey(String);
+
+impl AccessKey {
+    /// Makes an access key of ten random bytes.
+    pub fn from_random(bytes: [u8; 10]) -> Self {
+        Self(hex::encode_upper(bytes))
+    }
+
+    /// Parses an access key; `None` unless it is 20 upper-case hex characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = text.len() == ACCESS_LEN && text.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b));
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The 20 characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The secret half of a key: 40 letters and digits without `O`, `0`, `l` and `I`. Prints as `SecretKey(..)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretKey(String);
+
+impl SecretKey {
+    /// Makes a secret of 128 random bytes the way Rancher 1.6 does: base64 without look-alikes and signs, its first 40
+    /// characters. `None` in the practically impossible case that fewer than 40 characters are left.
+    pub fn from_random(bytes: &[u8; 128]) -> Option<Self> {
+        let text: String = STANDARD.encode(bytes).chars().filter(|c| is_secret_char(*c)).take(SECRET_LEN).collect();
+        (text.len() == SECRET_LEN).then_some(Self(text))
+    }
+
+    /// Parses a secret; `None` unless it has the form above.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == SECRET_LEN && text.chars().all(is_secret_char)).then(|| Self(text.to_owned()))
+    }
+
+    /// The plain secret. For the one reply that shows it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+fn is_secret_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() && !matches!(c, 'O' | '0' | 'l' | 'I')
+}
+
+/// Both halves of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The public half.
+    pub access: AccessKey,
+    /// The secret half.
+    pub secret: SecretKey,
+}
+
+impl KeyPair {
+    /// Parses the one-string form; `None` for any other text and for a wrong checksum.
+    pub fn parse_token(token: &str) -> Option<Self> {
+        let (body, checksum) = token.rsplit_once('_')?;
+        let (access, secret) = body.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
+        let pair = Self { access: AccessKey::parse(access)?, secret: SecretKey::parse(secret)? };
+        (checksum == checksum_of(body)).then_some(pair)
+    }
+
+    /// The one-string form.
+    pub fn token(&self) -> String {
+        let body = format!("{TOKEN_PREFIX}{}_{}", self.access.0, self.secret.0);
+        let checksum = checksum_of(&body);
+        format!("{body}_{checksum}")
+    }
+
+    /// The canonical string: `access:secret`, whichever way the key was presented.
+    pub fn canonical(&self) -> String {
+        format!("{}:{}", self.access.0, self.secret.0)
+    }
+
+    /// The digest under which the table knows this key.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.canonical())
+    }
+}
+
+/// What every one-string key begins with; secret scanners may look for it.
+pub const TOKEN_PREFIX: &str = "kg_";
+
+fn checksum_of(body: &str) -> String {
+    format!("{:08x}", crc32fast::hash(body.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> KeyPair {
+        KeyPair {
+            access: AccessKey::from_random([0xAB, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            secret: SecretKey::from_random(&std::array::from_fn(|i| u8::try_from(i * 7 % 251).unwrap())).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_one_string_form_is_the_same_key() {
+        let token = pair().token();
+        assert_eq!(token.len(), 73);
+        assert_eq!(KeyPair::parse_token(&token), Some(pair()));
+        assert_eq!(pair().digest(), Digest::of(&pair().canonical()));
+    }
+
+    #[test]
+    fn a_mistyped_token_is_not_a_key() {
+        let token = pair().token();
+        for position in 0..token.len() {
+            let mut typo: Vec<u8> = token.clone().into_bytes();
+            typo[position] = if typo[position] == b'a' { b'b' } else { b'a' };
+            let typo = String::from_utf8(typo).unwrap();
+            if typo != token {
+                assert_eq!(KeyPair::parse_token(&typo), None, "{position}");
+            }
+        }
+        assert_eq!(KeyPair::parse_token(&token.to_uppercase()), None);
+        assert_eq!(KeyPair::parse_token(&format!("{token}a")), None);
+    }
+
+    #[test]
+    fn a_secret_never_prints() {
+        assert!(!format!("{:?}", pair()).contains(pair().secret.expose()));
+    }
+}

@@ -1,0 +1,29 @@
+//! The pure decision: may the credential in this request reach what the request asks for, now?
+//!
+//! This crate owns the meaning of a credential, of a route and of a grant. It performs no I/O, reads no clock, draws no
+//! randomness, knows no serialization format and logs nothing; it never panics and never answers "allow" by absence.
+//!
+//! One request, in order: [`Policy::screen`] reads the header map ([`request`]), finds the rule for the path ([`route`],
+//! [`path`]) and the credential ([`credential`]); the caller looks the credential's [`Digest`] up; [`Check::decide`] gives the
+//! [`Decision`].
+
+pub mod credential;
+pub mod decide;
+pub mod digest;
+pub mod environment;
+pub mod grant;
+pub mod key;
+pub mod path;
+pub mod policy;
+pub mod reason;
+pub mod request;
+pub mod route;
+
+pub use decide::{Decision, Permit, decide};
+pub use digest::Digest;
+pub use environment::{EnvironmentId, EnvironmentRef, InvalidEnvironmentId};
+pub use grant::{Access, AccountId, Grant, Holder, KeyId, Reach, UnixSeconds};
+pub use policy::{Carriers, Check, Policy, Screening};
+pub use reason::Reason;
+pub use request::{Header, Request};
+pub use route::{InvalidTemplate, Rule, Target, TargetKind, Template};

@@ -1,0 +1,272 @@
+//! From a path to what it asks for: path templates and the rules that use them. Owns matching, exact and folded; it never decides
+//! whether anyone may go there.
+
+use std::fmt;
+
+use crate::environment::EnvironmentId;
+use crate::grant::Access;
+use crate::path;
+
+/// What a rule says about the paths it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// Anyone, without a credential.
+    Public,
+    /// Any unlimited key of an account.
+    Account,
+    /// Keys that reach everything.
+    Admin,
+    /// Keys that reach the environment named by the path.
+    Environment,
+    /// As [`Self::Account`], and an environment key, which then means its own environment.
+    Own,
+}
+
+/// What a request asks for; public ones never get this far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where.
+    pub place: Place,
+    /// To read or to write.
+    pub access: Access,
+}
+
+/// Where a request wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Somewhere that belongs to no environment, open to every account.
+    Account,
+    /// The upstream's administration.
+    Admin,
+    /// One environment.
+    Environment(EnvironmentId),
+    /// The credential's own place: its environment, or none for an account.
+    Own,
+}
+
+/// One line of the policy. The first rule that matches decides.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The paths it is about.
+    pub template: Template,
+    /// The methods it is about, upper-case; `None` for all.
+    pub methods: Option<Vec<String>>,
+    /// What it says about them.
+    pub kind: TargetKind,
+    /// Its requests write, whatever their method (an exec that is a GET, say).
+    pub always_write: bool,
+    /// Credentials travel on to the upstream instead of being stripped.
+    pub keep_credentials: bool,
+}
+
+impl Rule {
+    /// Whether the rule is about requests with this method.
+    pub fn covers_method(&self, method: &[u8]) -> bool {
+        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m.as_bytes() == method))
+    }
+}
+
+/// A path template such as `/v1/projects/{environment}/**`.
+///
+/// Segments are literal text, `*` (any one segment), `{environment}`, `{environment}:*` (the part before the first `:`, also
+/// written `%3A`), and a last `**` (any rest, also none).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+    open_ended: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal { exact: Vec<u8>, folded: Vec<u8> },
+    Any,
+    Environment,
+    EnvironmentBeforeColon,
+}
+
+/// The template cannot be used; the message says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidTemplate(&'static str);
+
+impl fmt::Display for InvalidTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for InvalidTemplate {}
+
+/// An exact match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matched<'p> {
+    /// What stands for `{environment}`, if the template has one.
+    pub environment: Option<&'p str>,
+    /// How many bytes of the path decide the match: all, or up to the end of the environment.
+    pub deciding_len: usize,
+}
+
+impl Template {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`InvalidTemplate`] unless it begins with `/`, is free of queries, encodings and dot or empty segments, names
+    /// `{environment}` at most once and uses `**` only as its last segment.
+    pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
+        if !path::is_strict(text.as_bytes()) {
+            return Err(InvalidTemplate("must begin with / and hold no %, \\, ;, #, space, empty or dot segment"));
+        }
+        if text.contains('?') {
+            return Err(InvalidTemplate("must not hold a query"));
+        }
+        let mut parts = Vec::new();
+        let mut open_ended = false;
+        for segment in text.trim_start_matches('/').split('/') {
+            if open_ended {
+                return Err(InvalidTemplate("** must be the last segment"));
+            }
+            match segment {
+                "**" => open_ended = true,
+                "*" => parts.push(Part::Any),
+                "{environment}" => parts.push(Part::Environment),
+                "{environment}:*" => parts.push(Part::EnvironmentBeforeColon),
+                _ if segment.contains(['{', '}', '*']) => {
+                    return Err(InvalidTemplate("a segment is text, *, {environment}, {environment}:* or a last **"));
+                }
+                _ => parts
+                    .push(Part::Literal { exact: segment.as_bytes().to_vec(), folded: path::fold_segment(segment.as_bytes()) }),
+            }
+        }
+        let template = Self { parts, open_ended };
+        if template.parts.iter().filter(|part| part.is_environment()).count() > 1 {
+            return Err(InvalidTemplate("must not name {environment} twice"));
+        }
+        Ok(template)
+    }
+
+    /// Whether the template names an environment.
+    pub fn has_environment(&self) -> bool {
+        self.environment_index().is_some()
+    }
+
+    /// Matches a path, byte for byte.
+    pub fn matches<'p>(&self, raw: &'p [u8]) -> Option<Matched<'p>> {
+        let mut segments = path::segments(raw)?;
+        let mut matched = Matched { environment: None, deciding_len: raw.len() };
+        let mut consumed = 0;
+        for part in &self.parts {
+            let segment = segments.next()?;
+            consumed += 1 + segment.len();
+            let environment = match part {
+                Part::Literal { exact, .. } if exact == segment => continue,
+                Part::Any if !segment.is_empty() => continue,
+                Part::Literal { .. } | Part::Any => return None,
+                Part::Environment => segment,
+                Part::EnvironmentBeforeColon => before_colon(segment)?,
+            };
+            let environment = std::str::from_utf8(environment).ok()?;
+            EnvironmentId::parse(environment).ok()?;
+            matched = Matched { environment: Some(environment), deciding_len: consumed - segment.len() + environment.len() };
+        }
+        (self.open_ended || segments.next().is_none()).then_some(matched)
+    }
+
+    /// Matches a path as its most liberal reader might: `Some` with what stands for the environment, empty if the template has
+    /// none.
+    pub fn matches_liberally<'p>(&self, liberal: &'p [Vec<u8>]) -> Option<&'p [u8]> {
+        let mut environment: &[u8] = &[];
+        let mut segments = liberal.iter();
+        for part in self.parts.iter().filter(|part| !part.is_empty_literal()) {
+            let segment = segments.next()?;
+            match part {
+                Part::Literal { folded, .. } if *folded == path::fold_segment(segment) => {}
+                Part::Literal { .. } => return None,
+                Part::Any => {}
+                Part::Environment => environment = segment,
+                Part::EnvironmentBeforeColon => environment = before_colon(segment)?,
+            }
+        }
+        (self.open_ended || segments.next().is_none()).then_some(environment)
+    }
+
+    /// Whether this template spells out, in plain text, the segment in which the other one sees an environment: then it is a
+    /// deliberate exemption from it.
+    pub fn is_exempt_from(&self, other: &Self) -> bool {
+        let part = other.environment_index().and_then(|index| self.parts.get(index));
+        matches!(part, Some(Part::Literal { .. }))
+    }
+
+    fn environment_index(&self) -> Option<usize> {
+        self.parts.iter().position(Part::is_environment)
+    }
+}
+
+impl Part {
+    fn is_environment(&self) -> bool {
+        matches!(self, Self::Environment | Self::EnvironmentBeforeColon)
+    }
+
+    fn is_empty_literal(&self) -> bool {
+        matches!(self, Self::Literal { exact, .. } if exact.is_empty())
+    }
+}
+
+/// The part before the first `:` or `%3A`; `None` if there is neither.
+fn before_colon(segment: &[u8]) -> Option<&[u8]> {
+    let plain = segment.iter().position(|byte| *byte == b':');
+    let encoded = segment.windows(3).position(|window| window.eq_ignore_ascii_case(b"%3a"));
+    let end = match (plain, encoded) {
+        (Some(plain), Some(encoded)) => plain.min(encoded),
+        (plain, encoded) => plain.or(encoded)?,
+    };
+    segment.get(..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(template: &str, path: &str) -> Option<Option<String>> {
+        let matched = Template::parse(template).unwrap().matches(path.as_bytes()).map(|m| m.environment.map(str::to_owned));
+        matched
+    }
+
+    fn found(text: &str) -> Option<Option<String>> {
+        Some(Some(text.to_owned()))
+    }
+
+    #[test]
+    fn templates_take_what_they_say_and_nothing_else() {
+        assert_eq!(environment("/", "/"), Some(None));
+        assert_eq!(environment("/a", "/a/"), None);
+        assert_eq!(environment("/a/**", "/a"), Some(None));
+        assert_eq!(environment("/a/**", "/a/b//c"), Some(None));
+        assert_eq!(environment("/a/**", "/ab"), None);
+        assert_eq!(environment("/a/*/c", "/a/b/c"), Some(None));
+        assert_eq!(environment("/a/*/c", "/a//c"), None);
+        assert_eq!(environment("/p/{environment}/**", "/p/1a5/x"), found("1a5"));
+        assert_eq!(environment("/p/{environment}/**", "/p/"), None);
+        assert_eq!(environment("/p/{environment}/**", "/p/../x"), None);
+        assert_eq!(environment("/p/{environment}", "/p/c-a:p-b"), found("c-a:p-b"));
+        assert_eq!(environment("/p/{environment}:*/**", "/p/c-a:p-b/x"), found("c-a"));
+        assert_eq!(environment("/p/{environment}:*", "/p/c-a%3Ap-b"), found("c-a"));
+        assert_eq!(environment("/p/{environment}:*", "/p/c-a"), None);
+        assert_eq!(environment("/p/{environment}", "/p/1a5%2f"), None);
+    }
+
+    #[test]
+    fn the_deciding_part_ends_with_the_environment() {
+        let template = Template::parse("/p/{environment}:*/**").unwrap();
+        assert_eq!(template.matches(b"/p/c-a:p-b/x%20y").map(|m| m.deciding_len), Some("/p/c-a".len()));
+        let template = Template::parse("/p/**").unwrap();
+        assert_eq!(template.matches(b"/p/x").map(|m| m.deciding_len), Some("/p/x".len()));
+    }
+
+    #[test]
+    fn unusable_templates_are_refused() {
+        for text in
+            ["", "a", "/a//b", "/../a", "/a%20", "/a?b", "/a/**/b", "/a/b*", "/{env}", "/{environment}/{environment}", "/a;b"]
+        {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Every format that crosses a boundary: the filter's configuration, the messages between filter and control plane, and the layout
+//! of the table in Envoy's shared data.
+//!
+//! This crate turns bytes into the types of `keygate-decision` and back. It performs no I/O and decides nothing; what it
+//! cannot read it refuses, naming the field, and never repairs.
+
+pub mod bucket;
+pub mod config;
+pub mod entry;
+pub mod records;
+pub mod sync;
+
+pub use bucket::{BucketBits, BucketIndex};
+pub use config::{FilterConfig, InvalidConfig};
+
+/// The version of everything that one filter leaves in shared data for another to read. A filter of another layout uses other
+/// names, so that old and new may run side by side in one Envoy.
+pub const LAYOUT: u32 = 1;

@@ -1,0 +1,208 @@
+//! The messages between filter and control plane: one bidirectional gRPC stream per Envoy process and table,
+//! `/keygate.sync.v1.Sync/Stream`, opened by the filter. Protobuf, proto3; the field numbers below are the specification.
+//!
+//! The filter says [`Hello`]; the control plane answers with a snapshot or with deltas, and with heartbeats for ever. Every message
+//! of the control plane carries a `serial`, and the filter answers each with an [`Ack`] or a [`Nack`] of that serial, once all of
+//! it is in force on every worker.
+
+use prost::{Message, Oneof};
+
+use crate::records::Position as TablePosition;
+
+/// The gRPC service.
+pub const SERVICE: &str = "keygate.sync.v1.Sync";
+/// The gRPC method.
+pub const METHOD: &str = "Stream";
+
+/// Filter to control plane.
+#[derive(Clone, PartialEq, Message)]
+pub struct FromFilter {
+    /// What is said; a message without content is a protocol error.
+    #[prost(oneof = "FilterSays", tags = "1, 2, 3")]
+    pub says: Option<FilterSays>,
+}
+
+/// See [`FromFilter`].
+#[derive(Clone, PartialEq, Oneof)]
+pub enum FilterSays {
+    /// First on every stream, and never again on it.
+    #[prost(message, tag = "1")]
+    Hello(Hello),
+    /// Done.
+    #[prost(message, tag = "2")]
+    Ack(Ack),
+    /// Not done. The control plane sends a snapshot if the table is at fault, and ends the stream otherwise.
+    #[prost(message, tag = "3")]
+    Nack(Nack),
+}
+
+/// Who opens the stream, and what it has.
+#[derive(Clone, PartialEq, Message)]
+pub struct Hello {
+    /// The configured name, one Envoy process each.
+    #[prost(string, tag = "1")]
+    pub proxy: String,
+    /// 16 random bytes of this process.
+    #[prost(bytes = "vec", tag = "2")]
+    pub instance: Vec<u8>,
+    /// Which table.
+    #[prost(string, tag = "3")]
+    pub table: String,
+    /// [`crate::LAYOUT`] of the filter.
+    #[prost(uint32, tag = "4")]
+    pub layout: u32,
+    /// The lease's fence: of two streams of one instance and table the higher one is in charge.
+    #[prost(uint64, tag = "5")]
+    pub fence: u64,
+    /// What the table holds; absent if there is none to build on.
+    #[prost(message, optional, tag = "6")]
+    pub position: Option<Position>,
+    /// The exponent of the table's bucket count; 0 if there is none to build on.
+    #[prost(uint32, tag = "7")]
+    pub bucket_bits: u32,
+    /// After so many seconds without a word from the control plane the edge answers 503.
+    #[prost(uint64, tag = "8")]
+    pub staleness_limit_seconds: u64,
+    /// The filter's version, for people.
+    #[prost(string, tag = "9")]
+    pub filter_version: String,
+}
+
+/// A point in the control plane's history.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Position {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub epoch: Vec<u8>,
+    /// See [`TablePosition`].
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+}
+
+impl From<TablePosition> for Position {
+    fn from(position: TablePosition) -> Self {
+        Self { epoch: position.epoch.to_vec(), revision: position.revision }
+    }
+}
+
+impl Position {
+    /// The parsed position; `None` unless the epoch has 16 bytes.
+    pub fn parse(&self) -> Option<TablePosition> {
+        Some(TablePosition { epoch: self.epoch.as_slice().try_into().ok()?, revision: self.revision })
+    }
+}
+
+/// "In force on every worker."
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Ack {
+    /// Of the message that is answered.
+    #[prost(uint64, tag = "1")]
+    pub serial: u64,
+    /// What the table now holds; absent while a snapshot is under way.
+    #[prost(message, optional, tag = "2")]
+    pub position: Option<Position>,
+}
+
+/// "Refused."
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Nack {
+    /// Of the message that is answered.
+    #[prost(uint64, tag = "1")]
+    pub serial: u64,
+    /// Why, for people.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+}
+
+/// Control plane to filter.
+#[derive(Clone, PartialEq, Message)]
+pub struct FromControlPlane {
+    /// Counts from 1 on each stream.
+    #[prost(uint64, tag = "1")]
+    pub serial: u64,
+    /// What is said; a message without content is refused.
+    #[prost(oneof = "ControlPlaneSays", tags = "2, 3, 4, 5, 6")]
+    pub says: Option<ControlPlaneSays>,
+}
+
+/// See [`FromControlPlane`].
+#[derive(Clone, PartialEq, Oneof)]
+pub enum ControlPlaneSays {
+    /// A snapshot begins.
+    #[prost(message, tag = "2")]
+    SnapshotBegin(SnapshotBegin),
+    /// Its buckets, in order and without a gap.
+    #[prost(message, tag = "3")]
+    SnapshotChunk(SnapshotChunk),
+    /// It is complete.
+    #[prost(message, tag = "4")]
+    SnapshotEnd(SnapshotEnd),
+    /// What changed.
+    #[prost(message, tag = "5")]
+    Delta(Delta),
+    /// Nothing changed; still here.
+    #[prost(message, tag = "6")]
+    Heartbeat(Heartbeat),
+}
+
+/// The table in full follows.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct SnapshotBegin {
+    /// What the table will hold. A chunk may be newer than that, never older; the deltas that follow level it out.
+    #[prost(message, optional, tag = "1")]
+    pub position: Option<Position>,
+    /// The exponent of its bucket count.
+    #[prost(uint32, tag = "2")]
+    pub bucket_bits: u32,
+}
+
+/// Some whole buckets.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct SnapshotChunk {
+    /// The number of the first.
+    #[prost(uint32, tag = "1")]
+    pub first_bucket: u32,
+    /// Each as [`crate::bucket`] lays it out.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub buckets: Vec<Vec<u8>>,
+}
+
+/// All buckets have been sent.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct SnapshotEnd {}
+
+/// The digests whose grants changed between two revisions, with their newest grants.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Delta {
+    /// The revision it builds on.
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+    /// The position it leads to.
+    #[prost(message, optional, tag = "2")]
+    pub to: Option<Position>,
+    /// At most one per digest.
+    #[prost(message, repeated, tag = "3")]
+    pub changes: Vec<Change>,
+    /// More messages with the same `from` and `to` follow: the table is not yet at `to`.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
+}
+
+/// One digest's new grant.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Change {
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: Vec<u8>,
+    /// As [`crate::entry`] lays it out; absent when the credential must no longer pass.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub grant: Option<Vec<u8>>,
+}
+
+/// The control plane is there.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Heartbeat {
+    /// Its time, in milliseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub unix_ms: u64,
+}
