@@ -226,8 +226,8 @@ mod tests {
     use super::*;
 
     fn environment(template: &str, path: &str) -> Option<Option<String>> {
-        let matched = Template::parse(template).unwrap().matches(path.as_bytes()).map(|m| m.environment.map(str::to_owned));
-        matched
+        let template = Template::parse(template).unwrap();
+        template.matches(path.as_bytes()).map(|matched| matched.environment.map(str::to_owned))
     }
 
     fn found(text: &str) -> Option<Option<String>> {

@@ -6,6 +6,8 @@ use std::fmt;
 use keygate_decision::{Carriers, EnvironmentId, Policy, Rule, TargetKind, Template};
 use serde::Deserialize;
 
+use crate::sync::MAX_CLUSTER_LEN;
+
 /// A configuration that may be used.
 #[derive(Clone, Debug)]
 pub struct FilterConfig {
@@ -132,8 +134,8 @@ impl FilterConfig {
             .map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
         require_name("proxy", &document.proxy)?;
         require_name("table", &document.table)?;
-        if document.control_plane.cluster.is_empty() {
-            return Err(invalid("control_plane.cluster", "must name an Envoy cluster"));
+        if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
+            return Err(invalid("control_plane.cluster", "must name an Envoy cluster, in at most 100 bytes"));
         }
         if !STALENESS_LIMIT_SECONDS.contains(&document.staleness_limit_seconds) {
             return Err(invalid("staleness_limit_seconds", "must be 5 to 2592000 (30 days)"));

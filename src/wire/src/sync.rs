@@ -206,3 +206,59 @@ pub struct Heartbeat {
     #[prost(uint64, tag = "1")]
     pub unix_ms: u64,
 }
+
+/// Encodes what the filter says.
+pub fn encode_filter(says: FilterSays) -> Vec<u8> {
+    FromFilter { says: Some(says) }.encode_to_vec()
+}
+
+/// Decodes what the control plane says, with its serial; `None` if it cannot be read or says nothing.
+pub fn decode_control_plane(bytes: &[u8]) -> Option<(u64, ControlPlaneSays)> {
+    let message = FromControlPlane::decode(bytes).ok()?;
+    Some((message.serial, message.says?))
+}
+
+/// Longest name of an Envoy cluster that a filter can open a stream to.
+pub const MAX_CLUSTER_LEN: usize = 100;
+
+/// The serialized `envoy.config.core.v3.GrpcService{envoy_grpc{cluster_name}}` that names the cluster of a stream.
+///
+/// Never a bare name: Envoy tries to read it as this message first, and some names abort the process. `None` for a name that is too
+/// long to stay valid UTF-8 in this form.
+pub fn grpc_service(cluster: &str) -> Option<String> {
+    let service = EnvoyGrpcService { envoy_grpc: Some(EnvoyGrpc { cluster_name: cluster.to_owned() }) };
+    (cluster.len() <= MAX_CLUSTER_LEN).then(|| String::from_utf8(service.encode_to_vec()).ok()).flatten()
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct EnvoyGrpcService {
+    #[prost(message, optional, tag = "1")]
+    envoy_grpc: Option<EnvoyGrpc>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct EnvoyGrpc {
+    #[prost(string, tag = "1")]
+    cluster_name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_never_named_bare() {
+        let service = grpc_service("auth-sync").unwrap();
+        assert_eq!(service.as_bytes(), b"\x0a\x0b\x0a\x09auth-sync");
+        assert!(grpc_service(&"x".repeat(MAX_CLUSTER_LEN)).is_some());
+        assert!(grpc_service(&"x".repeat(MAX_CLUSTER_LEN + 1)).is_none());
+    }
+
+    #[test]
+    fn a_message_that_says_nothing_is_refused() {
+        assert_eq!(decode_control_plane(&[]), None);
+        assert_eq!(decode_control_plane(&[0xFF; 20]), None);
+        let message = FromControlPlane { serial: 3, says: Some(ControlPlaneSays::SnapshotEnd(SnapshotEnd {})) };
+        assert_eq!(decode_control_plane(&message.encode_to_vec()), Some((3, ControlPlaneSays::SnapshotEnd(SnapshotEnd {}))));
+    }
+}

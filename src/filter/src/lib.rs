@@ -1,0 +1,24 @@
+//! The filter: Envoy's host calls, and nothing else. What they mean is decided in `keygate-decision`, how it is written down in
+//! `keygate-wire`.
+//!
+//! One request: [`http`] reads the header map ([`host`]), screens it, looks the digest up ([`table`]), and either rewrites the
+//! headers or answers ([`reply`]). One change: [`sync`] decodes it, checks the lease ([`lease`]) before every write, writes buckets,
+//! then head, then the change detector, and only then acknowledges.
+//!
+//! Nothing here may panic (a trap fails every request in flight on its worker), block, or log a header's value. A configuration that
+//! cannot be used denies everything: `on_configure` never returns false, because Envoy would leave that worker open.
+
+mod host;
+mod http;
+mod lease;
+mod reply;
+mod root;
+mod sync;
+mod table;
+mod writer;
+
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+    }}
+}

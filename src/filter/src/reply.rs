@@ -1,0 +1,26 @@
+//! The filter's own answers. What they say is decided by [`Reason`]; this adds the headers that belong to them.
+
+use keygate_decision::Reason;
+use proxy_wasm::types::Action;
+
+use crate::host::{self, Level};
+
+/// As Rancher 1.6 challenges, so that its clients prompt as they always did.
+const CHALLENGE: &str = r#"Basic realm="Enter API access key and secret key as username and password""#;
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Answers a request. Envoy leaves the body out for HEAD and turns the status into gRPC's for a gRPC request.
+pub(crate) fn deny(reason: Reason, wants_challenge: bool) -> Action {
+    let mut headers = vec![("content-type", "application/json")];
+    match reason.status() {
+        401 if wants_challenge => headers.push(("www-authenticate", CHALLENGE)),
+        503 => headers.push(("retry-after", RETRY_AFTER_SECONDS)),
+        _ => {}
+    }
+    let details = format!("keygate_{}", reason.code());
+    if let Err(error) = host::send_local_response(reason.status(), &details, reason.body(), &headers) {
+        // The request stays paused: it fails by Envoy's own time-outs, and never passes.
+        host::log(Level::Error, &format!("keygate: an answer could not be sent (host status {})", error.0));
+    }
+    Action::Pause
+}

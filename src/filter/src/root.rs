@@ -1,0 +1,124 @@
+//! The root context of one worker: reads the configuration, hands it to every request, and drives the synchronization by its tick.
+
+use std::rc::Rc;
+
+use keygate_decision::Policy;
+use keygate_wire::FilterConfig;
+use keygate_wire::records::Names;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::host::{self, Gauge, Level};
+use crate::http::Http;
+use crate::sync::Subscription;
+use crate::table::Table;
+
+const TICK_MS: u32 = 500;
+
+/// What the requests of one worker share: the rules, and the table they are judged by.
+pub(crate) struct Plugin {
+    pub(crate) policy: Policy,
+    pub(crate) table: Table,
+}
+
+/// See the module.
+pub(crate) struct Root {
+    /// `None` while nothing usable is configured: then everything is denied.
+    plugin: Option<Rc<Plugin>>,
+    subscription: Option<Subscription>,
+}
+
+impl Root {
+    pub(crate) fn new() -> Self {
+        Self { plugin: None, subscription: None }
+    }
+
+    fn configure(&mut self) {
+        match read_configuration() {
+            Ok(config) => {
+                let names = Names::new(&config.table);
+                let detector = define_detector(&config.table);
+                let table = Table::new(names.clone(), detector, config.staleness_limit_seconds);
+                self.subscription = Subscription::new(&config, names, detector);
+                self.plugin = Some(Rc::new(Plugin { policy: config.policy, table }));
+            }
+            Err(problem) => {
+                host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));
+                self.subscription = None;
+                self.plugin = None;
+            }
+        }
+        if let Err(error) = host::set_tick_period(TICK_MS) {
+            host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
+        }
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        let Ok(now_ns) = host::monotonic_ns() else { return };
+        if let Some(subscription) = &mut self.subscription {
+            subscription.tick(now_ns);
+        }
+        if let Some(plugin) = &self.plugin {
+            plugin.table.refresh_clock(now_ns);
+        }
+    }
+}
+
+fn read_configuration() -> Result<FilterConfig, String> {
+    let bytes = host::configuration().map_err(|error| format!("it could not be read (host status {})", error.0))?;
+    FilterConfig::parse(&bytes).map_err(|error| error.to_string())
+}
+
+/// The change detector. Its name carries table and `vm_id`, because a gauge is shared beyond the `vm_id` while shared data is not.
+fn define_detector(table: &str) -> Option<Gauge> {
+    let vm_id = host::property("plugin_vm_id").unwrap_or_default();
+    match Gauge::define(&format!("keygate.change.{table}.{vm_id}")) {
+        Ok(gauge) => Some(gauge),
+        Err(error) => {
+            host::log(Level::Warn, &format!("keygate: no change detector (host status {}), nothing is cached", error.0));
+            None
+        }
+    }
+}
+
+impl Context for Root {
+    fn on_done(&mut self) -> bool {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.stop();
+        }
+        true
+    }
+
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.receive(token, size);
+        }
+    }
+
+    fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.closed(token, status);
+        }
+    }
+}
+
+impl RootContext for Root {
+    // Never false: Envoy would leave this worker without a filter, that is, open.
+    fn on_configure(&mut self, _: usize) -> bool {
+        self.configure();
+        true
+    }
+
+    fn on_tick(&mut self) {
+        self.tick();
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Http::new(self.plugin.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,281 @@
+//! Keeping the table in step with the control plane: who of the workers does it, over which stream, and what is answered to which
+//! message. One root context of the process is elected ([`crate::lease`]); only that one has a stream and writes ([`crate::writer`]).
+
+use keygate_wire::FilterConfig;
+use keygate_wire::bucket::BucketBits;
+use keygate_wire::records::{Names, Position, Slot};
+use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Hello, SnapshotBegin};
+
+use crate::host::{self, Gauge, Level};
+use crate::lease::{Claim, Fence};
+use crate::writer::{Failure, Incoming, Writer};
+
+/// A stream on which nothing came for so long is dead: the control plane sends a heartbeat every two seconds.
+const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
+/// A control plane whose clock differs by more from the host's is refused: one of them would make keys live too long.
+const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
+const RETRY_MIN_MS: u64 = 250;
+const RETRY_MAX_MS: u64 = 4_000;
+
+/// See the module.
+pub(crate) struct Subscription {
+    proxy: String,
+    table: String,
+    cluster: String,
+    staleness_limit_seconds: u64,
+    names: Names,
+    detector: Option<Gauge>,
+    claim: Claim,
+    instance: [u8; 16],
+    fence: Option<Fence>,
+    stream: Option<Stream>,
+    retry_at_ns: u64,
+    retry_ms: u64,
+    /// Buckets that nobody reads any more, emptied one tick after the head has moved away from them.
+    leftovers: Option<(Slot, BucketBits)>,
+}
+
+/// An open stream.
+struct Stream {
+    token: u32,
+    heard_at_ns: u64,
+    /// The control plane's clock was found good, without which nothing else it says is taken.
+    clock_accepted: bool,
+    incoming: Option<Incoming>,
+}
+
+impl Subscription {
+    /// `None`, which leaves the edge without a table and so closed, if the host gives no randomness or no shared data.
+    pub(crate) fn new(config: &FilterConfig, names: Names, detector: Option<Gauge>) -> Option<Self> {
+        let prepared = host::random().and_then(|owner| Ok((owner, process_instance(&names)?)));
+        let (owner, instance) = prepared
+            .inspect_err(|error| host::log(Level::Error, &format!("keygate: cannot synchronize (host status {})", error.0)))
+            .ok()?;
+        Some(Self {
+            proxy: config.proxy.clone(),
+            table: config.table.clone(),
+            cluster: config.control_plane_cluster.clone(),
+            staleness_limit_seconds: config.staleness_limit_seconds,
+            claim: Claim::new(&names, owner),
+            names,
+            detector,
+            instance,
+            fence: None,
+            stream: None,
+            retry_at_ns: 0,
+            retry_ms: RETRY_MIN_MS,
+            leftovers: None,
+        })
+    }
+
+    /// Renews or seeks the lease, and opens or closes the stream accordingly.
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        let fence = self.claim.acquire(now_ns);
+        if fence != self.fence {
+            self.cancel();
+            self.fence = fence;
+            self.leftovers = None;
+        }
+        let Some(fence) = fence else { return };
+        if let Some((slot, bits)) = self.leftovers.take()
+            && let Err(failure) = self.writer(fence).empty_buckets(slot, bits)
+        {
+            host::log(Level::Warn, &format!("keygate: old buckets could not be emptied: {failure:?}"));
+        }
+        match &self.stream {
+            Some(stream) if now_ns.saturating_sub(stream.heard_at_ns) > SILENCE_LIMIT_NS => {
+                host::log(Level::Warn, "keygate: the control plane is silent, opening a new stream");
+                self.cancel();
+                self.retry_later(now_ns);
+            }
+            None if now_ns >= self.retry_at_ns => self.open(fence, now_ns),
+            _ => {}
+        }
+    }
+
+    /// Takes a message from the stream.
+    pub(crate) fn receive(&mut self, token: u32, size: usize) {
+        let (Some(fence), Ok(now_ns)) = (self.fence, host::monotonic_ns()) else { return };
+        let Some(mut stream) = self.stream.take_if(|stream| stream.token == token) else { return };
+        stream.heard_at_ns = now_ns;
+        if self.answer(&mut stream, fence, now_ns, size) {
+            self.stream = Some(stream);
+        } else {
+            let _ = host::cancel_grpc(token);
+            self.retry_later(now_ns);
+        }
+    }
+
+    /// The stream has ended.
+    pub(crate) fn closed(&mut self, token: u32, status: u32) {
+        if self.stream.take_if(|stream| stream.token == token).is_some() {
+            host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status})"));
+            self.retry_later(host::monotonic_ns().unwrap_or(0));
+        }
+    }
+
+    /// Lets another worker take over: this context is being shut down.
+    pub(crate) fn stop(&mut self) {
+        self.cancel();
+        if let Some(fence) = self.fence.take() {
+            self.claim.release(fence);
+        }
+    }
+
+    fn open(&mut self, fence: Fence, now_ns: u64) {
+        let hello = match self.hello(fence) {
+            Ok(hello) => hello,
+            Err(error) => {
+                host::log(Level::Warn, &format!("keygate: the table could not be read (host status {})", error.0));
+                return self.retry_later(now_ns);
+            }
+        };
+        let opened = sync::grpc_service(&self.cluster)
+            .ok_or(host::HostError(0))
+            .and_then(|service| host::open_grpc_stream(&service, sync::SERVICE, sync::METHOD))
+            .and_then(|token| host::send_grpc(token, &hello).map(|()| token));
+        match opened {
+            Ok(token) => {
+                self.stream = Some(Stream { token, heard_at_ns: now_ns, clock_accepted: false, incoming: None });
+            }
+            Err(error) => {
+                let cluster = &self.cluster;
+                host::log(Level::Warn, &format!("keygate: no stream to cluster {cluster:?} (host status {})", error.0));
+                self.retry_later(now_ns);
+            }
+        }
+    }
+
+    fn hello(&self, fence: Fence) -> host::Result<Vec<u8>> {
+        let writer = self.writer(fence);
+        // What a former worker wrote without announcing it must be forgotten before this one says what the table holds.
+        writer.announce_change()?;
+        let head = writer.head()?;
+        let position = head.and_then(|head| head.position);
+        Ok(sync::encode_filter(FilterSays::Hello(Hello {
+            proxy: self.proxy.clone(),
+            instance: self.instance.to_vec(),
+            table: self.table.clone(),
+            layout: keygate_wire::LAYOUT,
+            fence: fence.0,
+            position: position.map(Into::into),
+            bucket_bits: head.filter(|_| position.is_some()).map_or(0, |head| head.bits.get()),
+            staleness_limit_seconds: self.staleness_limit_seconds,
+            filter_version: env!("CARGO_PKG_VERSION").to_owned(),
+        })))
+    }
+
+    /// Handles one message and answers it; false when the stream is of no use any more.
+    fn answer(&mut self, stream: &mut Stream, fence: Fence, now_ns: u64, size: usize) -> bool {
+        let message = host::grpc_message(size).ok().and_then(|bytes| sync::decode_control_plane(&bytes));
+        let Some((serial, says)) = message else {
+            host::log(Level::Warn, "keygate: a message of the control plane could not be read");
+            return false;
+        };
+        let outcome = self.handle(stream, fence, now_ns, says);
+        let answer = match &outcome {
+            Ok(position) => FilterSays::Ack(sync::Ack { serial, position: position.map(Into::into) }),
+            Err(Failure::Refused(reason)) => {
+                host::log(Level::Warn, &format!("keygate: refused a message of the control plane: {reason}"));
+                FilterSays::Nack(sync::Nack { serial, reason: reason.clone() })
+            }
+            Err(Failure::LeaseLost) => {
+                host::log(Level::Info, "keygate: another worker has taken over");
+                return false;
+            }
+            Err(Failure::Host(error)) => {
+                host::log(Level::Error, &format!("keygate: the table could not be written (host status {})", error.0));
+                return false;
+            }
+        };
+        host::send_grpc(stream.token, &sync::encode_filter(answer)).is_ok()
+    }
+
+    /// Does what a message says; returns what the table then holds, nothing while a snapshot is under way.
+    fn handle(
+        &mut self,
+        stream: &mut Stream,
+        fence: Fence,
+        now_ns: u64,
+        says: ControlPlaneSays,
+    ) -> Result<Option<Position>, Failure> {
+        let writer = self.writer(fence);
+        if let ControlPlaneSays::Heartbeat(heartbeat) = says {
+            let host_ms = host::wall_clock_ms()?;
+            stream.clock_accepted = host_ms.abs_diff(heartbeat.unix_ms) <= CLOCK_LIMIT_MS;
+            if !stream.clock_accepted {
+                let off = host_ms.abs_diff(heartbeat.unix_ms) / 1000;
+                return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
+            }
+            writer.note_heard(now_ns, Some(heartbeat.unix_ms))?;
+            self.retry_ms = RETRY_MIN_MS;
+            return Ok(self.writer(fence).head()?.and_then(|head| head.position));
+        }
+        if !stream.clock_accepted {
+            return Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()));
+        }
+        writer.note_heard(now_ns, None)?;
+        match says {
+            ControlPlaneSays::SnapshotBegin(begin) => {
+                stream.incoming = Some(writer.begin_snapshot(&begin)?);
+                log_snapshot(&begin);
+                Ok(None)
+            }
+            ControlPlaneSays::SnapshotChunk(chunk) => match &mut stream.incoming {
+                Some(incoming) => writer.put_chunk(incoming, &chunk).map(|()| None),
+                None => Err(Failure::Refused("a chunk without a snapshot".to_owned())),
+            },
+            ControlPlaneSays::SnapshotEnd(_) => {
+                let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
+                let (position, leftovers) = writer.end_snapshot(&incoming)?;
+                self.leftovers = leftovers;
+                host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
+                Ok(Some(position))
+            }
+            ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
+                Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
+            }
+            ControlPlaneSays::Delta(delta) => writer.apply_delta(&delta).map(Some),
+            ControlPlaneSays::Heartbeat(_) => Ok(None),
+        }
+    }
+
+    fn writer(&self, fence: Fence) -> Writer<'_> {
+        Writer { names: &self.names, claim: &self.claim, fence, detector: self.detector }
+    }
+
+    fn cancel(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            // A stream that is gone already needs no cancelling.
+            let _ = host::cancel_grpc(stream.token);
+        }
+    }
+
+    /// The next attempt comes later each time, and at a random moment, so that a thousand proxies do not return at once.
+    fn retry_later(&mut self, now_ns: u64) {
+        let random = host::random::<8>().map(u64::from_le_bytes).unwrap_or(0);
+        let wait_ms = self.retry_ms + random % self.retry_ms.max(1);
+        self.retry_at_ns = now_ns.saturating_add(wait_ms * 1_000_000);
+        self.retry_ms = (self.retry_ms * 2).min(RETRY_MAX_MS);
+    }
+}
+
+fn log_snapshot(begin: &SnapshotBegin) {
+    let revision = begin.position.as_ref().map_or(0, |position| position.revision);
+    host::log(Level::Info, &format!("keygate: receiving the table at revision {revision}"));
+}
+
+/// The 16 random bytes of this process; the first root context to come makes them.
+fn process_instance(names: &Names) -> host::Result<[u8; 16]> {
+    let name = names.instance();
+    let shared = host::shared_data(&name)?;
+    if let Ok(instance) = shared.value.as_slice().try_into() {
+        return Ok(instance);
+    }
+    let fresh = host::random()?;
+    match host::replace_shared_data(&name, &shared, &fresh) {
+        Ok(()) => Ok(fresh),
+        Err(host::CAS_MISMATCH) => host::shared_data(&name)?.value.as_slice().try_into().map_err(|_| host::CAS_MISMATCH),
+        Err(error) => Err(error),
+    }
+}
