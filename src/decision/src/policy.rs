@@ -153,3 +153,145 @@ impl Check {
         self.keep_credentials
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::grant::{AccountId, Holder, KeyId, Reach};
+    use crate::route::Template;
+
+    fn policy() -> Policy {
+        let rule = |path: &str, kind: TargetKind| Rule {
+            template: Template::parse(path).unwrap(),
+            methods: None,
+            kind,
+            always_write: false,
+            keep_credentials: false,
+        };
+        Policy {
+            carriers: Carriers { basic: true, bearer: true, api_key: true },
+            environment_prefix: String::new(),
+            rules: vec![
+                rule("/v1/projects/{environment}/**", TargetKind::Environment),
+                rule("/v1/settings/**", TargetKind::Admin),
+                // A catch-all as no preset has it: the worst that an operator may write.
+                rule("/**", TargetKind::Own),
+            ],
+        }
+    }
+
+    /// What a request with this path may do for a key of `1a5` alone, an environment key or an account's.
+    fn passes(path: &str, holder: Holder) -> bool {
+        let headers = [(":method", "GET"), (":path", path), ("x-api-key", "any")];
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let policy = policy();
+        match policy.screen(&Request::read(headers, policy.carriers)) {
+            Screening::Check(check) => {
+                let grant = Grant { key: KeyId(1), holder, expires_at: None };
+                matches!(check.decide(Some(&grant), UnixSeconds(0)), Decision::Allow(_))
+            }
+            Screening::Refuse(_) | Screening::Pass { .. } => false,
+        }
+    }
+
+    fn holders() -> [Holder; 2] {
+        let id = EnvironmentId::parse("1a5").unwrap();
+        let reach = Reach::only([(id.reference(), Access::Write)]);
+        [Holder::Environment(id), Holder::Account { account: AccountId(1), limited: false, reach }]
+    }
+
+    /// The paths that upstreams of different habits might take this one for, in lower case.
+    fn views(path: &str) -> Vec<String> {
+        let mut views = Vec::new();
+        let mut decoded = path.as_bytes().to_vec();
+        for _ in 0..4 {
+            let text = String::from_utf8_lossy(&decoded).to_lowercase();
+            for slashed in [text.clone(), text.replace('\\', "/")] {
+                let cut: Vec<&str> = slashed.split('/').map(|s| s.split(';').next().unwrap_or_default()).collect();
+                for spelled in [slashed.clone(), cut.join("/")] {
+                    let merged: Vec<&str> = spelled.split('/').filter(|s| !s.is_empty()).collect();
+                    views.push(format!("/{}", merged.join("/")));
+                    views.push(resolve(&spelled));
+                    views.push(resolve(&format!("/{}", merged.join("/"))));
+                }
+            }
+            decoded = path::decode_once(&decoded);
+        }
+        views
+    }
+
+    fn resolve(path: &str) -> String {
+        let mut kept: Vec<&str> = Vec::new();
+        for segment in path.split('/').skip(1) {
+            match segment {
+                "." => {}
+                ".." => drop(kept.pop()),
+                _ => kept.push(segment),
+            }
+        }
+        format!("/{}", kept.join("/"))
+    }
+
+    fn names_forbidden(view: &str) -> bool {
+        let segments: Vec<&str> = view.split('/').filter(|s| !s.is_empty()).collect();
+        match segments.as_slice() {
+            ["v1", "projects", environment, ..] => *environment != "1a5",
+            ["v1", "settings", ..] => true,
+            _ => false,
+        }
+    }
+
+    /// Some spelling of a word: as it is, in other letters, encoded once or twice, with a parameter.
+    fn spelled(word: &'static str) -> impl Strategy<Value = String> {
+        prop_oneof![
+            6 => Just(word.to_owned()),
+            1 => Just(word.to_uppercase()),
+            1 => Just(word.trim_end_matches('s').to_owned()),
+            1 => Just(encoded(word, "%")),
+            1 => Just(encoded(word, "%25")),
+            1 => Just(format!("{word};a=b")),
+        ]
+    }
+
+    fn encoded(word: &str, percent: &str) -> String {
+        let (first, rest) = word.split_at(1);
+        format!("{percent}{:02x}{rest}", first.as_bytes()[0])
+    }
+
+    /// Something between two words.
+    fn separator() -> impl Strategy<Value = &'static str> {
+        prop_oneof![
+            8 => Just("/"),
+            3 => prop::sample::select(vec![
+                "//", "%2f", "%252F", "\\", "%5c", "/./", "/../", "/%2e%2e/", "/%252e%252E/", "/..;/", "/..%2f", "%2f..%2f", "/..\\",
+                "/x/../", "/x/%2e%2e/../", "/%c0%ae%c0%ae/", ";/", "?/", "#/", "%00/", " /",
+            ]),
+        ]
+    }
+
+    /// Paths around two environments and the administration.
+    fn any_path() -> impl Strategy<Value = String> {
+        let word = prop::sample::select(vec!["v1", "projects", "1a5", "1a6", "settings", "x"]).prop_flat_map(spelled);
+        let start = (separator(), spelled("v1"), separator(), prop_oneof![spelled("projects"), spelled("settings")], separator());
+        let rest = prop::collection::vec((prop_oneof![spelled("1a5"), spelled("1a6"), word], separator()), 1..6);
+        (start, rest).prop_map(|((a, b, c, d, e), rest)| {
+            let rest: String = rest.into_iter().map(|(word, separator)| word + separator).collect();
+            format!("{a}{b}{c}{d}{e}{rest}")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn no_spelling_crosses_into_another_environment(path in any_path()) {
+            let seen = path.split(['?', '#']).next().unwrap_or_default();
+            if holders().into_iter().any(|holder| passes(&path, holder)) {
+                for view in views(seen) {
+                    prop_assert!(!names_forbidden(&view), "{path} passes and may be read as {view}");
+                }
+            }
+        }
+    }
+}
