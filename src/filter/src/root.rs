@@ -51,7 +51,14 @@ impl Root {
         if let Err(error) = host::set_tick_period(TICK_MS) {
             host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
         }
-        self.tick();
+        // The subscription waits for the first tick: a root context that is made only to try the configuration must not take the lease.
+        self.refresh_clock();
+    }
+
+    fn refresh_clock(&self) {
+        if let (Some(plugin), Ok(now_ns)) = (&self.plugin, host::monotonic_ns()) {
+            plugin.table.refresh_clock(now_ns);
+        }
     }
 
     fn tick(&mut self) {
@@ -59,9 +66,7 @@ impl Root {
         if let Some(subscription) = &mut self.subscription {
             subscription.tick(now_ns);
         }
-        if let Some(plugin) = &self.plugin {
-            plugin.table.refresh_clock(now_ns);
-        }
+        self.refresh_clock();
     }
 }
 

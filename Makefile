@@ -1,0 +1,71 @@
+# What people and CI call. `make` lists the targets; each of them brings what it needs by itself (envoy/setup.sh).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+# The demo's ports, all on 127.0.0.1: make run EDGE_PORT=10001
+export EDGE_PORT ?= 10000
+export ADMIN_PORT ?= 9901
+export HTTP_PORT ?= 8080
+export SYNC_PORT ?= 8081
+
+MODULE := target/wasm32-unknown-unknown/wasm/keygate_filter.wasm
+BINARY := target/release/keygate
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: setup wasm ## start everything on this machine until Ctrl-C, and print curl lines to try
+	@cargo build --locked
+	@exec target/debug/demo
+
+.PHONY: test
+test: setup wasm ## run every test, those in real Envoy included
+	@cargo build --locked
+	@cargo test --workspace --exclude keygate-filter --locked
+
+.PHONY: build
+build: setup wasm ## build what people deploy: the release binary and the module
+	@cargo build --release --locked --package keygate
+
+.PHONY: wasm
+wasm: setup ## build the filter's module
+	@envoy/module.sh
+
+.PHONY: lint
+lint: ## check format, lints and the paths that the documents name; show sizes
+	@envoy/setup.sh lint
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- --deny warnings
+	@$(MAKE) --no-print-directory doc-paths sizes
+
+# Every path in backticks in a document, below a folder that is in git, exists.
+.PHONY: doc-paths
+doc-paths:
+	@missing=0; \
+	for path in $$(grep -ohE '`(src|envoy|tests|\.ci)/[A-Za-z0-9_./-]*`' *.md | tr -d '`' | sort -u); do \
+		[ -e "$$path" ] || { echo "the documents name $$path, which does not exist"; missing=1; }; \
+	done; exit $$missing
+
+.PHONY: sizes
+sizes: build
+	@crates=$$(cargo tree --locked --package keygate --edges normal,build --prefix none --no-dedupe --format '{p}' | sort -u | wc -l); \
+	echo "crates in keygate  $$crates (aim: 300)"; \
+	echo "keygate            $$(stat -c %s $(BINARY) | awk '{ printf "%.1f MB", $$1 / 1e6 }') (aim: 20 MB)"; \
+	echo "the module         $$(stat -c %s $(MODULE) | awk '{ printf "%.0f kB", $$1 / 1e3 }') (aim: 200 kB)"
+
+.PHONY: deny
+deny: ## check licences, banned crates and sources of all dependencies
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	@cargo deny --locked check --hide-inclusion-graph licenses bans sources
+
+.PHONY: setup
+setup: ## bring compilers and Envoy, only what is missing (the others call it)
+	@envoy/setup.sh
+
+.PHONY: clean-demo
+clean-demo: ## forget the demo's data and keys
+	@rm -rf var/demo var/demo.env

@@ -1,0 +1,136 @@
+//! Every error as JSON: `{"code", "message", "field"}`. Owns the one mapping from refusals to statuses. Causes inside the server are
+//! logged and never sent.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::operations::{Missing, Refusal};
+use crate::store::StoreError;
+
+/// An answer that says what is wrong, where, and the way out.
+#[derive(Debug)]
+pub(crate) struct Error {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    field: Option<String>,
+    challenge: bool,
+}
+
+impl Error {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), field: None, challenge: false }
+    }
+
+    fn in_field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+
+    pub(super) fn unauthorized(challenge: bool) -> Self {
+        let message =
+            "a valid key is missing: send it as HTTP Basic (access key and secret key), as a bearer token or as X-API-Key";
+        Self { challenge, ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message) }
+    }
+
+    pub(super) fn conflicting_credentials() -> Self {
+        let message = "the request carries two different credentials; send one";
+        Self::new(StatusCode::BAD_REQUEST, "conflicting_credentials", message)
+    }
+
+    pub(super) fn no_such_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_path", "nothing is here; the API's paths begin with /keygate/v1/")
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        let message = "this path does not take this method; the Allow header lists those it takes";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    pub(super) fn malformed_body(why: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not a JSON object: {why}"))
+    }
+
+    pub(super) fn unreadable_body() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unreadable_body", "the body ended early; send the request again")
+    }
+
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    pub(super) fn not_json() -> Self {
+        let message = "the body must be JSON, sent with Content-Type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message)
+    }
+
+    pub(super) fn missing_field(field: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "missing_field", format!("{field} is missing")).in_field(field)
+    }
+
+    pub(super) fn unknown_field(field: String, known: &[&str]) -> Self {
+        let message = format!("{field} is unknown here; known are: {}", known.join(", "));
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_field", message).in_field(field)
+    }
+
+    pub(super) fn invalid_field(field: &str, why: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field}: {why}")).in_field(field)
+    }
+
+    pub(super) fn unknown_revision(revision: &str, newest: u64) -> Self {
+        let message = format!("there is no revision {revision}; the newest is {newest}");
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn not_ready(why: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)
+    }
+
+    /// The cause goes to the log: it may tell of the machine, and the caller cannot mend it.
+    fn unavailable(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %cause, "a request failed");
+        let message = "the control plane cannot do this now; try again, and see its log if it goes on";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(missing) => missing.into(),
+            Refusal::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "forbidden", format!("this key may not do that: {why}")),
+            Refusal::Conflict { code, field, message } => {
+                Self { field: field.map(str::to_owned), ..Self::new(StatusCode::CONFLICT, code, message) }
+            }
+            Refusal::Randomness(error) => Self::unavailable(&error),
+            Refusal::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Missing> for Error {
+    fn from(missing: Missing) -> Self {
+        let field = missing.field.map(str::to_owned);
+        Self { field, ..Self::new(StatusCode::NOT_FOUND, "not_found", missing.to_string()) }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(&error)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = json!({"code": self.code, "message": self.message, "field": self.field});
+        let mut response = (self.status, Json(body)).into_response();
+        if self.challenge {
+            let challenge = header::HeaderValue::from_static("Basic realm=\"Keygate\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

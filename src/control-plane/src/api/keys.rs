@@ -1,0 +1,127 @@
+//! `/keys`. A plain secret is drawn in [`create`], shown in its reply, and exists nowhere else.
+
+use axum::extract::State;
+use axum::response::Response;
+use keygate_decision::key::KeyPair;
+use keygate_decision::{EnvironmentId, KeyId};
+use serde_json::{Value, json};
+
+use super::input::{Body, Fields, Parameters, Path, number, text};
+use super::{App, Error, reply};
+use crate::clock::rfc3339;
+use crate::model::{AccountRef, Key, KeyHolder, key_id};
+use crate::name::{Description, Lifetime, Name};
+use crate::operations::keys::HolderRef;
+use crate::operations::{Missing, Refusal, keys};
+use crate::permission::Caller;
+use crate::random;
+
+/// POST /keys
+pub(super) async fn create(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Error> {
+    let wish = body.read(|fields| {
+        Ok(keys::Wish {
+            holder: holder(fields)?.ok_or_else(|| Error::invalid_field("account", "give an account or an environment"))?,
+            name: fields.required("name", text(Name::parse))?,
+            description: fields.optional("description", text(Description::parse))?.flatten(),
+            lifetime: fields.optional("ttlSeconds", number(Lifetime::from_seconds))?,
+        })
+    })?;
+    let pair = random::key_pair().map_err(Refusal::from)?;
+    let stored = pair.clone();
+    let written = app.change(caller, async move |change, caller| keys::create(change, caller, wish, &stored).await).await?;
+    Ok(reply::created(&written, |key| created_key(key, &pair)))
+}
+
+/// GET /keys
+pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Parameters) -> Result<Response, Error> {
+    let holder = parameters.read(holder)?;
+    let keys = keys::list(&mut *app.store.read().await?, &caller, holder).await?;
+    Ok(reply::list(&keys, view))
+}
+
+/// GET /keys/{key}
+pub(super) async fn show(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
+    let key = keys::show(&mut *app.store.read().await?, &caller, reference(&key)?).await?;
+    Ok(reply::one(view(&key)))
+}
+
+/// PATCH /keys/{key}
+pub(super) async fn edit(State(app): State<App>, caller: Caller, Path(key): Path<String>, body: Body) -> Result<Response, Error> {
+    let key = reference(&key)?;
+    let (name, description) = body.read(|fields| {
+        let name = fields.optional("name", text(Name::parse))?;
+        let description = fields.edited("description", text(Description::parse))?;
+        Ok((name, description.map(Option::flatten)))
+    })?;
+    let written =
+        app.change(caller, async move |change, caller| keys::edit(change, caller, key, name, description).await).await?;
+    Ok(reply::changed(&written, view))
+}
+
+/// POST /keys/{key}/activate
+pub(super) async fn activate(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
+    let key = reference(&key)?;
+    let written = app.change(caller, async move |change, caller| keys::activate(change, caller, key).await).await?;
+    Ok(reply::changed(&written, view))
+}
+
+/// POST /keys/{key}/deactivate
+pub(super) async fn deactivate(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
+    let key = reference(&key)?;
+    let written = app.change(caller, async move |change, caller| keys::deactivate(change, caller, key).await).await?;
+    Ok(reply::changed(&written, view))
+}
+
+/// DELETE /keys/{key}
+pub(super) async fn delete(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
+    let key = reference(&key)?;
+    let written = app.change(caller, async move |change, caller| keys::delete(change, caller, key).await).await?;
+    Ok(reply::gone(&written))
+}
+
+/// A key as its creation shows it, once: with secret and token.
+pub(crate) fn created_key(key: &Key, pair: &KeyPair) -> Value {
+    let mut value = view(key);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("secretKey".to_owned(), pair.secret.expose().into());
+        object.insert("token".to_owned(), pair.token().into());
+    }
+    value
+}
+
+/// At most one of `account` and `environment`.
+fn holder(fields: &mut Fields) -> Result<Option<HolderRef>, Error> {
+    let account = fields.optional("account", text(AccountRef::parse))?;
+    let environment = fields.optional("environment", text(EnvironmentId::parse))?;
+    match (account, environment) {
+        (Some(_), Some(_)) => Err(Error::invalid_field("environment", "give an account or an environment, not both")),
+        (Some(account), None) => Ok(Some(HolderRef::Account(account))),
+        (None, Some(environment)) => Ok(Some(HolderRef::Environment(environment))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What is no number names no key.
+fn reference(segment: &str) -> Result<KeyId, Missing> {
+    key_id(segment).ok_or_else(|| Missing::key("of such an id"))
+}
+
+fn view(key: &Key) -> Value {
+    let mut value = json!({
+        "id": key.id.0.to_string(),
+        "accessKey": key.access.as_str(),
+        "name": key.name.as_str(),
+        "description": key.description.as_ref().map(Description::as_str),
+        "state": key.state.as_str(),
+        "created": rfc3339(key.created),
+        "expires": key.expires.map(rfc3339),
+    });
+    let (field, holder) = match &key.holder {
+        KeyHolder::Account { name, .. } => ("account", name.as_str()),
+        KeyHolder::Environment { id, .. } => ("environment", id.as_str()),
+    };
+    if let Some(object) = value.as_object_mut() {
+        object.insert(field.to_owned(), holder.into());
+    }
+    value
+}

@@ -1,0 +1,39 @@
+//! `/proxies`.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::input::Path;
+use super::{App, Error, reply};
+use crate::clock;
+use crate::operations::proxies;
+use crate::permission::Caller;
+use crate::push::ProxyStatus;
+
+/// GET /proxies
+pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
+    Ok(reply::list(&proxies::list(&app.publisher, &caller)?, view))
+}
+
+/// DELETE /proxies/{proxy}
+pub(super) async fn forget(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Error> {
+    let publisher = app.publisher.clone();
+    let written =
+        app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &name).await).await?;
+    Ok(reply::gone(&written))
+}
+
+fn view(proxy: &ProxyStatus) -> Value {
+    let position = proxy.position.as_ref();
+    json!({
+        "name": proxy.name,
+        "connected": proxy.connected,
+        "position": position.map(|at| json!({"epoch": hex::encode(at.epoch), "revision": at.revision})),
+        "acknowledged": proxy.acknowledged,
+        "lastHeard": proxy.last_heard.map(clock::second_of).map(clock::rfc3339),
+        "stalenessLimitSeconds": proxy.staleness_limit_seconds,
+        "lastRefusal": proxy.last_refusal,
+        "edge": if proxy.closed { "closed" } else { "open" },
+    })
+}

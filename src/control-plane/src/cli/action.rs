@@ -1,0 +1,85 @@
+//! What a command comes down to: one [`Call`] of the API, and how its result is shown.
+//!
+//! The resources' files make actions and do nothing; [`Action::perform`] is the one place that does. Never knows a resource.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::client::{Call, Client, Reply};
+use super::failure::Failure;
+use super::output::{self, OutputFormat, View};
+use super::wait::{self, WaitArgs};
+
+/// One command, as data.
+#[derive(Debug, PartialEq)]
+pub(super) enum Action {
+    /// Read several objects.
+    List(Call, View),
+    /// Read one object.
+    Show(Call, View),
+    /// Change something, print what came of it, and wait for the proxies if asked to.
+    Change(Call, Outcome, WaitArgs),
+}
+
+/// What comes of a change.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The object as it is now.
+    Object(View),
+    /// A new key, with its secret.
+    NewKey,
+    /// Something is gone: a sentence for people; JSON has nothing to show.
+    Gone(String),
+}
+
+impl Action {
+    /// Sends the call and prints its result.
+    pub(super) async fn perform(self, client: &Client, output: OutputFormat) -> Result<(), Failure> {
+        match self {
+            Self::List(call, view) => {
+                let reply = client.send(&call).await?;
+                Ok(output::print_list(data(&reply)?, view, output)?)
+            }
+            Self::Show(call, view) => {
+                let reply = client.send(&call).await?;
+                Ok(output::print_object(object(&reply)?, view, output)?)
+            }
+            Self::Change(call, outcome, wait) => {
+                let sent = Instant::now();
+                let reply = client.send(&call).await?;
+                // Printed before the wait: a secret is shown once, and the wait may fail or be interrupted.
+                outcome.print(&reply, output)?;
+                match wait.seconds() {
+                    Some(seconds) => wait::for_proxies(client, reply.revision, seconds, sent).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl Outcome {
+    fn print(&self, reply: &Reply, output: OutputFormat) -> Result<(), Failure> {
+        match self {
+            Self::Object(view) => output::print_object(object(reply)?, view, output)?,
+            Self::NewKey => output::print_key_created(object(reply)?, output)?,
+            Self::Gone(sentence) => output::print_gone(sentence, output)?,
+        }
+        Ok(())
+    }
+}
+
+fn data(reply: &Reply) -> Result<&[Value], Failure> {
+    reply.body.get("data").and_then(Value::as_array).map(Vec::as_slice).ok_or_else(unexpected)
+}
+
+fn object(reply: &Reply) -> Result<&Value, Failure> {
+    if reply.body.is_object() { Ok(&reply.body) } else { Err(unexpected()) }
+}
+
+fn unexpected() -> Failure {
+    Failure::NoAnswer(
+        "the call was accepted, but the answer is not one of this version's API: is the control plane newer?".to_owned(),
+    )
+}

@@ -1,0 +1,208 @@
+//! The HTTP side: one [`Call`] of the native API sent, its answer told apart from a refusal and from no answer at all.
+//!
+//! Never prints, never follows a redirect or uses a proxy (either would hand the credential to somebody else), and never sends a
+//! call twice: what was sent may have been done.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use reqwest::{Method, Url, header::HeaderMap, redirect};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::connection::{Connection, ConnectionArgs};
+use super::failure::Failure;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const REVISION_HEADER: &str = "keygate-revision";
+
+/// One call of the native API, as data.
+#[derive(Debug, PartialEq)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// Segments after `/keygate/v1`, not yet encoded.
+    pub(super) path: Vec<String>,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: Option<Value>,
+    /// For how long the control plane may hold its answer back.
+    pub(super) wait: Duration,
+}
+
+/// Names one thing in a path: not empty and not dots alone, which a URL would fold into the path of something else.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reference(String);
+
+/// What the control plane answered to a call that it did.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// The body, `null` if there was none.
+    pub(super) body: Value,
+    /// The revision of the table that contains the change.
+    pub(super) revision: Option<u64>,
+}
+
+/// A control plane to talk to and the key to act with.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    connection: Connection,
+}
+
+impl Call {
+    /// Reads.
+    pub(super) fn get(path: &[&str]) -> Self {
+        Self::new(Method::GET, path, None)
+    }
+
+    /// Creates, or carries out a verb.
+    pub(super) fn post(path: &[&str], body: Option<Value>) -> Self {
+        Self::new(Method::POST, path, body)
+    }
+
+    /// Sets.
+    pub(super) fn put(path: &[&str], body: Value) -> Self {
+        Self::new(Method::PUT, path, Some(body))
+    }
+
+    /// Changes some fields.
+    pub(super) fn patch(path: &[&str], body: Value) -> Self {
+        Self::new(Method::PATCH, path, Some(body))
+    }
+
+    /// Removes.
+    pub(super) fn delete(path: &[&str]) -> Self {
+        Self::new(Method::DELETE, path, None)
+    }
+
+    /// The same call with a query parameter, if there is a value for it.
+    pub(super) fn with_query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.query.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    fn new(method: Method, path: &[&str], body: Option<Value>) -> Self {
+        let path = path.iter().map(|segment| (*segment).to_owned()).collect();
+        Self { method, path, query: Vec::new(), body, wait: Duration::ZERO }
+    }
+
+    fn url(&self, base: &Url) -> Url {
+        let mut url = base.clone();
+        // An `http` URL always has segments.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["keygate", "v1"]).extend(&self.path);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        url
+    }
+}
+
+impl Client {
+    /// A client for these settings; nothing is sent yet.
+    pub(super) fn new(args: &ConnectionArgs) -> Result<Self, Failure> {
+        let connection = Connection::try_from(args)?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("keygate/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::Usage(format!("cannot make an HTTP client: {}", root_cause(&error))))?;
+        Ok(Self { http, connection })
+    }
+
+    /// Sends the call, once.
+    pub(super) async fn send(&self, call: &Call) -> Result<Reply, Failure> {
+        let Connection { url, access_key, secret_key } = &self.connection;
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.url(url))
+            .basic_auth(access_key, Some(secret_key.expose()))
+            .timeout(ANSWER_TIMEOUT + call.wait);
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.no_answer(call, &error))?;
+        let (status, revision) = (response.status(), revision(response.headers()));
+        let text = response.text().await.map_err(|error| self.no_answer(call, &error))?;
+        if !status.is_success() {
+            return Err(self.refusal(status.as_u16(), &text));
+        }
+        if text.is_empty() {
+            return Ok(Reply { body: Value::Null, revision });
+        }
+        match serde_json::from_str(&text) {
+            Ok(body) => Ok(Reply { body, revision }),
+            Err(_) => Err(self.not_keygate(status.as_u16())),
+        }
+    }
+
+    fn refusal(&self, status: u16, text: &str) -> Failure {
+        #[derive(Deserialize)]
+        struct Refusal {
+            message: String,
+            field: Option<String>,
+        }
+        match serde_json::from_str(text) {
+            Ok(Refusal { message, field }) => Failure::Refused { message, field },
+            Err(_) => self.not_keygate(status),
+        }
+    }
+
+    fn not_keygate(&self, status: u16) -> Failure {
+        let url = &self.connection.url;
+        Failure::NoAnswer(format!("{url} answered {status}, but not as a control plane does: set KEYGATE_URL or pass --url"))
+    }
+
+    fn no_answer(&self, call: &Call, error: &reqwest::Error) -> Failure {
+        let (url, cause) = (&self.connection.url, root_cause(error));
+        Failure::NoAnswer(if error.is_connect() {
+            format!("cannot connect to {url} ({cause}): is the control plane running there? Set KEYGATE_URL or pass --url")
+        } else if call.method == Method::GET {
+            format!("no answer from {url} ({cause})")
+        } else {
+            format!("no answer from {url} ({cause}): the change may have been made, look before you try again")
+        })
+    }
+}
+
+impl Reference {
+    /// The text as it was given.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Reference {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.chars().all(|character| character == '.') {
+            return Err("it must not be empty or dots alone");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn revision(headers: &HeaderMap) -> Option<u64> {
+    headers.get(REVISION_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// The innermost error: `Connection refused` instead of `error sending request`.
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

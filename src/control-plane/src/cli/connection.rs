@@ -1,0 +1,150 @@
+//! The settings of the connection: where the control plane listens and which key to act with, from flags or the environment.
+//!
+//! They are parsed when a command needs them, not by clap: they are global, and a wrong `KEYGATE_URL` must not stop
+//! `keygate serve`. Never shows the secret key, neither in a help text nor in a `Debug` output.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use clap::Args;
+use reqwest::Url;
+
+use super::failure::Failure;
+
+const HEADING: &str = "Connection";
+
+/// Global options that say where the control plane is and which key to act with.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConnectionArgs {
+    /// Where the control plane listens
+    #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_URL", hide_env_values = true, default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// Access key of the key to act with
+    #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_ACCESS_KEY", hide_env_values = true)]
+    access_key: Option<String>,
+    /// Secret key of the key to act with; other users of the machine can see flags, so prefer the variable
+    #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_SECRET_KEY", hide_env_values = true)]
+    secret_key: Option<SecretKey>,
+}
+
+/// Settings that can be used: a plain `http` URL of a host, and both halves of a key.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The URL as it was given, for messages.
+    pub(super) url: Url,
+    /// The access key, never empty.
+    pub(super) access_key: String,
+    /// The secret key, never empty.
+    pub(super) secret_key: SecretKey,
+}
+
+/// The secret half of a key; its `Debug` shows nothing of it.
+#[derive(Clone)]
+pub(super) struct SecretKey(String);
+
+impl TryFrom<&ConnectionArgs> for Connection {
+    type Error = Failure;
+
+    fn try_from(args: &ConnectionArgs) -> Result<Self, Failure> {
+        let url = parse_url(&args.url)?;
+        // A variable that is set to nothing counts as missing.
+        let access_key = args.access_key.clone().filter(|text| !text.is_empty());
+        let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
+        match (access_key, secret_key) {
+            (Some(access_key), Some(secret_key)) => Ok(Self { url, access_key, secret_key }),
+            (Some(_), None) => Err(missing("the secret key is missing: set KEYGATE_SECRET_KEY or pass --secret-key")),
+            (None, Some(_)) => Err(missing("the access key is missing: set KEYGATE_ACCESS_KEY or pass --access-key")),
+            (None, None) => Err(missing(
+                "no key to act with: set KEYGATE_ACCESS_KEY and KEYGATE_SECRET_KEY, or pass --access-key and --secret-key",
+            )),
+        }
+    }
+}
+
+impl SecretKey {
+    /// The secret itself, for the one header that carries it.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SecretKey {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretKey(..)")
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, Failure> {
+    // The text is not repeated: it may hold a password.
+    let wrong = |what: &str| Failure::Usage(format!("the URL of the control plane {what}: set KEYGATE_URL or pass --url"));
+    let url = Url::parse(text).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
+    if url.scheme() != "http" {
+        return Err(wrong("must begin with http://, this command speaks no other scheme"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("must hold no credential, those have options of their own"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("must hold neither a query nor a fragment"));
+    }
+    Ok(url)
+}
+
+fn missing(message: &str) -> Failure {
+    Failure::Usage(message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(url: &str, access_key: Option<&str>, secret_key: Option<&str>) -> ConnectionArgs {
+        ConnectionArgs {
+            url: url.to_owned(),
+            access_key: access_key.map(str::to_owned),
+            secret_key: secret_key.map(|text| SecretKey(text.to_owned())),
+        }
+    }
+
+    fn failure(args: &ConnectionArgs) -> String {
+        match Connection::try_from(args) {
+            Err(Failure::Usage(message)) => message,
+            other => panic!("expected a usage failure, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_credentials_name_the_variables_and_flags() {
+        let message = failure(&args("http://127.0.0.1:8080", None, Some("")));
+        for name in ["KEYGATE_ACCESS_KEY", "KEYGATE_SECRET_KEY", "--access-key", "--secret-key"] {
+            assert!(message.contains(name), "{message}");
+        }
+        assert!(failure(&args("http://127.0.0.1:8080", Some("A"), None)).contains("KEYGATE_SECRET_KEY"));
+        assert!(failure(&args("http://127.0.0.1:8080", Some(""), Some("S"))).contains("KEYGATE_ACCESS_KEY"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_without_repeating_it() {
+        for url in
+            ["", "127.0.0.1:8080", "localhost:8080", "https://host", "http://u:passw0rd@host", "http://host/?q=1", "http://"]
+        {
+            let message = failure(&args(url, Some("A"), Some("S")));
+            assert!(message.contains("--url") && !message.contains("passw0rd"), "{url}: {message}");
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_the_secret_key() {
+        let args = args("http://host", Some("ACCESS"), Some("hush"));
+        assert!(!format!("{args:?}{:?}", Connection::try_from(&args)).contains("hush"));
+    }
+}

@@ -1,0 +1,43 @@
+//! Why a command did not succeed, and the exit code that says so: 1 refused or failed, 2 usage, 3 not acknowledged.
+//!
+//! Code 3 means that the change was made all the same: whatever goes wrong between the change and the last proxy's
+//! acknowledgement is a [`Failure::NotAcknowledged`]. Never holds a secret.
+
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command did not succeed, in words that name the way out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// A setting is missing or cannot be used: nothing was sent.
+    #[error("{0}")]
+    Usage(String),
+    /// The control plane answered that it will not do it.
+    #[error("{message}{}", field.as_ref().map(|field| format!(" (field: {field})")).unwrap_or_default())]
+    Refused {
+        /// What is wrong and the way out, in the control plane's words.
+        message: String,
+        /// The field that is wrong, if it is one.
+        field: Option<String>,
+    },
+    /// No answer came, or none that a control plane gives.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The change was made, and a proxy may still decide by the table before it.
+    #[error("{0}")]
+    NotAcknowledged(String),
+    /// The result could not be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// What the process ends with.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Refused { .. } | Self::NoAnswer(_) | Self::Output(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotAcknowledged(_) => 3,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The command line: every admin command of `keygate`, as a client of the native API `/keygate/v1`.
+//!
+//! One command, in the order of the files: clap parses [`Command`]; the resource's file (`key.rs` and its kin) turns it into an
+//! `Action`, which is plain data; `action.rs` performs it: `client.rs` sends, `output.rs` prints, `wait.rs` asks which proxies
+//! acknowledged. `connection.rs` holds the settings, `failure.rs` the exit codes.
+//!
+//! `main.rs` needs [`Command`] (a `clap::Subcommand`, to be flattened), [`ConnectionArgs`] (a `clap::Args` of global options),
+//! [`OutputFormat`] (a `clap::ValueEnum`) and [`run`]. `keygate init` and `keygate recover` print the key they made with
+//! [`print_key_created`], which takes the key as the API shows it at creation (`id`, `accessKey`, `secretKey`, `token`, `name`,
+//! `description`, `account` or `environment`, `state`, `created`, `expires`), so that all of them print the same.
+//!
+//! Standard output carries the result alone: with `--output json` the object, or the array of objects, as the API gives it, and
+//! nothing for a removal. All else goes to standard error.
+//!
+//! Never: reads or writes storage, decides who may do what, or shows a secret other than that of a key being created.
+
+mod account;
+mod action;
+mod client;
+mod connection;
+mod environment;
+mod failure;
+mod key;
+mod member;
+mod output;
+mod proxy;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub(crate) use account::AccountCommand;
+pub(crate) use connection::ConnectionArgs;
+pub(crate) use environment::EnvironmentCommand;
+pub(crate) use key::KeyCommand;
+pub(crate) use member::MemberCommand;
+pub(crate) use output::{OutputFormat, print_key_created};
+pub(crate) use proxy::ProxyCommand;
+
+use action::Action;
+use client::Client;
+use failure::Failure;
+
+/// The admin commands, one group for each resource of the native API.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// People and programs that own keys
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// What keys give access to
+    #[command(subcommand)]
+    Environment(EnvironmentCommand),
+    /// Which accounts have which role in an environment
+    #[command(subcommand)]
+    Member(MemberCommand),
+    /// Keys of accounts and of environments
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Proxies that keep a copy of the table
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
+}
+
+/// Runs one command. Whatever goes wrong is told on standard error; `failure.rs` lists the exit codes.
+pub(crate) async fn run(command: Command, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
+    match try_run(command, connection, output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::print_note(&format!("error: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+async fn try_run(command: Command, connection: &ConnectionArgs, output: OutputFormat) -> Result<(), Failure> {
+    let client = Client::new(connection)?;
+    Action::from(command).perform(&client, output).await
+}
+
+impl From<Command> for Action {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Account(command) => command.into(),
+            Command::Environment(command) => command.into(),
+            Command::Member(command) => command.into(),
+            Command::Key(command) => command.into(),
+            Command::Proxy(command) => command.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

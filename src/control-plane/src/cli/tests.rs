@@ -1,0 +1,266 @@
+//! Every command from its text to the call it makes, and the client against canned answers.
+
+use std::time::Instant;
+
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::{Json, Router};
+use clap::Parser;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::action::Outcome;
+use super::client::Call;
+use super::*;
+
+#[derive(Debug, Parser)]
+#[command(name = "keygate")]
+struct Cli {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: OutputFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn action(line: &str) -> Action {
+    parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command.into()
+}
+
+/// The call of a command, and for how long it waits.
+fn call(line: &str) -> (Call, Option<u16>) {
+    match action(line) {
+        Action::List(call, _) | Action::Show(call, _) => (call, None),
+        Action::Change(call, _, wait) => (call, wait.seconds()),
+    }
+}
+
+#[test]
+fn each_command_makes_its_call() {
+    use Method as M;
+    let none = Value::Null;
+    let cases = [
+        ("account create --name alice --kind user", M::POST, "accounts", json!({"name": "alice", "kind": "user"})),
+        ("account create --name root --kind admin", M::POST, "accounts", json!({"name": "root", "kind": "admin"})),
+        ("account list", M::GET, "accounts", none.clone()),
+        ("account show alice", M::GET, "accounts/alice", none.clone()),
+        ("account deactivate alice", M::POST, "accounts/alice/deactivate", none.clone()),
+        ("account activate alice", M::POST, "accounts/alice/activate", none.clone()),
+        ("account delete alice", M::DELETE, "accounts/alice", none.clone()),
+        ("environment create --id 1a5 --name prod", M::POST, "environments", json!({"id": "1a5", "name": "prod"})),
+        ("environment list", M::GET, "environments", none.clone()),
+        ("environment show 1a5", M::GET, "environments/1a5", none.clone()),
+        ("environment edit 1a5 --name p2", M::PATCH, "environments/1a5", json!({"name": "p2"})),
+        ("environment delete 1a5", M::DELETE, "environments/1a5", none.clone()),
+        (
+            "member add --environment 1a5 --account alice --role readonly",
+            M::PUT,
+            "environments/1a5/members/alice",
+            json!({"role": "readonly"}),
+        ),
+        ("member list --environment 1a5", M::GET, "environments/1a5/members", none.clone()),
+        ("member remove --environment 1a5 --account alice", M::DELETE, "environments/1a5/members/alice", none.clone()),
+        ("key create --account alice --name ci", M::POST, "keys", json!({"account": "alice", "name": "ci"})),
+        (
+            "key create --environment 1a5 --name ci --description robots --ttl 90d",
+            M::POST,
+            "keys",
+            json!({"environment": "1a5", "name": "ci", "description": "robots", "ttlSeconds": 7_776_000}),
+        ),
+        ("key list", M::GET, "keys", none.clone()),
+        ("key show 7", M::GET, "keys/7", none.clone()),
+        ("key edit 7 --description robots", M::PATCH, "keys/7", json!({"description": "robots"})),
+        ("key edit 7 --name a --description=", M::PATCH, "keys/7", json!({"name": "a", "description": ""})),
+        ("key deactivate 7", M::POST, "keys/7/deactivate", none.clone()),
+        ("key activate 7", M::POST, "keys/7/activate", none.clone()),
+        ("key delete 7", M::DELETE, "keys/7", none.clone()),
+        ("proxy list", M::GET, "proxies", none.clone()),
+        ("proxy forget edge-1", M::DELETE, "proxies/edge-1", none.clone()),
+    ];
+    for (line, method, path, body) in cases {
+        let (call, wait) = call(&format!("keygate {line}"));
+        assert_eq!((call.method, call.path.join("/")), (method, path.to_owned()), "{line}");
+        assert_eq!((call.body.unwrap_or_default(), call.query, wait), (body, vec![], None), "{line}");
+    }
+}
+
+#[test]
+fn keys_are_listed_by_owner() {
+    assert_eq!(call("keygate key list --account alice").0.query, [("account", "alice".to_owned())]);
+    assert_eq!(call("keygate key list --environment 1a5").0.query, [("environment", "1a5".to_owned())]);
+    assert!(parse("keygate key list --environment 1a5 --account alice").is_err());
+}
+
+#[test]
+fn only_a_creation_shows_a_secret() {
+    let Action::Change(_, outcome, _) = action("keygate key create --account alice --name ci") else { panic!("no change") };
+    assert_eq!(outcome, Outcome::NewKey);
+    let Action::Change(_, outcome, _) = action("keygate key deactivate 7") else { panic!("no change") };
+    assert!(matches!(outcome, Outcome::Object(_)));
+}
+
+#[test]
+fn a_key_has_exactly_one_owner() {
+    assert!(parse("keygate key create --name ci").is_err());
+    assert!(parse("keygate key create --name ci --account alice --environment 1a5").is_err());
+}
+
+#[test]
+fn an_edit_changes_something() {
+    assert!(parse("keygate key edit 7").is_err());
+    assert!(parse("keygate environment edit 1a5").is_err());
+}
+
+#[test]
+fn wait_is_understood_before_and_after_the_id() {
+    for (line, seconds) in [
+        ("key deactivate 7", None),
+        ("key deactivate 7 --wait", Some(10)),
+        ("key deactivate 7 --wait 5", Some(5)),
+        ("key deactivate 7 --wait=5", Some(5)),
+        ("key deactivate --wait 5 7", Some(5)),
+        ("key deactivate --wait=5 7", Some(5)),
+        ("key deactivate --wait -- 7", Some(10)),
+        ("key deactivate --wait --output json 7", Some(10)),
+    ] {
+        let (call, wait) = call(&format!("keygate {line}"));
+        assert_eq!((call.path.join("/"), wait), ("keys/7/deactivate".to_owned(), seconds), "{line}");
+    }
+}
+
+#[test]
+fn a_number_after_wait_is_never_taken_for_an_id() {
+    assert!(parse("keygate key deactivate --wait 7").is_err());
+    assert!(parse("keygate account deactivate --wait alice").is_err());
+    assert!(parse("keygate key deactivate 7 --wait 301").is_err());
+}
+
+#[test]
+fn every_change_can_wait() {
+    for line in [
+        "account create --name a --kind user",
+        "account deactivate a",
+        "account activate a",
+        "account delete a",
+        "environment create --id 1 --name a",
+        "environment edit 1 --name a",
+        "environment delete 1",
+        "member add --environment 1 --account a --role owner",
+        "member remove --environment 1 --account a",
+        "key create --account a --name a",
+        "key edit 7 --name a",
+        "key deactivate 7",
+        "key activate 7",
+        "key delete 7",
+        "proxy forget a",
+    ] {
+        assert_eq!(call(&format!("keygate {line} --wait 3")).1, Some(3), "{line}");
+    }
+}
+
+#[test]
+fn a_reference_cannot_leave_its_place_in_the_path() {
+    for line in ["key show .", "key delete ..", "account show ...", "member list --environment=", "proxy forget ."] {
+        assert!(parse(&format!("keygate {line}")).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn output_is_a_table_unless_told_otherwise_wherever_it_is_told() {
+    let output = |line| parse(line).map(|cli| cli.output).ok();
+    assert_eq!(output("keygate key list"), Some(OutputFormat::Table));
+    assert_eq!(output("keygate key list --output json"), Some(OutputFormat::Json));
+    assert_eq!(output("keygate --output json key list"), Some(OutputFormat::Json));
+    assert_eq!(output("keygate key list --output yaml"), None);
+}
+
+/// A control plane that knows a few answers and, at any other path, shows what reached it.
+async fn canned() -> Client {
+    async fn answer(uri: Uri, headers: HeaderMap) -> axum::response::Response {
+        let path = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let refusal = json!({"code": "invalid", "message": "too long", "field": "name"});
+        let acknowledgement = |missing: &[&str]| json!({"revision": 1, "acknowledged": ["a"], "closed": [], "missing": missing});
+        match path.trim_start_matches("/base/keygate/v1/") {
+            "refused" => (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response(),
+            "html" => (StatusCode::BAD_GATEWAY, "<h1>Bad gateway</h1>").into_response(),
+            "moved" => (StatusCode::FOUND, [("location", "/elsewhere")]).into_response(),
+            "text" => "hello".into_response(),
+            "gone" => (StatusCode::NO_CONTENT, [("keygate-revision", "42")]).into_response(),
+            "revisions/1?wait=0" => Json(acknowledgement(&[])).into_response(),
+            "revisions/2?wait=0" => Json(acknowledgement(&["edge-2"])).into_response(),
+            _ => {
+                let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+                Json(json!({"path": path, "authorization": authorization})).into_response()
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let client = client_of(&format!("http://{}/base/", listener.local_addr().expect("an address")));
+    tokio::spawn(async { axum::serve(listener, Router::new().fallback(answer)).await });
+    client
+}
+
+fn client_of(url: &str) -> Client {
+    let line = format!("keygate --url {url} --access-key A --secret-key S key list");
+    Client::new(&parse(&line).expect("a command line").connection).expect("a client")
+}
+
+#[tokio::test]
+async fn segments_and_query_values_are_encoded_and_the_credential_is_sent() {
+    let call = Call::get(&["keys", "a/../b?c#d%2e"]).with_query("account", Some("a&b=c"));
+    let reply = canned().await.send(&call).await.expect("an answer");
+    let path = "/base/keygate/v1/keys/a%2F..%2Fb%3Fc%23d%252e?account=a%26b%3Dc";
+    assert_eq!(reply.body, json!({"path": path, "authorization": "Basic QTpT"}));
+}
+
+#[tokio::test]
+async fn a_removal_has_no_body_and_a_revision() {
+    let reply = canned().await.send(&Call::delete(&["gone"])).await.expect("an answer");
+    assert_eq!((reply.body, reply.revision), (Value::Null, Some(42)));
+}
+
+#[tokio::test]
+async fn a_refusal_carries_message_and_field() {
+    let failure = canned().await.send(&Call::get(&["refused"])).await.expect_err("a refusal");
+    assert!(matches!(failure, Failure::Refused { .. }));
+    assert_eq!(failure.to_string(), "too long (field: name)");
+}
+
+#[tokio::test]
+async fn what_is_not_a_control_plane_is_told_so() {
+    let client = canned().await;
+    for path in ["html", "moved", "text"] {
+        let failure = client.send(&Call::get(&[path])).await.expect_err("no answer of ours");
+        assert!(failure.to_string().contains("not as a control plane does"), "{path}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_connection_names_the_url_and_how_to_set_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let message = client_of(&url).send(&Call::get(&["keys"])).await.expect_err("nobody listens").to_string();
+    for part in [&*url, "refused", "KEYGATE_URL", "--url"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_succeeds_only_when_nobody_is_missing() {
+    let client = canned().await;
+    let wait = |revision| wait::for_proxies(&client, revision, 0, Instant::now());
+    assert!(wait(Some(1)).await.is_ok());
+    for (revision, part) in [(Some(2), "edge-2"), (Some(3), "unknown"), (None, "unknown")] {
+        match wait(revision).await {
+            Err(Failure::NotAcknowledged(message)) => assert!(message.contains(part), "{message}"),
+            other => panic!("{revision:?}: {other:?}"),
+        }
+    }
+}

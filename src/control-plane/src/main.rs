@@ -1,0 +1,73 @@
+//! `keygate`, the control plane: one binary that serves, and that administers what it serves.
+//!
+//! A change, in order: `api/` translates a request, `operations/` decides whether it may be and must be done, `store/` makes it durable
+//! together with its audit record and the next revision, `push/` brings the altered grants to every proxy.
+
+mod api;
+mod cli;
+mod clock;
+mod model;
+mod name;
+mod operations;
+mod permission;
+mod push;
+mod random;
+mod serve;
+mod setup;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Manages the keys that are checked at the edge
+#[derive(Debug, Parser)]
+#[command(name = "keygate", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: cli::ConnectionArgs,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: cli::OutputFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a data folder with an admin, and print the admin's key
+    Init(setup::InitOptions),
+    /// Serve the API, and push the table to every proxy
+    Serve(serve::ServeOptions),
+    /// Print a new key for an admin, on the data folder of a stopped server
+    Recover(setup::RecoverOptions),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    #[command(flatten)]
+    Admin(cli::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { command, connection, output } = Arguments::parse();
+    let done = match command {
+        Command::Init(options) => setup::init(options, output).await,
+        Command::Serve(options) => serve::serve(options).await,
+        Command::Recover(options) => setup::recover(options, output).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Admin(command) => return cli::run(command, &connection, output).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What is done with keys. Access key and secret never change; only an inactive key can be deleted.
+
+use keygate_decision::key::KeyPair;
+use keygate_decision::{EnvironmentId, KeyId};
+
+use super::{Missing, Refusal, accounts, environments, require};
+use crate::model::{AccountRef, Key, KeyHolder, State};
+use crate::name::{Description, Lifetime, Name};
+use crate::permission::{Action, Caller};
+use crate::store::key::{Filter, NewKey};
+use crate::store::{Change, Connection, environment, key};
+
+/// For whom a key is made.
+#[derive(Clone, Debug)]
+pub(crate) enum HolderRef {
+    Account(AccountRef),
+    Environment(EnvironmentId),
+}
+
+/// What someone says of a key to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) holder: HolderRef,
+    pub(crate) name: Name,
+    pub(crate) description: Option<Description>,
+    pub(crate) lifetime: Option<Lifetime>,
+}
+
+/// Makes a key of this pair. Only the pair's digest and access key are stored.
+pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, wish: Wish, pair: &KeyPair) -> Result<Key, Refusal> {
+    let holder = match &wish.holder {
+        HolderRef::Account(reference) => {
+            let account = accounts::find(change.connection(), caller, reference, Action::ManageAccountKey).await;
+            let account = account.map_err(|refusal| refusal.in_field("account"))?;
+            KeyHolder::Account { id: account.id, name: account.name }
+        }
+        HolderRef::Environment(id) => {
+            let found = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await;
+            let (environment, _) = found.map_err(|refusal| refusal.in_field("environment"))?;
+            KeyHolder::Environment { number: environment.number, id: environment.id }
+        }
+    };
+    Ok(issue(change, holder, wish.name, wish.description, wish.lifetime, pair).await?)
+}
+
+/// Makes a key for a holder, without asking who may.
+pub(crate) async fn issue(
+    change: &mut Change<'_>,
+    holder: KeyHolder,
+    name: Name,
+    description: Option<Description>,
+    lifetime: Option<Lifetime>,
+    pair: &KeyPair,
+) -> Result<Key, crate::store::StoreError> {
+    let expires = lifetime.map(|lifetime| lifetime.end(change.now()));
+    let new = NewKey { digest: pair.digest(), access: pair.access.clone(), holder, name, description, expires };
+    key::create(change, new).await
+}
+
+/// The keys that the caller manages, or those of one holder.
+pub(crate) async fn list(connection: &mut Connection, caller: &Caller, holder: Option<HolderRef>) -> Result<Vec<Key>, Refusal> {
+    let filter = match &holder {
+        None => Filter::All,
+        Some(HolderRef::Account(reference)) => {
+            let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
+            Filter::Account(account.map_err(|refusal| refusal.in_field("account"))?.id)
+        }
+        Some(HolderRef::Environment(id)) => {
+            let found = environments::find(connection, caller, id, Action::ManageEnvironment).await;
+            Filter::Environment(found.map_err(|refusal| refusal.in_field("environment"))?.0.number)
+        }
+    };
+    Ok(key::list(connection, &caller.standing, filter).await?)
+}
+
+/// Finds a key.
+pub(crate) async fn show(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
+    find(connection, caller, id).await
+}
+
+/// Gives a key another name or description; what is `None` stays.
+pub(crate) async fn edit(
+    change: &mut Change<'_>,
+    caller: &Caller,
+    id: KeyId,
+    name: Option<Name>,
+    description: Option<Option<Description>>,
+) -> Result<Key, Refusal> {
+    let key = find(change.connection(), caller, id).await?;
+    if name.is_none() && description.is_none() {
+        return Ok(key);
+    }
+    let name = name.unwrap_or_else(|| key.name.clone());
+    let description = description.unwrap_or_else(|| key.description.clone());
+    Ok(key::edit(change, &key, name, description).await?)
+}
+
+/// Lets a key pass again.
+pub(crate) async fn activate(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
+    let key = find(change.connection(), caller, id).await?;
+    match key.state {
+        State::Active => Ok(key),
+        State::Inactive => Ok(key::set_state(change, &key, State::Active).await?),
+    }
+}
+
+/// Stops a key.
+pub(crate) async fn deactivate(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
+    let key = find(change.connection(), caller, id).await?;
+    match key.state {
+        State::Inactive => Ok(key),
+        State::Active => Ok(key::set_state(change, &key, State::Inactive).await?),
+    }
+}
+
+/// Removes an inactive key.
+pub(crate) async fn delete(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
+    let key = find(change.connection(), caller, id).await?;
+    match key.state {
+        State::Inactive => Ok(key::remove(change, &key).await?),
+        State::Active => {
+            let message = format!("key {} is active; deactivate it first, only an inactive key can be deleted", id.0);
+            Err(Refusal::conflict("key_active", None, message))
+        }
+    }
+}
+
+async fn find(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
+    let missing = || Missing::key(id.0);
+    let key = key::find(connection, id).await?.ok_or_else(missing)?;
+    let action = match &key.holder {
+        KeyHolder::Account { id, .. } => Action::ManageAccountKey(*id),
+        KeyHolder::Environment { number, .. } => {
+            Action::ManageEnvironmentKey(environment::tie(connection, &caller.standing, *number).await?)
+        }
+    };
+    require(caller, action, missing)?;
+    Ok(key)
+}

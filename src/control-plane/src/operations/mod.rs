@@ -1,0 +1,37 @@
+//! Everything that people do, one function each: who may, what must hold, then the change. The native API and whatever stands beside
+//! it translate to and from these; they hold no SQL and know no HTTP.
+
+pub(crate) mod accounts;
+pub(crate) mod environments;
+pub(crate) mod keys;
+pub(crate) mod members;
+pub(crate) mod proxies;
+mod refusal;
+
+pub(crate) use refusal::{Missing, Refusal};
+
+use crate::permission::{Action, Caller, Verdict, judge};
+
+/// Ends an operation unless the caller may do this. `missing` is what a caller is told for whom the thing does not exist.
+fn require(caller: &Caller, action: Action, missing: impl FnOnce() -> Missing) -> Result<(), Refusal> {
+    match judge(&caller.standing, action) {
+        Verdict::Allowed => Ok(()),
+        Verdict::Forbidden => Err(Refusal::Forbidden(way_out(action))),
+        Verdict::Hidden => Err(missing().into()),
+    }
+}
+
+fn way_out(action: Action) -> &'static str {
+    match action {
+        Action::CreateAccount | Action::SeeAccount(_) | Action::ManageAccount(_) => "only an admin manages accounts",
+        Action::CreateEnvironment => "only an admin creates environments",
+        Action::SeeEnvironment(_) | Action::ManageEnvironment(_) => {
+            "only an owner of the environment or an admin changes it, its members and its keys"
+        }
+        Action::ManageAccountKey(_) | Action::ManageEnvironmentKey(_) => {
+            "only the account itself, an owner of the environment or an admin manages a key"
+        }
+        Action::ManageProxies => "only an admin sees and forgets proxies",
+        Action::AwaitRevision => "an environment key does not see proxies; use a key of an account",
+    }
+}

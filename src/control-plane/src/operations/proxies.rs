@@ -1,0 +1,30 @@
+//! What is done with proxies: they appear by connecting, and an admin forgets those that are gone for good.
+
+use super::{Missing, Refusal, require};
+use crate::permission::{Action, Caller};
+use crate::push::{Forgotten, ProxyStatus, Publisher};
+use crate::store::{Change, proxy};
+
+/// All known proxies.
+pub(crate) fn list(publisher: &Publisher, caller: &Caller) -> Result<Vec<ProxyStatus>, Refusal> {
+    require(caller, Action::ManageProxies, || Missing::proxy("here"))?;
+    Ok(publisher.proxies())
+}
+
+/// Forgets a proxy, so that no wait covers it any more.
+pub(crate) async fn forget(change: &mut Change<'_>, publisher: &Publisher, caller: &Caller, name: &str) -> Result<(), Refusal> {
+    require(caller, Action::ManageProxies, || Missing::proxy(name))?;
+    match publisher.forget(name) {
+        Forgotten::Done => Ok(proxy::forget(change, name).await?),
+        Forgotten::Unknown => Err(Missing::proxy(name).into()),
+        Forgotten::Connected => {
+            let message = format!("proxy {name} is connected and would come back at once; stop it first");
+            Err(Refusal::conflict("proxy_connected", None, message))
+        }
+    }
+}
+
+/// Asks whether the caller may learn which proxies have a revision.
+pub(crate) fn may_await(caller: &Caller) -> Result<(), Refusal> {
+    require(caller, Action::AwaitRevision, || Missing::proxy("here"))
+}

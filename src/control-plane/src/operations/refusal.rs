@@ -1,0 +1,71 @@
+//! Why an operation is refused, in words for the person who asked: what is wrong and the way out.
+
+use crate::random::NoRandomness;
+use crate::store::StoreError;
+
+/// The operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("{message}")]
+    Conflict { code: &'static str, field: Option<&'static str>, message: String },
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    /// It would contradict what is there; the message says the way out.
+    pub(crate) fn conflict(code: &'static str, field: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self::Conflict { code, field, message: message.into() }
+    }
+
+    /// Says which field of the request named the missing thing.
+    pub(crate) fn in_field(self, field: &'static str) -> Self {
+        match self {
+            Self::Missing(missing) => Self::Missing(Missing { field: Some(field), ..missing }),
+            other => other,
+        }
+    }
+}
+
+/// A thing that does not exist, as far as the caller may know.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no {kind} {reference} that this key may see; `keygate {kind} list` shows those it may")]
+pub(crate) struct Missing {
+    kind: &'static str,
+    reference: String,
+    /// The field of the request that named it, if a field did.
+    pub(crate) field: Option<&'static str>,
+}
+
+impl Missing {
+    /// An account.
+    pub(crate) fn account(reference: impl ToString) -> Self {
+        Self { kind: "account", reference: reference.to_string(), field: None }
+    }
+
+    /// An environment.
+    pub(crate) fn environment(reference: impl ToString) -> Self {
+        Self { kind: "environment", reference: reference.to_string(), field: None }
+    }
+
+    /// A membership, by its account.
+    pub(crate) fn member(reference: impl ToString) -> Self {
+        Self { kind: "member", reference: reference.to_string(), field: None }
+    }
+
+    /// A key.
+    pub(crate) fn key(reference: impl ToString) -> Self {
+        Self { kind: "key", reference: reference.to_string(), field: None }
+    }
+
+    /// A proxy.
+    pub(crate) fn proxy(reference: impl ToString) -> Self {
+        Self { kind: "proxy", reference: reference.to_string(), field: None }
+    }
+}

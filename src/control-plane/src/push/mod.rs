@@ -1,0 +1,241 @@
+//! Push: brings the compiled table to every proxy and knows what each of them has acknowledged.
+//!
+//! This module owns the table in memory ([`table`]), one session for each stream that a filter opens ([`stream`]), and who the
+//! proxies are ([`registry`]). It never reads or writes storage, never sees a secret, and decides about no request. A proxy's table
+//! is built only on what it provably holds: a position in this history; everything else gets a snapshot.
+//!
+//! One change, in order: the store commits it and calls [`Publisher::publish`]; [`table`] takes it in; every [`stream`] that waits
+//! sends what its proxy lacks ([`delta`]); its Ack goes into [`registry`], where [`Publisher::acknowledged`] waits for it.
+
+mod delta;
+mod hello;
+mod message;
+mod registry;
+mod service;
+mod snapshot;
+mod stream;
+mod table;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, SystemTime};
+
+use keygate_decision::{Digest, Grant};
+use keygate_wire::records::Position;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+
+use self::delta::Deltas;
+use self::registry::Registry;
+use self::table::Table;
+
+/// The only table that a control plane has so far.
+pub(crate) const TABLE: &str = "default";
+
+/// What came before this start of the control plane.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    /// The newest one.
+    pub(crate) revision: u64,
+    /// The former starts, in order.
+    pub(crate) epochs: Vec<PastEpoch>,
+    /// Which digests changed lately, by revision, ascending: all of them from some revision on. The oldest revision in it may be cut.
+    pub(crate) changes: Vec<(u64, Digest)>,
+    /// The proxies that may hold a table.
+    pub(crate) proxies: Vec<KnownProxy>,
+}
+
+/// A former start of the control plane.
+#[derive(Clone, Debug)]
+pub(crate) struct PastEpoch {
+    /// Its name.
+    pub(crate) epoch: [u8; 16],
+    /// Its last revision, on which the next epoch built.
+    pub(crate) ended_at: u64,
+}
+
+/// What is remembered of a proxy across starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownProxy {
+    /// Its configured name.
+    pub(crate) name: String,
+    /// After so many seconds without a word from the control plane it answers 503.
+    pub(crate) staleness_limit_seconds: u64,
+}
+
+/// Stores a proxy durably; awaited before the proxy gets any of the table.
+pub(crate) type ProxyRegister = Arc<dyn Fn(KnownProxy) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
+
+/// Who is past a revision, and who is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Acknowledgement {
+    /// The proxies that have it in force on every worker, by name.
+    pub(crate) acknowledged: Vec<String>,
+    /// Those that have been without a stream for longer than their staleness limit, and answer 503 by now.
+    pub(crate) closed: Vec<String>,
+    /// All others.
+    pub(crate) missing: Vec<String>,
+}
+
+/// What is known of a proxy now.
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyStatus {
+    /// Its configured name.
+    pub(crate) name: String,
+    /// It has a stream open.
+    pub(crate) connected: bool,
+    /// What it last said its table holds, whatever the epoch.
+    pub(crate) position: Option<Position>,
+    /// The newest revision that it has in force, as far as it has said so since this control plane started.
+    pub(crate) acknowledged: Option<u64>,
+    /// When it last said anything.
+    pub(crate) last_heard: Option<SystemTime>,
+    /// See [`KnownProxy::staleness_limit_seconds`].
+    pub(crate) staleness_limit_seconds: u64,
+    /// It certainly answers 503, see [`Acknowledgement::closed`].
+    pub(crate) closed: bool,
+    /// Why it last refused a message, if it did on its newest stream.
+    pub(crate) last_refusal: Option<String>,
+}
+
+/// What came of [`Publisher::forget`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forgotten {
+    /// It counts no more.
+    Done,
+    /// It has a stream open and would come back at once: stop that Envoy first.
+    Connected,
+    /// No proxy of that name is known.
+    Unknown,
+}
+
+/// See the module. Clones are the same publisher.
+#[derive(Clone)]
+pub(crate) struct Publisher(Arc<Shared>);
+
+impl Publisher {
+    /// A publisher of a table as it is at `history.revision`, in a fresh epoch.
+    pub(crate) fn new(epoch: [u8; 16], history: History, table: Vec<(Digest, Grant)>, register: ProxyRegister) -> Self {
+        Self::with_pace(epoch, history, table, register, Pace::default())
+    }
+
+    fn with_pace(epoch: [u8; 16], history: History, table: Vec<(Digest, Grant)>, register: ProxyRegister, pace: Pace) -> Self {
+        let History { revision, epochs, changes, proxies } = history;
+        Self(Arc::new(Shared {
+            table: RwLock::new(Table::new(Position { epoch, revision }, epochs, changes, table)),
+            published: watch::Sender::new(()),
+            deltas: Mutex::new(Deltas::default()),
+            registry: Arc::new(Registry::new(epoch, proxies, Instant::now())),
+            register,
+            snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
+            stopping: watch::Sender::new(false),
+            pace,
+        }))
+    }
+
+    /// Takes a committed change in and pushes it. Called once for each revision, in order, also for one that changed no grant: a
+    /// digest without a grant must no longer pass.
+    pub(crate) fn publish(&self, revision: u64, changes: Vec<(Digest, Option<Grant>)>) {
+        let published = self.0.table.write().unwrap_or_else(PoisonError::into_inner).publish(revision, changes);
+        match published {
+            Ok(()) => {
+                self.0.published.send_replace(());
+            }
+            Err(error) => tracing::error!("revision {revision} was not published: {error}"),
+        }
+    }
+
+    /// Waits until every known proxy has the revision in force or is closed for certain, no longer than `timeout`.
+    pub(crate) async fn acknowledged(&self, revision: u64, timeout: Duration) -> Acknowledgement {
+        const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+        let deadline = Instant::now() + timeout.min(LONGEST);
+        let registry = &self.0.registry;
+        let mut changed = registry.changed();
+        loop {
+            changed.mark_unchanged();
+            let now = Instant::now();
+            let (acknowledgement, next_closing) = registry.assess(revision, now);
+            if acknowledgement.missing.is_empty() || now >= deadline {
+                return acknowledgement;
+            }
+            tokio::select! {
+                // It cannot fail: the sender lives in the registry that this publisher holds.
+                _ = changed.changed() => {}
+                () = sleep_until(next_closing.map_or(deadline, |at| at.min(deadline))) => {}
+            }
+        }
+    }
+
+    /// All known proxies, by name.
+    pub(crate) fn proxies(&self) -> Vec<ProxyStatus> {
+        self.0.registry.statuses(Instant::now())
+    }
+
+    /// Stops counting a proxy that is gone for good.
+    pub(crate) fn forget(&self, name: &str) -> Forgotten {
+        self.0.registry.forget(name)
+    }
+
+    /// Serves the sync protocol until `shutdown`, then ends all streams.
+    ///
+    /// # Errors
+    /// If the listener fails.
+    pub(crate) async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        service::serve(self.0, listener, shutdown).await
+    }
+}
+
+/// What all streams share.
+struct Shared {
+    table: RwLock<Table>,
+    /// Wakes the streams when the table has changed.
+    published: watch::Sender<()>,
+    deltas: Mutex<Deltas>,
+    registry: Arc<Registry>,
+    register: ProxyRegister,
+    /// One permit for each snapshot that may be under way.
+    snapshots: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    pace: Pace,
+}
+
+impl Shared {
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The protocol's times and bounds. Only tests use others than the default.
+#[derive(Clone, Copy)]
+struct Pace {
+    heartbeat: Duration,
+    /// A filter that leaves a message unanswered for so long is gone.
+    silence: Duration,
+    /// So long may a stream stay open without a Hello.
+    hello: Duration,
+    /// What a snapshot waits after the first, second ... refusal in a row; the last one counts for all further ones.
+    after_refusals: [Duration; 4],
+    concurrent_snapshots: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(2),
+            silence: Duration::from_secs(10),
+            hello: Duration::from_secs(10),
+            after_refusals: [1, 2, 5, 30].map(Duration::from_secs),
+            concurrent_snapshots: 16,
+        }
+    }
+}
+
+/// Nothing in this module panics while it holds a lock, so what a poisoned one guards is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

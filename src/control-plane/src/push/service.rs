@@ -1,0 +1,134 @@
+//! The gRPC glue: a server for one method, `/keygate.sync.v1.Sync/Stream`. It knows connections and encodings, and nothing of what
+//! is said on a stream.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use keygate_wire::sync::{FromFilter, METHOD, SERVICE};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::codec::{Codec, EncodeBuf, Encoder};
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::{Grpc, StreamingService};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstDecoder;
+
+use super::message::Outgoing;
+use super::{Shared, stream};
+
+/// The longest message that a filter has cause to send.
+const INCOMING_BYTES: usize = 64 * 1024;
+/// A connection whose other end is gone without a word is found out after twice this.
+const PING: Duration = Duration::from_secs(10);
+/// So long connections may take to close once all streams have ended.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Serves streams until `shutdown`.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let stop = {
+        let shared = shared.clone();
+        async move {
+            shutdown.await;
+            shared.stopping.send_replace(true);
+        }
+    };
+    let drained = async {
+        // It cannot fail: the sender lives in `shared`.
+        let _ = shared.stopping.subscribe().wait_for(|stopping| *stopping).await;
+        sleep(DRAIN).await;
+    };
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(PING))
+        .http2_keepalive_timeout(Some(PING))
+        .serve_with_incoming_shutdown(SyncService(shared.clone()), incoming, stop);
+    tokio::select! {
+        served = server => Ok(served?),
+        () = drained => Ok(()),
+    }
+}
+
+/// The service, a clone for each connection.
+#[derive(Clone)]
+struct SyncService(Arc<Shared>);
+
+impl Service<http::Request<Body>> for SyncService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = Method(self.0.clone());
+        Box::pin(async move {
+            if request.uri().path() != format!("/{SERVICE}/{METHOD}") {
+                return Ok(Status::unimplemented(format!("this port serves /{SERVICE}/{METHOD} only")).into_http());
+            }
+            let mut grpc = Grpc::new(SyncCodec).max_decoding_message_size(INCOMING_BYTES);
+            Ok(grpc.streaming(method, request).await)
+        })
+    }
+}
+
+/// The method: a task for each stream.
+struct Method(Arc<Shared>);
+
+impl StreamingService<FromFilter> for Method {
+    type Response = Outgoing;
+    type ResponseStream = ReceiverStream<Result<Outgoing, Status>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Streaming<FromFilter>>) -> Self::Future {
+        let shared = self.0.clone();
+        Box::pin(async move {
+            let (outbox, outgoing) = mpsc::channel(stream::QUEUE);
+            tokio::spawn(stream::run(shared, request.into_inner(), outbox));
+            Ok(Response::new(ReceiverStream::new(outgoing)))
+        })
+    }
+}
+
+/// Reads messages as usual; writes those that are encoded already but for their serial.
+struct SyncCodec;
+
+impl Codec for SyncCodec {
+    type Encode = Outgoing;
+    type Decode = FromFilter;
+    type Encoder = OutgoingEncoder;
+    type Decoder = ProstDecoder<FromFilter>;
+
+    fn encoder(&mut self) -> OutgoingEncoder {
+        OutgoingEncoder
+    }
+
+    fn decoder(&mut self) -> ProstDecoder<FromFilter> {
+        ProstDecoder::default()
+    }
+}
+
+struct OutgoingEncoder;
+
+impl Encoder for OutgoingEncoder {
+    type Item = Outgoing;
+    type Error = Status;
+
+    fn encode(&mut self, message: Outgoing, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        message.encode(buffer);
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! One proxy's session: from its Hello to the end of its stream. It decides what is sent when; what that is comes from [`delta`] and
+//! [`snapshot`]. It never blocks: a filter that does not keep up has messages unanswered, and gets no more until it answers.
+//!
+//! The session is where push reads the wall clock: for heartbeats, and for when a proxy was last heard.
+//!
+//! [`delta`]: super::delta
+//! [`snapshot`]: super::snapshot
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromFilter, Heartbeat, Nack};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tonic::{Status, Streaming};
+
+use super::delta::{Base, Lack};
+use super::hello::{Hello, parse_position};
+use super::message::{Body, Outgoing};
+use super::registry::{Claim, Refused};
+use super::snapshot::Snapshot;
+use super::{Shared, lock};
+
+/// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
+/// in between, and that a proxy which lags gets one delta instead of many.
+const WINDOW: usize = 4;
+/// Room for [`WINDOW`] messages, a heartbeat and the end.
+pub(super) const QUEUE: usize = WINDOW + 4;
+/// No more of a text is kept that a filter sends.
+const TEXT_CHARS: usize = 300;
+
+pub(super) type Outbox = mpsc::Sender<Result<Outgoing, Status>>;
+
+/// Holds a stream's session until it ends, and tells the filter why it did.
+pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<FromFilter>, outbox: Outbox) {
+    let mut stopping = shared.stopping.subscribe();
+    let Err(end) = tokio::select! {
+        end = converse(&shared, incoming, &outbox) => end,
+        _ = stopping.wait_for(|stopping| *stopping) => Err(Status::unavailable("the control plane is stopping")),
+        () = outbox.closed() => Err(Status::cancelled("the proxy has gone")),
+    };
+    if outbox.try_send(Err(end)).is_err() {
+        tracing::debug!("a stream ended whose proxy has gone or does not read");
+    }
+}
+
+async fn converse(shared: &Arc<Shared>, mut incoming: Streaming<FromFilter>, outbox: &Outbox) -> Result<Infallible, Status> {
+    let first = timeout(shared.pace.hello, incoming.message());
+    let first = first.await.map_err(|_| Status::deadline_exceeded("a stream begins with a hello, which did not come"))??;
+    let Some(FilterSays::Hello(hello)) = first.and_then(|message| message.says) else {
+        return Err(Status::invalid_argument("a stream begins with a hello"));
+    };
+    let (name, filter_version) = (shorten(&hello.proxy), shorten(&hello.filter_version));
+    let (claim, base) = admit(shared, hello)
+        .inspect_err(|status| tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message()))?;
+    tracing::info!(proxy = name, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
+    let end = follow(shared.clone(), claim, base, incoming, outbox.clone()).await;
+    end.inspect_err(|status| tracing::info!(proxy = name, "a stream has ended: {}", status.message()))
+}
+
+fn admit(shared: &Shared, hello: sync::Hello) -> Result<(Claim, Option<Base>), Status> {
+    let hello = Hello::parse(hello)?;
+    Ok((shared.registry.claim(&hello, Instant::now())?, hello.base))
+}
+
+async fn follow(
+    shared: Arc<Shared>,
+    mut claim: Claim,
+    base: Option<Base>,
+    incoming: Streaming<FromFilter>,
+    outbox: Outbox,
+) -> Result<Infallible, Status> {
+    // A proxy that nobody would remember after a restart must not get a table that it could go on serving from.
+    if let Some(proxy) = claim.unregistered() {
+        (shared.register)(proxy.clone()).await.map_err(|error| {
+            tracing::error!(proxy = proxy.name, "the proxy could not be stored: {error:#}");
+            Status::unavailable("the control plane could not store the proxy, see its log")
+        })?;
+        claim.registered();
+    }
+    Session::new(shared, claim, base, outbox).run(incoming).await
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        Self::already_exists(refused.to_string())
+    }
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    claim: Claim,
+    outbox: Outbox,
+    serial: u64,
+    work: Work,
+    /// Parts that must follow before anything else about the table.
+    parts: VecDeque<Body>,
+    unanswered: BTreeMap<u64, Topic>,
+    /// When the filter must have said something.
+    answer_due: Option<Instant>,
+    /// The filter took the last heartbeat it answered; without that it takes nothing else, for its clock or ours is off.
+    clock_accepted: bool,
+    /// Refusals since the last delta that was taken.
+    refusals: usize,
+    /// Refusals of messages up to this serial have been dealt with.
+    dealt_with: u64,
+    last_refusal: Option<String>,
+}
+
+/// What the session is about to do for the table.
+enum Work {
+    /// Waits for its turn to send a snapshot.
+    Queue(Turn),
+    Snapshot(Snapshot),
+    /// Sends deltas.
+    Follow(Base),
+}
+
+type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
+/// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Topic {
+    Heartbeat,
+    Snapshot,
+    Delta,
+}
+
+impl Session {
+    fn new(shared: Arc<Shared>, claim: Claim, base: Option<Base>, outbox: Outbox) -> Self {
+        let work = base.map_or_else(|| Work::Queue(turn(&shared, 0)), Work::Follow);
+        Self {
+            shared,
+            claim,
+            outbox,
+            serial: 0,
+            work,
+            parts: VecDeque::new(),
+            unanswered: BTreeMap::new(),
+            answer_due: None,
+            clock_accepted: false,
+            refusals: 0,
+            dealt_with: 0,
+            last_refusal: None,
+        }
+    }
+
+    async fn run(mut self, mut incoming: Streaming<FromFilter>) -> Result<Infallible, Status> {
+        let replaced = self.claim.replaced();
+        let replaced = async move {
+            match replaced {
+                Some(replaced) => drop(replaced.await),
+                None => pending().await,
+            }
+        };
+        tokio::pin!(replaced);
+        let mut published = self.shared.published.subscribe();
+        let mut heartbeat = interval(self.shared.pace.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.send_what_is_lacking()?;
+            tokio::select! {
+                message = incoming.message() => self.hear(message?)?,
+                _ = published.changed() => {}
+                _ = heartbeat.tick() => self.beat()?,
+                permit = take_turn(&mut self.work), if self.clock_accepted => self.begin_snapshot(permit)?,
+                () = until(self.answer_due) => return Err(Status::deadline_exceeded("the filter does not answer")),
+                () = &mut replaced => return Err(Status::aborted("a newer stream of this proxy has taken over")),
+            }
+        }
+    }
+
+    fn beat(&mut self) -> Result<(), Status> {
+        if self.unanswered.values().any(|topic| *topic == Topic::Heartbeat) {
+            return Ok(());
+        }
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let heartbeat = Heartbeat { unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX) };
+        self.send(Topic::Heartbeat, Body::new(ControlPlaneSays::Heartbeat(heartbeat)))
+    }
+
+    fn send_what_is_lacking(&mut self) -> Result<(), Status> {
+        while self.clock_accepted && self.unanswered.values().filter(|topic| **topic != Topic::Heartbeat).count() < WINDOW {
+            let Some((topic, body)) = self.next_message() else { break };
+            self.send(topic, body)?;
+        }
+        Ok(())
+    }
+
+    fn next_message(&mut self) -> Option<(Topic, Body)> {
+        loop {
+            match &mut self.work {
+                Work::Queue(_) => return None,
+                Work::Snapshot(snapshot) => {
+                    if let Some(begin) = self.parts.pop_front() {
+                        return Some((Topic::Snapshot, begin));
+                    }
+                    if let Some(chunk) = snapshot.next_chunk(&self.shared.table()) {
+                        return Some((Topic::Snapshot, chunk));
+                    }
+                    let (base, end) = snapshot.end();
+                    self.work = Work::Follow(base);
+                    return Some((Topic::Snapshot, end));
+                }
+                Work::Follow(base) => {
+                    if let Some(part) = self.parts.pop_front() {
+                        return Some((Topic::Delta, part));
+                    }
+                    let lack = lock(&self.shared.deltas).lack(&self.shared.table(), *base);
+                    match lack {
+                        Lack::Nothing => return None,
+                        Lack::Delta(delta) => {
+                            base.position = delta.to;
+                            self.parts.extend(delta.parts.iter().cloned());
+                        }
+                        Lack::Snapshot => self.work = Work::Queue(turn(&self.shared, self.refusals)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_snapshot(&mut self, permit: Result<OwnedSemaphorePermit, AcquireError>) -> Result<(), Status> {
+        let permit = permit.map_err(|_| Status::internal("no snapshot can be sent any more"))?;
+        let (snapshot, begin) = Snapshot::begin(&self.shared.table(), permit);
+        self.work = Work::Snapshot(snapshot);
+        self.parts.push_back(begin);
+        Ok(())
+    }
+
+    fn send(&mut self, topic: Topic, body: Body) -> Result<(), Status> {
+        self.serial += 1;
+        let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
+        sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
+        if self.unanswered.insert(self.serial, topic).is_none() && self.unanswered.len() == 1 {
+            self.answer_due = Some(Instant::now() + self.shared.pace.silence);
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, message: Option<FromFilter>) -> Result<(), Status> {
+        let message = message.ok_or_else(|| Status::cancelled("the proxy has closed its stream"))?;
+        self.claim.heard(SystemTime::now());
+        match message.says {
+            Some(FilterSays::Ack(ack)) => self.acknowledged(&ack)?,
+            Some(FilterSays::Nack(nack)) => self.refused(nack)?,
+            Some(FilterSays::Hello(_)) => return Err(Status::invalid_argument("a stream has one hello")),
+            None => return Err(Status::invalid_argument("a message says nothing")),
+        }
+        self.answer_due = (!self.unanswered.is_empty()).then(|| Instant::now() + self.shared.pace.silence);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, ack: &Ack) -> Result<(), Status> {
+        match self.answered(ack.serial)? {
+            Topic::Heartbeat => self.clock_accepted = true,
+            Topic::Delta => self.refusals = 0,
+            // One that is taken each time while the delta that follows is refused must not follow ever faster.
+            Topic::Snapshot => {}
+        }
+        if let Some(position) = &ack.position {
+            self.claim.acknowledge(parse_position(position)?);
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, nack: Nack) -> Result<(), Status> {
+        let topic = self.answered(nack.serial)?;
+        let reason = shorten(&nack.reason);
+        // A clock that is off is refused with every heartbeat; once is enough for the log.
+        if self.last_refusal.as_ref() != Some(&reason) {
+            tracing::warn!(proxy = self.claim.name(), ?topic, ?reason, "the filter refused a message");
+            self.claim.refused(reason.clone());
+            self.last_refusal = Some(reason);
+        }
+        if topic == Topic::Heartbeat {
+            self.clock_accepted = false;
+            // Others must not wait for a snapshot, or a place in the queue, that this filter does not take.
+            if !matches!(self.work, Work::Follow(_)) {
+                self.start_over();
+            }
+        } else if nack.serial > self.dealt_with {
+            self.refusals += 1;
+            self.start_over();
+        }
+        Ok(())
+    }
+
+    /// Gives up what was begun, for a snapshot. What was sent meanwhile built on it, and will be refused too.
+    fn start_over(&mut self) {
+        self.dealt_with = self.serial;
+        self.parts.clear();
+        self.work = Work::Queue(turn(&self.shared, self.refusals));
+    }
+
+    fn answered(&mut self, serial: u64) -> Result<Topic, Status> {
+        self.unanswered.remove(&serial).ok_or_else(|| Status::invalid_argument(format!("message {serial} awaits no answer")))
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).collect()
+}
+
+/// A place in the queue for snapshots, joined later after each refusal, so that a broken filter does not spin.
+fn turn(shared: &Shared, refusals: usize) -> Turn {
+    let delays = shared.pace.after_refusals;
+    let delay = refusals.checked_sub(1).and_then(|index| delays.get(index).or(delays.last())).copied();
+    let snapshots = shared.snapshots.clone();
+    Box::pin(async move {
+        if let Some(delay) = delay {
+            sleep(delay).await;
+        }
+        snapshots.acquire_owned().await
+    })
+}
+
+async fn take_turn(work: &mut Work) -> Result<OwnedSemaphorePermit, AcquireError> {
+    match work {
+        Work::Queue(turn) => turn.await,
+        Work::Snapshot(_) | Work::Follow(_) => pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}

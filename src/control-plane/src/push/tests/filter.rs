@@ -1,0 +1,221 @@
+//! A simulated filter: a gRPC client that keeps a table as the real one does, buckets and head, and answers as told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use keygate_decision::{Digest, Grant};
+use keygate_wire::records::Position;
+use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromControlPlane, FromFilter, Nack};
+use keygate_wire::{BucketBits, BucketIndex, LAYOUT, bucket};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::push::TABLE;
+
+pub(super) const CLOCK_OFF: &str = "the clocks differ by 1000 s";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A good Hello of a proxy that has nothing.
+pub(crate) fn hello(proxy: &str, instance: u8) -> sync::Hello {
+    sync::Hello {
+        proxy: proxy.to_owned(),
+        instance: vec![instance; 16],
+        table: TABLE.to_owned(),
+        layout: LAYOUT,
+        fence: 1,
+        position: None,
+        bucket_bits: 0,
+        staleness_limit_seconds: 3600,
+        filter_version: "test".to_owned(),
+    }
+}
+
+/// What the real filter keeps in shared data.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) position: Option<Position>,
+    pub(super) bits: Option<BucketBits>,
+    buckets: HashMap<u32, Vec<u8>>,
+    incoming: Option<(Position, BucketBits, u32)>,
+    /// Everything about the table that was taken in, for tests that count.
+    pub(super) taken: Vec<&'static str>,
+}
+
+pub(super) struct Filter {
+    pub(super) stored: Stored,
+    outbox: mpsc::Sender<FromFilter>,
+    inbox: Streaming<FromControlPlane>,
+    last_serial: u64,
+}
+
+impl Filter {
+    /// Opens a stream with what is stored; the Hello's position follows from that.
+    pub(super) async fn connect(address: SocketAddr, mut hello: sync::Hello, stored: Stored) -> Self {
+        hello.position = stored.position.map(Into::into);
+        hello.bucket_bits = stored.bits.map_or(0, BucketBits::get);
+        let filter = Self::open(address, stored).await;
+        filter.say(FilterSays::Hello(hello)).await;
+        filter
+    }
+
+    /// Opens a stream and says nothing.
+    pub(super) async fn open(address: SocketAddr, stored: Stored) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await.unwrap();
+        let (outbox, outgoing) = mpsc::channel(64);
+        let path = format!("/{}/{}", sync::SERVICE, sync::METHOD).try_into().unwrap();
+        let codec = ProstCodec::<FromFilter, FromControlPlane>::default();
+        let inbox = client.streaming(Request::new(ReceiverStream::new(outgoing)), path, codec).await.unwrap().into_inner();
+        Self { stored, outbox, inbox, last_serial: 0 }
+    }
+
+    pub(super) async fn say(&self, says: FilterSays) {
+        // The stream may have ended meanwhile; the next receive tells.
+        let _ = self.outbox.send(FromFilter { says: Some(says) }).await;
+    }
+
+    /// The next message, whatever it is; serials count from 1.
+    pub(super) async fn receive(&mut self) -> Result<(u64, ControlPlaneSays), Status> {
+        let message = timeout(PATIENCE, self.inbox.message()).await.expect("nothing came");
+        let message = message?.ok_or_else(|| Status::ok("the stream has ended"))?;
+        self.last_serial += 1;
+        assert_eq!(message.serial, self.last_serial);
+        Ok((message.serial, message.says.unwrap()))
+    }
+
+    pub(super) async fn ack(&self, serial: u64, position: Option<Position>) {
+        self.say(FilterSays::Ack(Ack { serial, position: position.map(Into::into) })).await;
+    }
+
+    pub(super) async fn nack(&self, serial: u64, reason: &str) {
+        self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned() })).await;
+    }
+
+    /// The next message that is no heartbeat; heartbeats are acknowledged.
+    pub(super) async fn receive_table(&mut self) -> Result<(u64, ControlPlaneSays), Status> {
+        loop {
+            match self.receive().await? {
+                (serial, ControlPlaneSays::Heartbeat(_)) => self.ack(serial, self.stored.position).await,
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// Refuses everything up to and with the next heartbeat; returns what else came.
+    pub(super) async fn refuse_a_heartbeat(&mut self) -> Vec<ControlPlaneSays> {
+        let mut others = Vec::new();
+        loop {
+            let (serial, says) = self.receive().await.unwrap();
+            self.nack(serial, CLOCK_OFF).await;
+            if matches!(says, ControlPlaneSays::Heartbeat(_)) {
+                return others;
+            }
+            others.push(says);
+        }
+    }
+
+    /// Takes everything in and acknowledges it until the table is at a revision.
+    pub(super) async fn follow_to(&mut self, revision: u64) {
+        let give_up = Instant::now() + PATIENCE;
+        while self.stored.position.is_none_or(|position| position.revision < revision) || self.stored.incoming.is_some() {
+            let (serial, says) = timeout_at(give_up, self.receive_table()).await.expect("the table does not get there").unwrap();
+            let position = self.stored.take(says);
+            self.ack(serial, position).await;
+        }
+    }
+
+    /// Acknowledges everything until the stream ends.
+    pub(super) async fn follow_to_the_end(&mut self) -> Status {
+        loop {
+            match self.receive_table().await {
+                Ok((serial, says)) => {
+                    let position = self.stored.take(says);
+                    self.ack(serial, position).await;
+                }
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Takes messages in without an answer until nothing comes for a while; returns the serials.
+    pub(super) async fn take_without_answer(&mut self, quiet: Duration) -> Vec<(u64, Option<Position>)> {
+        let mut unanswered = Vec::new();
+        while let Ok(message) = timeout(quiet, self.receive_table()).await {
+            let (serial, says) = message.unwrap();
+            unanswered.push((serial, self.stored.take(says)));
+        }
+        unanswered
+    }
+}
+
+impl Stored {
+    /// Takes a message about the table in, strictly; returns what an Ack would say.
+    pub(super) fn take(&mut self, says: ControlPlaneSays) -> Option<Position> {
+        match says {
+            ControlPlaneSays::SnapshotBegin(begin) => {
+                self.taken.push("begin");
+                let position = begin.position.unwrap().parse().unwrap();
+                self.incoming = Some((position, BucketBits::new(begin.bucket_bits).unwrap(), 0));
+                self.position = None;
+                None
+            }
+            ControlPlaneSays::SnapshotChunk(chunk) => {
+                self.taken.push("chunk");
+                let (_, bits, next) = self.incoming.as_mut().unwrap();
+                assert_eq!(chunk.first_bucket, *next);
+                for value in chunk.buckets {
+                    bucket::validate(&value, *bits, BucketIndex(*next)).unwrap();
+                    self.buckets.insert(*next, value);
+                    *next += 1;
+                }
+                None
+            }
+            ControlPlaneSays::SnapshotEnd(_) => {
+                self.taken.push("end");
+                let (position, bits, next) = self.incoming.take().unwrap();
+                assert_eq!(next, bits.count());
+                self.buckets.retain(|index, _| *index < bits.count());
+                (self.position, self.bits) = (Some(position), Some(bits));
+                self.position
+            }
+            ControlPlaneSays::Delta(delta) => {
+                self.taken.push(if delta.more { "part" } else { "delta" });
+                assert!(self.incoming.is_none());
+                assert_eq!(delta.from, self.position.unwrap().revision);
+                for change in &delta.changes {
+                    let digest = Digest::from_bytes(change.digest.as_slice().try_into().unwrap());
+                    let index = self.bits.unwrap().index(&digest).0;
+                    let changed = bucket::apply(&self.buckets[&index], &[(digest, change.grant.as_deref())]).unwrap();
+                    self.buckets.insert(index, changed);
+                }
+                if !delta.more {
+                    self.position = delta.to.unwrap().parse();
+                }
+                self.position
+            }
+            ControlPlaneSays::Heartbeat(_) => self.position,
+        }
+    }
+
+    /// Whether exactly these digests can be found, with their grants.
+    pub(super) fn assert_holds(&self, expected: &BTreeMap<Digest, Grant>) {
+        let bits = self.bits.unwrap();
+        assert_eq!(self.buckets.len(), bits.count() as usize);
+        for (digest, grant) in expected {
+            let found = bucket::find(&self.buckets[&bits.index(digest).0], digest).unwrap();
+            assert_eq!(found.as_ref(), Some(grant));
+        }
+        let entries: Vec<_> = expected
+            .iter()
+            .map(|(digest, grant)| (bits.index(digest).0, 32 + 1 + keygate_wire::entry::encode(grant).len()))
+            .collect();
+        let bytes: usize = entries.iter().map(|(_, len)| len).sum::<usize>() + self.buckets.len();
+        assert_eq!(self.buckets.values().map(Vec::len).sum::<usize>(), bytes, "something else is in the buckets");
+    }
+}

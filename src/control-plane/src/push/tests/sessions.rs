@@ -1,0 +1,233 @@
+//! Who may have a stream, when it ends, and what is known of a proxy.
+
+use std::time::Instant;
+
+use keygate_wire::sync::{ControlPlaneSays, FilterSays};
+use tonic::Code;
+
+use super::filter::{Filter, Stored, hello};
+use super::*;
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_wait_returns_at_once_when_all_have_acknowledged_and_else_names_those_missing() {
+    let known = ["gone", "edge-2"].map(|name| KnownProxy { name: name.to_owned(), staleness_limit_seconds: 3600 });
+    let history = History { proxies: known.to_vec(), ..no_history(1) };
+    let mut control_plane = ControlPlane::with(EPOCH, history, BTreeMap::new(), Pace::default()).await;
+    let mut edges = Vec::new();
+    for (name, instance) in [("edge-1", 1), ("edge-2", 2)] {
+        let mut filter = Filter::connect(control_plane.address, hello(name, instance), Stored::default()).await;
+        filter.follow_to(1).await;
+        edges.push(tokio::spawn(async move { filter.follow_to_the_end().await }));
+    }
+    // edge-2 was known, with this limit.
+    assert_eq!(control_plane.registered.load(Ordering::SeqCst), 1);
+    control_plane.publish(2, &[(1, Some(1))]);
+    let found = control_plane.publisher.acknowledged(2, Duration::from_millis(300)).await;
+    assert_eq!(found, super::found(&["edge-1", "edge-2"], &[], &["gone"]));
+
+    // A wait that is under way ends when the last one that is missing is forgotten.
+    control_plane.publish(3, &[(1, None)]);
+    let publisher = control_plane.publisher.clone();
+    let started = Instant::now();
+    let wait = tokio::spawn(async move { publisher.acknowledged(3, SOON).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(control_plane.publisher.forget("edge-1"), Forgotten::Connected);
+    assert_eq!(control_plane.publisher.forget("gone"), Forgotten::Done);
+    assert_eq!(control_plane.publisher.forget("gone"), Forgotten::Unknown);
+    assert_eq!(wait.await.unwrap(), super::found(&["edge-1", "edge-2"], &[], &[]));
+    assert!(started.elapsed() < SOON);
+
+    let statuses = control_plane.publisher.proxies();
+    assert_eq!(statuses.iter().map(|status| status.name.as_str()).collect::<Vec<_>>(), ["edge-1", "edge-2"]);
+    for status in statuses {
+        assert!(status.connected && !status.closed && status.last_heard.is_some() && status.last_refusal.is_none());
+        assert_eq!((status.acknowledged, status.position), (Some(3), Some(Position { epoch: EPOCH, revision: 3 })));
+        assert_eq!(status.staleness_limit_seconds, 3600);
+    }
+}
+
+#[tokio::test]
+async fn stopping_ends_all_streams_at_once_and_says_so() {
+    let mut control_plane = ControlPlane::start(10).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    control_plane.stop.take().unwrap().send(()).unwrap();
+    let end = filter.follow_to_the_end().await;
+    assert_eq!((end.code(), end.message()), (Code::Unavailable, "the control plane is stopping"));
+    drop(filter);
+    let stopped = tokio::time::timeout(SOON, control_plane.server).await;
+    stopped.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_filter_that_does_not_answer_is_ended() {
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut silent = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    assert!(matches!(silent.receive().await, Ok((1, ControlPlaneSays::Heartbeat(_)))));
+    assert_eq!(silent.receive().await.unwrap_err().code(), Code::DeadlineExceeded);
+
+    // One that answers stays, long after that.
+    let mut lively = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    let wait = tokio::time::timeout(Duration::from_millis(1_500), lively.follow_to_the_end());
+    assert!(wait.await.is_err());
+
+    let mut wordless = Filter::open(control_plane.address, Stored::default()).await;
+    assert_eq!(wordless.receive().await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_stream_has_one_hello_and_answers_only_what_was_said() {
+    let control_plane = ControlPlane::start(10).await;
+    let mut rude = Filter::open(control_plane.address, Stored::default()).await;
+    rude.ack(1, None).await;
+    assert_eq!(rude.receive().await.unwrap_err().code(), Code::InvalidArgument);
+
+    let mut twice = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    twice.say(FilterSays::Hello(hello("edge-1", 1))).await;
+    assert_eq!(twice.follow_to_the_end().await.code(), Code::InvalidArgument);
+
+    let mut eager = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    eager.ack(1_000, None).await;
+    assert_eq!(eager.follow_to_the_end().await.code(), Code::InvalidArgument);
+
+    let mut other = hello("edge-1", 1);
+    other.layout += 1;
+    let mut other = Filter::connect(control_plane.address, other, Stored::default()).await;
+    assert_eq!(other.receive().await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_higher_or_equal_fence_takes_over_and_a_lower_one_is_refused() {
+    let control_plane = ControlPlane::start(10).await;
+    let fenced = |fence| {
+        let mut hello = hello("edge-1", 1);
+        hello.fence = fence;
+        Filter::connect(control_plane.address, hello, Stored::default())
+    };
+    let mut first = fenced(5).await;
+    first.follow_to(1).await;
+    let mut lower = fenced(4).await;
+    assert_eq!(lower.receive().await.unwrap_err().code(), Code::AlreadyExists);
+    for fence in [5, 6] {
+        let mut next = fenced(fence).await;
+        next.follow_to(1).await;
+        assert_eq!(first.follow_to_the_end().await.code(), Code::Aborted);
+        first = next;
+    }
+    assert!(control_plane.publisher.proxies().iter().all(|status| status.connected));
+}
+
+#[tokio::test]
+async fn a_namesake_is_refused_until_the_stream_has_ended() {
+    let control_plane = ControlPlane::start(10).await;
+    let mut first = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    first.follow_to(1).await;
+    let mut namesake = Filter::connect(control_plane.address, hello("edge-1", 2), Stored::default()).await;
+    let refusal = namesake.receive().await.unwrap_err();
+    assert_eq!(refusal.code(), Code::AlreadyExists);
+    assert!(refusal.message().contains("give each Envoy its own"), "{}", refusal.message());
+    drop(first);
+    let connected = || control_plane.publisher.proxies()[0].connected;
+    while connected() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A new process has to prove anew what it holds.
+    let mut second = Filter::connect(control_plane.address, hello("edge-1", 2), Stored::default()).await;
+    let (serial, _) = second.receive().await.unwrap();
+    assert_eq!(control_plane.publisher.acknowledged(1, Duration::ZERO).await.missing, ["edge-1"]);
+    second.ack(serial, None).await;
+    second.follow_to(1).await;
+    assert_eq!(control_plane.publisher.acknowledged(1, SOON).await.acknowledged, ["edge-1"]);
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_stored_gets_nothing() {
+    let control_plane = ControlPlane::start(10).await;
+    let mut unlucky = Filter::connect(control_plane.address, hello("unlucky", 1), Stored::default()).await;
+    assert_eq!(unlucky.receive().await.unwrap_err().code(), Code::Unavailable);
+    let mut lucky = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    lucky.follow_to(1).await;
+    assert_eq!(control_plane.registered.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_refused_message_is_answered_with_a_snapshot_later_each_time() {
+    let mut control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    control_plane.publish(2, &[(1, Some(1))]);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let (serial, _) = filter.receive_table().await.unwrap();
+        let refused = Instant::now();
+        filter.nack(serial, "no room").await;
+        loop {
+            let (serial, says) = filter.receive_table().await.unwrap();
+            if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+                waits.push(refused.elapsed());
+                filter.nack(serial, "no room").await;
+                break;
+            }
+            // Sent before the refusal was heard.
+            filter.nack(serial, "out of order").await;
+        }
+    }
+    assert!(waits[0] >= Duration::from_millis(100) && waits[2] > waits[0], "{waits:?}");
+    assert!(control_plane.publisher.proxies()[0].last_refusal.is_some());
+    loop {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            filter.ack(serial, filter.stored.position).await;
+            filter.stored.take(says);
+            break;
+        }
+        filter.nack(serial, "out of order").await;
+    }
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_filter_that_refuses_the_time_is_told_nothing_else() {
+    let mut control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    // The control plane beats again only once it has heard the first refusal.
+    for _ in 0..2 {
+        assert_eq!(filter.refuse_a_heartbeat().await, []);
+    }
+    control_plane.publish(2, &[(1, Some(1))]);
+    for _ in 0..3 {
+        assert_eq!(filter.refuse_a_heartbeat().await, []);
+    }
+    let refusal = control_plane.publisher.proxies()[0].last_refusal.clone();
+    assert_eq!(refusal.as_deref(), Some(filter::CLOCK_OFF));
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_filter_that_refuses_the_time_holds_nobody_up() {
+    let table = (0..5_000).map(|n| (digest(n), grant(n))).collect();
+    let pace = Pace { concurrent_snapshots: 1, ..quick() };
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), table, pace).await;
+    let mut filters = Vec::new();
+    for (name, instance) in [("edge-1", 1), ("edge-2", 2)] {
+        let mut filter = Filter::connect(control_plane.address, hello(name, instance), Stored::default()).await;
+        if name == "edge-1" {
+            // Its clock is right for as long as it takes to begin a snapshot, and then off.
+            drop(filter.receive_table().await.unwrap());
+        }
+        filters.push(tokio::spawn(async move {
+            loop {
+                drop(filter.refuse_a_heartbeat().await);
+            }
+        }));
+    }
+    let mut other = Filter::connect(control_plane.address, hello("edge-3", 3), Stored::default()).await;
+    other.follow_to(1).await;
+    other.stored.assert_holds(&control_plane.expected);
+    assert!(filters.iter().all(|filter| !filter.is_finished()));
+}

@@ -1,0 +1,22 @@
+//! The one place that draws randomness: new keys and new epochs. It never stores or prints what it draws.
+
+use keygate_decision::key::{AccessKey, KeyPair, SecretKey};
+
+/// The operating system gave no randomness, so nothing secret can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gave no randomness: {0}")]
+pub(crate) struct NoRandomness(String);
+
+/// A new key: 80 random bits of access key, over 200 of secret.
+pub(crate) fn key_pair() -> Result<KeyPair, NoRandomness> {
+    let access = AccessKey::from_random(bytes()?);
+    let secret = SecretKey::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))?;
+    Ok(KeyPair { access, secret })
+}
+
+/// Random bytes.
+pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| NoRandomness(error.to_string()))?;
+    Ok(bytes)
+}

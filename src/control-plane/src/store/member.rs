@@ -1,0 +1,96 @@
+//! Memberships in storage. It does not ask who may do what.
+
+use keygate_decision::AccountId;
+use serde_json::json;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Change, Connection, StoreError, environment, key, row};
+use crate::model::{Account, Environment, Member, Role};
+use crate::name::AccountName;
+
+/// The members of an environment.
+pub(crate) async fn list(connection: &mut Connection, environment: &Environment) -> Result<Vec<Member>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
+         WHERE m.environment = $1 ORDER BY m.account",
+    )
+    .bind(row::integer(environment.number))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| read(row, environment)).collect()
+}
+
+/// One membership.
+pub(crate) async fn find(
+    connection: &mut Connection,
+    environment: &Environment,
+    account: AccountId,
+) -> Result<Option<Member>, StoreError> {
+    let row = sqlx::query(
+        "SELECT a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
+         WHERE m.environment = $1 AND m.account = $2",
+    )
+    .bind(row::integer(environment.number))
+    .bind(row::integer(account.0))
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(|row| read(row, environment)).transpose()
+}
+
+/// Makes an account a member, or gives a member another role.
+pub(crate) async fn put(
+    change: &mut Change<'_>,
+    environment: &Environment,
+    account: &Account,
+    role: Role,
+) -> Result<(), StoreError> {
+    let now = change.now();
+    sqlx::query(
+        "INSERT INTO membership (environment, account, role, created) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (environment, account) DO UPDATE SET role = excluded.role",
+    )
+    .bind(row::integer(environment.number))
+    .bind(row::integer(account.id.0))
+    .bind(role.as_str())
+    .bind(row::integer(now.0))
+    .execute(change.connection())
+    .await?;
+    touch_and_audit(change, "member.put", environment, account, role).await
+}
+
+/// Ends a membership.
+pub(crate) async fn remove(
+    change: &mut Change<'_>,
+    environment: &Environment,
+    account: &Account,
+    role: Role,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM membership WHERE environment = $1 AND account = $2")
+        .bind(row::integer(environment.number))
+        .bind(row::integer(account.id.0))
+        .execute(change.connection())
+        .await?;
+    touch_and_audit(change, "member.remove", environment, account, role).await
+}
+
+async fn touch_and_audit(
+    change: &mut Change<'_>,
+    action: &'static str,
+    environment: &Environment,
+    account: &Account,
+    role: Role,
+) -> Result<(), StoreError> {
+    let digests = key::active_digests_of_account(change.connection(), account.id).await?;
+    change.touch(digests);
+    let detail = json!({"account": account.id.0.to_string(), "name": account.name.as_str(), "role": role.as_str()});
+    change.audit(action, environment::object(environment), detail).await
+}
+
+fn read(row: &SqliteRow, environment: &Environment) -> Result<Member, StoreError> {
+    Ok(Member {
+        environment: environment.id.clone(),
+        account: row::text(row, "name", AccountName::parse)?,
+        role: row::text(row, "role", Role::parse)?,
+        created: row::seconds(row, "created")?,
+    })
+}

@@ -1,0 +1,38 @@
+//! Proxies that have ever connected: a wait for a revision must cover them even while they are away.
+
+use serde_json::json;
+
+use super::{Change, Connection, StoreError, row};
+use crate::push::KnownProxy;
+
+/// All known proxies.
+pub(super) async fn list(connection: &mut Connection) -> Result<Vec<KnownProxy>, StoreError> {
+    let rows = sqlx::query("SELECT name, staleness_limit_seconds FROM proxy ORDER BY name").fetch_all(connection).await?;
+    let read = |row| {
+        let name = row::text(row, "name", |name| Ok::<_, ()>(name.to_owned()))?;
+        Ok(KnownProxy { name, staleness_limit_seconds: row::number(row, "staleness_limit_seconds")? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Notes a proxy, or its new staleness limit.
+pub(super) async fn remember(change: &mut Change<'_>, proxy: &KnownProxy) -> Result<(), StoreError> {
+    let now = change.now();
+    sqlx::query(
+        "INSERT INTO proxy (name, staleness_limit_seconds, first_seen) VALUES ($1, $2, $3) \
+         ON CONFLICT (name) DO UPDATE SET staleness_limit_seconds = excluded.staleness_limit_seconds",
+    )
+    .bind(&proxy.name)
+    .bind(row::integer(proxy.staleness_limit_seconds))
+    .bind(row::integer(now.0))
+    .execute(change.connection())
+    .await?;
+    let detail = json!({"stalenessLimitSeconds": proxy.staleness_limit_seconds});
+    change.audit("proxy.remember", format!("proxy {}", proxy.name), detail).await
+}
+
+/// Forgets a proxy.
+pub(crate) async fn forget(change: &mut Change<'_>, name: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM proxy WHERE name = $1").bind(name).execute(change.connection()).await?;
+    change.audit("proxy.forget", format!("proxy {name}"), json!({})).await
+}

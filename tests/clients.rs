@@ -1,0 +1,145 @@
+//! Real clients, and the details that they depend on: challenges, HEAD, gRPC, HTTP/2, raw bytes.
+
+use std::process::Output;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Connection, Key, Protocol, Scratch, raw};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::edge::{Edge, INSIDE};
+
+const DENIED: &str = r#"{"details":"Unauthorized","message":"Access denied"}"#;
+const UNAUTHORIZED: &str = r#"{"details":"Unauthorized","message":"A valid authorization token is missing"}"#;
+
+async fn edge_with_keys() -> Result<(Edge, Key, Key)> {
+    let edge = Edge::start(1).await?;
+    let cli = edge.control_plane.cli();
+    for (id, name) in [("1a5", "production"), ("1a6", "staging")] {
+        edge.change(&["environment", "create", "--id", id, "--name", name]).await?;
+    }
+    let inside = cli.create_key(&["--environment", "1a5", "--name", "inside", "--wait"]).await?;
+    let outside = cli.create_key(&["--environment", "1a6", "--name", "outside", "--wait"]).await?;
+    Ok((edge, inside, outside))
+}
+
+async fn curl(edge: &Edge, arguments: &[&str]) -> Result<Output> {
+    let url = format!("http://{}{INSIDE}", edge.envoys[0].edge());
+    let arguments = [&["--silent", "--show-error", "--write-out", "\n%{http_code}"], arguments, &[url.as_str()]].concat();
+    Command::new("curl").args(arguments).output().await.context("running curl")
+}
+
+/// The body and the status.
+async fn curl_says(edge: &Edge, arguments: &[&str]) -> Result<(String, String)> {
+    let output = curl(edge, arguments).await?;
+    ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let (body, status) = text.rsplit_once('\n').context("curl wrote no status")?;
+    Ok((body.to_owned(), status.to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_uses_a_key_in_every_documented_way() -> Result<()> {
+    let (edge, inside, outside) = edge_with_keys().await?;
+    let scratch = Scratch::new("keygate-netrc")?;
+    for (key, status) in [(&inside, "200"), (&outside, "403")] {
+        let netrc = scratch.path().join("netrc");
+        std::fs::write(&netrc, format!("machine 127.0.0.1 login {} password {}\n", key.access_key, key.secret_key))?;
+        let netrc = netrc.to_string_lossy().into_owned();
+        let (pair, bearer, api_key) =
+            (key.pair(), format!("Authorization: Bearer {}", key.token), format!("X-API-Key: {}", key.token));
+        for arguments in [
+            &["-u", &pair][..],
+            &["--netrc-file", &netrc],
+            &["-H", &bearer],
+            &["-H", &api_key],
+            &["--http2-prior-knowledge", "-u", &pair],
+            &["--http2-prior-knowledge", "-H", &api_key],
+        ] {
+            let (body, said) = curl_says(&edge, arguments).await?;
+            ensure!(said == status, "curl {arguments:?}: {said} {body}");
+            ensure!(status == "200" || body == DENIED, "curl {arguments:?}: {body}");
+        }
+    }
+    let (body, status) = curl_says(&edge, &[]).await?;
+    ensure!((status.as_str(), body.as_str()) == ("401", UNAUTHORIZED), "without a key: {status} {body}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_main_answers_on_every_worker_and_protocol() -> Result<()> {
+    let (edge, inside, outside) = edge_with_keys().await?;
+    let (known, foreign) = (inside.basic(), outside.bearer());
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for mut connection in edge.envoys[0].connections_on_every_worker(protocol).await? {
+            let answer = connection.get(INSIDE, &[(known.0, &known.1), ("x-keygate-key", "forged")]).await?;
+            let seen: Value = answer.json()?;
+            let header =
+                |name: &str| seen["headers"].as_array().and_then(|all| all.iter().find(|header| header[0] == name).cloned());
+            ensure!(answer.status == 200 && header("authorization").is_none(), "passed as {seen}");
+            ensure!(header("x-keygate-key").is_some_and(|header| header[1] == inside.id.as_str()), "passed as {seen}");
+            ensure!(header("x-keygate-environment").is_some_and(|header| header[1] == "1a5"), "passed as {seen}");
+
+            let answer = connection.get(INSIDE, &[(foreign.0, &foreign.1)]).await?;
+            ensure!(answer.status == 403 && answer.text() == DENIED, "out of scope: {} {}", answer.status, answer.text());
+            ensure!(answer.header("content-type") == Some("application/json"), "the refusal is not JSON");
+
+            let answer = connection.get(INSIDE, &[]).await?;
+            ensure!(answer.status == 401 && answer.text() == UNAUTHORIZED, "no key: {} {}", answer.status, answer.text());
+            ensure!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Basic realm=")), "no challenge");
+            let answer = connection.get(INSIDE, &[("x-api-no-challenge", "true")]).await?;
+            ensure!(answer.status == 401 && answer.header("www-authenticate").is_none(), "challenged against its wish");
+
+            let answer = connection.send("HEAD", INSIDE, &[(foreign.0, &foreign.1)], "").await?;
+            ensure!(answer.status == 403 && answer.body.is_empty(), "HEAD got a body");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grpc_call_is_refused_in_its_own_terms() -> Result<()> {
+    let (edge, _, outside) = edge_with_keys().await?;
+    let foreign = outside.bearer();
+    let mut connection = Connection::open(edge.envoys[0].edge(), Protocol::Http2).await?;
+    let grpc = ("content-type", "application/grpc");
+    for (headers, status) in [(&[grpc][..], "16"), (&[grpc, (foreign.0, foreign.1.as_str())], "7")] {
+        let answer = connection.send("POST", INSIDE, headers, "").await?;
+        ensure!(answer.status == 200, "gRPC was answered with {}", answer.status);
+        ensure!(answer.header("grpc-status") == Some(status), "grpc-status is {:?}", answer.header("grpc-status"));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_is_refused_without_a_challenge() -> Result<()> {
+    let (edge, ..) = edge_with_keys().await?;
+    let request = format!("GET {INSIDE} HTTP/1.1\r\nhost: e\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n");
+    let answer = raw_head(&edge, request.as_bytes()).await?;
+    ensure!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    ensure!(!answer.to_lowercase().contains("www-authenticate"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_not_text_do_no_harm() -> Result<()> {
+    let (edge, inside, _) = edge_with_keys().await?;
+    let (name, value) = inside.basic();
+    for (bytes, status) in [
+        ([b"x-other: \xFF\xFE\r\n".as_slice(), format!("{name}: {value}\r\n").as_bytes()].concat(), "200"),
+        (b"authorization: Basic \xFF\xFE\r\n".to_vec(), "401"),
+        (b"x-api-key: \xFF\r\n".to_vec(), "401"),
+        (b"x-api-key: \xC3\xA4:\xC3\xA4\r\n".to_vec(), "401"),
+    ] {
+        let start = format!("GET {INSIDE} HTTP/1.1\r\nhost: e\r\nconnection: close\r\n");
+        let answer = raw_head(&edge, &[start.as_bytes(), &bytes, b"\r\n"].concat()).await?;
+        ensure!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{bytes:?}: {answer}");
+    }
+    Ok(())
+}
+
+async fn raw_head(edge: &Edge, request: &[u8]) -> Result<String> {
+    let answer = raw(edge.envoys[0].edge(), request).await?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    Ok(answer.split("\r\n\r\n").next().unwrap_or_default().to_owned())
+}

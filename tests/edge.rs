@@ -1,0 +1,94 @@
+//! Envoys in front of one upstream, fed by one control plane, and requests that reach every worker of each.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Config, Connection, ControlPlane, Envoy, Key, Protocol, Upstream, demo_filter};
+use tokio::task::JoinSet;
+
+/// How many requests decide that a change has arrived everywhere.
+pub(crate) const MANY: usize = 10_000;
+
+/// A path in environment `1a5`, with the demo's rules.
+pub(crate) const INSIDE: &str = "/v1/projects/1a5/containers";
+
+/// See the module.
+pub(crate) struct Edge {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) envoys: Vec<Envoy>,
+    pub(crate) upstream: Upstream,
+}
+
+impl Edge {
+    /// A control plane and `envoys` Envoys of two workers each, all of which have their first table.
+    pub(crate) async fn start(envoys: usize) -> Result<Self> {
+        let upstream = Upstream::start()?;
+        let control_plane = ControlPlane::start().await?;
+        let mut edge = Self { control_plane, envoys: Vec::new(), upstream };
+        for number in 1..=envoys {
+            edge.add_envoy(&format!("edge-{number}")).await?;
+        }
+        Ok(edge)
+    }
+
+    /// Starts another Envoy under a name, and waits for its table.
+    pub(crate) async fn add_envoy(&mut self, proxy: &str) -> Result<()> {
+        let envoy = Envoy::start(&self.config(proxy)?).await?;
+        envoy.until_table().await?;
+        self.envoys.push(envoy);
+        Ok(())
+    }
+
+    /// The configuration of an Envoy under a name.
+    pub(crate) fn config(&self, proxy: &str) -> Result<Config> {
+        let mut config = Config::new(self.upstream.port(), self.control_plane.sync_port())?;
+        let mut filter = demo_filter()?;
+        filter["proxy"] = proxy.into();
+        config.filter = filter.to_string();
+        Ok(config)
+    }
+
+    /// Sends [`MANY`] requests with a key, spread over all workers of all Envoys, half of them by HTTP/2, and counts the answers
+    /// by their status.
+    pub(crate) async fn statuses(&self, key: &Key, path: &str) -> Result<BTreeMap<u16, usize>> {
+        let mut connections = Vec::new();
+        for envoy in &self.envoys {
+            for protocol in [Protocol::Http1, Protocol::Http2] {
+                connections.extend(envoy.connections_on_every_worker(protocol).await?);
+            }
+        }
+        let each = MANY.div_ceil(connections.len());
+        let mut tasks = JoinSet::new();
+        for connection in connections {
+            tasks.spawn(ask_often(connection, path.to_owned(), key.token.clone(), each));
+        }
+        let mut counts = BTreeMap::new();
+        while let Some(statuses) = tasks.join_next().await {
+            for status in statuses?? {
+                *counts.entry(status).or_insert(0) += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// All of [`MANY`] requests get this status.
+    pub(crate) async fn expect(&self, what: &str, key: &Key, path: &str, status: u16) -> Result<()> {
+        let counts = self.statuses(key, path).await?;
+        ensure!(counts.keys().eq([&status]), "{what}: expected {status} only, got {counts:?}");
+        Ok(())
+    }
+
+    /// Runs a command that changes something and waits until every proxy has acknowledged it.
+    pub(crate) async fn change(&self, arguments: &[&str]) -> Result<()> {
+        self.control_plane.cli().text(&[arguments, &["--wait", "20"]].concat()).await.map(|_| ())
+    }
+}
+
+async fn ask_often(mut connection: Connection, path: String, token: String, times: usize) -> Result<Vec<u16>> {
+    let mut statuses = Vec::with_capacity(times);
+    for _ in 0..times {
+        let answer = connection.get(&path, &[("x-api-key", &token)]).await.context("asking")?;
+        statuses.push(answer.status);
+    }
+    Ok(statuses)
+}

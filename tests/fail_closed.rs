@@ -1,0 +1,133 @@
+//! What goes on when something is away or wrong: what was allowed goes on while it may, nothing else ever passes.
+
+use anyhow::{Context, Result, ensure};
+use harness::{Connection, ControlPlane, Envoy, Protocol, Upstream, free_port, until};
+
+use crate::edge::{Edge, INSIDE};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_goes_on_without_the_control_plane_and_changes_arrive_after_it_is_back() -> Result<()> {
+    let mut edge = Edge::start(1).await?;
+    let cli = edge.control_plane.cli();
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = cli.create_key(&["--environment", "1a5", "--name", "one", "--wait"]).await?;
+    let other = cli.create_key(&["--environment", "1a5", "--name", "other", "--wait"]).await?;
+    edge.control_plane.kill();
+    edge.expect("without a control plane", &key, INSIDE, 200).await?;
+    edge.control_plane.serve().await?;
+    edge.change(&["key", "deactivate", &key.id]).await?;
+    edge.expect("deactivated after its return", &key, INSIDE, 401).await?;
+    edge.expect("the other one", &other, INSIDE, 200).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_that_starts_first_is_closed_until_the_control_plane_comes() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    let cli = edge.control_plane.cli();
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    edge.control_plane.stop().await?;
+    let envoy = Envoy::start(&edge.config("edge-1")?).await?;
+    for mut connection in envoy.connections_on_every_worker(Protocol::Http1).await? {
+        let answer = connection.get(INSIDE, &[("x-api-key", &key.token)]).await?;
+        ensure!(answer.status == 503, "without a table it answered {}", answer.status);
+        ensure!(answer.header("retry-after").is_some(), "503 without Retry-After");
+        let answer = connection.get("/public/x", &[]).await?;
+        ensure!(answer.status == 200, "a public path answered {}", answer.status);
+    }
+    edge.control_plane.serve().await?;
+    envoy.until_table().await?;
+    edge.envoys.push(envoy);
+    edge.expect("with a table", &key, INSIDE, 200).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_stale_denies_until_the_control_plane_is_heard_again() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    let cli = edge.control_plane.cli();
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    let mut config = edge.config("edge-1")?;
+    config.filter = config.filter.replace("\"staleness_limit_seconds\":3600", "\"staleness_limit_seconds\":5");
+    ensure!(config.filter.contains(":5"), "the limit was not set");
+    let envoy = Envoy::start(&config).await?;
+    envoy.until_table().await?;
+    edge.control_plane.kill();
+    for mut connection in envoy.connections_on_every_worker(Protocol::Http1).await? {
+        until("the edge to close", async || {
+            let answer = connection.get(INSIDE, &[("x-api-key", &key.token)]).await?;
+            Ok((answer.status == 503).then_some(()))
+        })
+        .await?;
+    }
+    edge.envoys.push(envoy);
+    edge.expect("stale", &key, INSIDE, 503).await?;
+    edge.control_plane.serve().await?;
+    edge.envoys[0].until_table().await?;
+    edge.expect("heard again", &key, INSIDE, 200).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_configuration_denies_everything_on_every_worker_and_says_why() -> Result<()> {
+    let upstream = Upstream::start()?;
+    for (filter, named) in [
+        ("", "not usable JSON"),
+        ("null", "not usable JSON"),
+        ("{\"proxy\":\"edge-1\"}", "missing field `control_plane`"),
+        (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[]}"#, "rules: must hold"),
+        (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"pubic"}]}"#, "`pubic`"),
+        (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"**","target":"public"}]}"#, "rules[0].path"),
+        (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"public"}],"x":1}"#, "`x`"),
+    ] {
+        let mut config = harness::Config::new(upstream.port(), free_port()?)?;
+        config.filter = filter.to_owned();
+        let envoy = Envoy::start(&config).await?;
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            for mut connection in envoy.connections_on_every_worker(protocol).await? {
+                for path in [INSIDE, "/", "/public/x"] {
+                    let answer = connection.get(path, &[]).await?;
+                    ensure!(answer.status == 503, "{filter:?} answered {} to {path}", answer.status);
+                }
+            }
+        }
+        ensure!(envoy.log().contains(named), "{filter:?} does not name {named:?}:\n{}", envoy.log());
+        envoy.stop().await?;
+    }
+    ensure!(upstream.received() == 0, "something reached the upstream");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_names_that_look_like_protobuf_do_no_harm() -> Result<()> {
+    let upstream = Upstream::start()?;
+    for cluster in ["auth-sync", "users", "missing"] {
+        let mut config = harness::Config::new(upstream.port(), free_port()?)?;
+        config.filter = config.filter.replace("\"cluster\":\"keygate\"", &format!("\"cluster\":\"{cluster}\""));
+        ensure!(config.filter.contains(cluster), "the name was not set");
+        let mut envoy = Envoy::start(&config).await?;
+        until("the filter to say that there is no stream", async || {
+            envoy.process().ensure_running()?;
+            Ok(envoy.log().contains("keygate: no stream to cluster").then_some(()))
+        })
+        .await?;
+        let mut connection = Connection::open(envoy.edge(), Protocol::Http1).await?;
+        let answer = connection.get(INSIDE, &[]).await?;
+        ensure!(answer.status == 503, "without a cluster it answered {}", answer.status);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_reported_done_survives_a_kill() -> Result<()> {
+    let mut control_plane = ControlPlane::start().await?;
+    let cli = control_plane.cli();
+    cli.text(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    cli.text(&["key", "deactivate", &key.id]).await?;
+    control_plane.kill();
+    control_plane.serve().await?;
+    let shown = cli.json(&["key", "show", &key.id]).await?;
+    let state = shown["state"].as_str().context("a key without a state")?;
+    ensure!(state == "inactive", "the key is {state}");
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! A control plane: `keygate serve` over a folder of data.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cli::issue_admin_key;
+use crate::{Cli, Connection, Key, Process, Protocol, Scratch, free_port, keygate_binary, loopback, until};
+
+/// A control plane and its data. It can be stopped, killed and started again, always on the same ports.
+pub struct ControlPlane {
+    data: PathBuf,
+    log: PathBuf,
+    http_port: u16,
+    sync_port: u16,
+    process: Option<Process>,
+    admin: Key,
+    _scratch: Option<Scratch>,
+}
+
+impl ControlPlane {
+    /// A fresh one on free ports, initialized and ready, whose data goes with it.
+    pub async fn start() -> Result<Self> {
+        let scratch = Scratch::new("keygate-control-plane")?;
+        let data = scratch.path().join("data");
+        let mut control_plane = Self {
+            log: scratch.path().join("keygate.log"),
+            http_port: free_port()?,
+            sync_port: free_port()?,
+            process: None,
+            admin: Self::init(&data).await?,
+            data,
+            _scratch: Some(scratch),
+        };
+        control_plane.serve().await?;
+        Ok(control_plane)
+    }
+
+    /// One over data that is kept, on given ports; ready when it returns. `admin` is a key of an admin.
+    pub async fn over(data: &Path, log: &Path, http_port: u16, sync_port: u16, admin: Key) -> Result<Self> {
+        let mut control_plane =
+            Self { data: data.to_owned(), log: log.to_owned(), http_port, sync_port, process: None, admin, _scratch: None };
+        control_plane.serve().await?;
+        Ok(control_plane)
+    }
+
+    /// Makes fresh data and gives the admin's key.
+    pub async fn init(data: &Path) -> Result<Key> {
+        issue_admin_key(&["init", "--data", &data.to_string_lossy()]).await
+    }
+
+    /// A new key of the admin, for data whose admin's key was lost.
+    pub async fn recover(data: &Path) -> Result<Key> {
+        issue_admin_key(&["recover", "--data", &data.to_string_lossy()]).await
+    }
+
+    /// Starts it, after [`Self::stop`] or [`Self::kill`], and waits until it is ready.
+    pub async fn serve(&mut self) -> Result<()> {
+        let data = self.data.to_string_lossy();
+        let (http, sync) = (loopback(self.http_port).to_string(), loopback(self.sync_port).to_string());
+        let arguments = ["serve", "--data", &data, "--http", &http, "--sync", &sync];
+        let mut process = Process::start("the control plane", &keygate_binary()?, &arguments, &self.log)?;
+        until("the control plane to be ready", async || {
+            process.ensure_running()?;
+            Ok(is_ready(self.http_port).await.then_some(()))
+        })
+        .await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Asks it to end and waits until it has.
+    pub async fn stop(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(process) => process.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the control plane is stopped")
+    }
+
+    /// Commands to it by the admin.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.url(), &self.admin)
+    }
+
+    /// The admin's key.
+    pub fn admin(&self) -> &Key {
+        &self.admin
+    }
+
+    /// Where its API is.
+    pub fn url(&self) -> String {
+        format!("http://{}", loopback(self.http_port))
+    }
+
+    /// The port of its API.
+    pub fn http_port(&self) -> u16 {
+        self.http_port
+    }
+
+    /// The port on which proxies reach it.
+    pub fn sync_port(&self) -> u16 {
+        self.sync_port
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+/// Whether something on this port answers `/readyz` with 200.
+async fn is_ready(port: u16) -> bool {
+    let Ok(mut connection) = Connection::open(loopback(port), Protocol::Http1).await else {
+        return false;
+    };
+    connection.get("/readyz", &[]).await.is_ok_and(|answer| answer.status == 200)
+}

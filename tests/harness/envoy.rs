@@ -1,0 +1,229 @@
+//! Real Envoy with the filter inside, configured from envoy/demo.yaml: what people run is what is tested.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{Connection, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
+
+const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
+
+/// Connections opened for each worker before the kernel is said not to spread them.
+const ATTEMPTS_PER_WORKER: usize = 64;
+
+/// How an Envoy is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many workers, each with a VM of the filter.
+    pub workers: usize,
+    /// The port of the listener.
+    pub edge_port: u16,
+    /// The port of Envoy's own administration.
+    pub admin_port: u16,
+    /// The port of the protected service on this machine.
+    pub upstream_port: u16,
+    /// The control plane's port for proxies.
+    pub sync_port: u16,
+    /// The filter's configuration, sent as it is, JSON or not. [`demo_filter`] is a good start.
+    pub filter: String,
+    /// Texts in envoy/demo.yaml to replace, each of which stands there once.
+    pub edits: Vec<(&'static str, &'static str)>,
+}
+
+impl Config {
+    /// Two workers on free ports with the demo's filter.
+    pub fn new(upstream_port: u16, sync_port: u16) -> Result<Self> {
+        Ok(Self {
+            workers: 2,
+            edge_port: free_port()?,
+            admin_port: free_port()?,
+            upstream_port,
+            sync_port,
+            filter: demo_filter()?.to_string(),
+            edits: Vec::new(),
+        })
+    }
+
+    fn render(&self) -> Result<String> {
+        let (before, _, after) = around_filter()?;
+        let filter = serde_json::to_string(&self.filter)?;
+        let mut text = format!("{before}value: {filter}\n{after}");
+        let module = serde_json::to_string(&module()?)?;
+        replace_once(&mut text, "${MODULE}", &module)?;
+        for (name, port) in [
+            ("${EDGE_PORT}", self.edge_port),
+            ("${ADMIN_PORT}", self.admin_port),
+            ("${UPSTREAM_PORT}", self.upstream_port),
+            ("${SYNC_PORT}", self.sync_port),
+        ] {
+            replace_once(&mut text, name, &port.to_string())?;
+        }
+        for (old, new) in &self.edits {
+            replace_once(&mut text, old, new)?;
+        }
+        Ok(text)
+    }
+}
+
+/// The filter's configuration in envoy/demo.yaml.
+pub fn demo_filter() -> Result<Value> {
+    let (_, filter, _) = around_filter()?;
+    serde_json::from_str(&filter).context("reading the filter's configuration in the template")
+}
+
+/// The template before, in and after the block of lines that is the filter's configuration.
+fn around_filter() -> Result<(&'static str, String, String)> {
+    let (before, rest) = TEMPLATE.split_once("value: |\n").context("the template has no filter configuration")?;
+    let indent = before.len() - before.trim_end_matches(' ').len();
+    let inside = |line: &&str| line.len() - line.trim_start().len() > indent;
+    let filter: Vec<&str> = rest.lines().take_while(inside).collect();
+    let after: Vec<&str> = rest.lines().skip(filter.len()).collect();
+    Ok((before, filter.join("\n"), after.join("\n")))
+}
+
+fn replace_once(text: &mut String, old: &str, new: &str) -> Result<()> {
+    let found = text.matches(old).count();
+    ensure!(found == 1, "{old:?} stands {found} times in the template");
+    *text = text.replace(old, new);
+    Ok(())
+}
+
+/// A running Envoy.
+pub struct Envoy {
+    process: Process,
+    workers: usize,
+    edge: SocketAddr,
+    admin: SocketAddr,
+    _scratch: Option<Scratch>,
+}
+
+impl Envoy {
+    /// Starts one whose folder goes with it. Its listener is open when this returns; see [`Self::until_table`] for more.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let scratch = Scratch::new("keygate-envoy")?;
+        let mut envoy = Self::start_in(scratch.path(), config).await?;
+        envoy._scratch = Some(scratch);
+        Ok(envoy)
+    }
+
+    /// Starts one that keeps its configuration and its log in `folder`.
+    pub async fn start_in(folder: &Path, config: &Config) -> Result<Self> {
+        let path = folder.join("envoy.yaml");
+        std::fs::write(&path, config.render()?)?;
+        let (path, workers) = (path.to_string_lossy(), config.workers.to_string());
+        let arguments = [
+            "--config-path",
+            &path,
+            "--concurrency",
+            &workers,
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+            "--component-log-level",
+            "wasm:info",
+        ];
+        let log = folder.join("envoy.log");
+        let mut envoy = Self {
+            process: Process::start("Envoy", &envoy_binary()?, &arguments, &log)?,
+            workers: config.workers,
+            edge: loopback(config.edge_port),
+            admin: loopback(config.admin_port),
+            _scratch: None,
+        };
+        until("Envoy to listen", async || {
+            envoy.process.ensure_running()?;
+            // Until the administration is up, it cannot be asked.
+            let stats = envoy.stats("^listener_manager").await.unwrap_or_default();
+            let started = stats.get("listener_manager.workers_started") == Some(&1);
+            let listening = stats.get("listener_manager.total_listeners_active") == Some(&1);
+            Ok((started && listening).then_some(()))
+        })
+        .await?;
+        Ok(envoy)
+    }
+
+    /// Waits until every worker judges by a table: until it no longer answers a request without a credential with 503.
+    pub async fn until_table(&self) -> Result<()> {
+        for mut connection in self.connections_on_every_worker(Protocol::Http1).await? {
+            until("a worker to have a table", async || {
+                let answer = connection.get("/", &[]).await?;
+                Ok((answer.status != 503).then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Opens connections until every worker has taken one, and gives one for each, in the order of the workers. Nobody else
+    /// may open connections to this Envoy meanwhile.
+    pub async fn connections_on_every_worker(&self, protocol: Protocol) -> Result<Vec<Connection>> {
+        let mut found = BTreeMap::new();
+        let mut taken = self.taken_by_worker().await?;
+        for _ in 0..self.workers * ATTEMPTS_PER_WORKER {
+            let connection = Connection::open(self.edge, protocol).await?;
+            let worker = until("a worker to take a connection", async || {
+                let now = self.taken_by_worker().await?;
+                let worker = now.iter().find(|(name, count)| taken.get(*name) != Some(count));
+                let worker = worker.map(|(name, _)| name.clone());
+                taken = now;
+                Ok(worker)
+            })
+            .await?;
+            found.entry(worker).or_insert(connection);
+            if found.len() == self.workers {
+                return Ok(found.into_values().collect());
+            }
+        }
+        bail!("only {} of {} workers took a connection", found.len(), self.workers)
+    }
+
+    async fn taken_by_worker(&self) -> Result<BTreeMap<String, u64>> {
+        self.stats(r"^listener\.edge\.worker_[0-9]+\.downstream_cx_total$").await
+    }
+
+    /// The counters and gauges whose name matches a regular expression.
+    pub async fn stats(&self, pattern: &str) -> Result<BTreeMap<String, u64>> {
+        let text = self.ask_admin("GET", &format!("/stats?filter={pattern}")).await?;
+        let number = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Ok(text.lines().filter_map(number).collect())
+    }
+
+    /// Asks Envoy's administration, and gives its answer's body.
+    pub async fn ask_admin(&self, method: &str, path: &str) -> Result<String> {
+        let mut connection = Connection::open(self.admin, Protocol::Http1).await?;
+        let answer = connection.send(method, path, &[], "").await?;
+        ensure!(answer.status == 200, "Envoy's {path} answered {}", answer.status);
+        Ok(answer.text())
+    }
+
+    /// Where requests go.
+    pub fn edge(&self) -> SocketAddr {
+        self.edge
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// All that it logged so far, the filter's lines among it.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Asks it to end and waits until it has.
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+}

@@ -1,0 +1,234 @@
+//! The vectors in `tests/vectors`: each case is decided natively, by the crates the filter is made of, and by the filter's module in
+//! real Envoy. Both must give the expected answer. Paths and headers travel as raw bytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Config, ControlPlane, Envoy, Upstream, project, raw};
+use keygate_decision::{
+    Access, AccountId, Decision, Digest, EnvironmentId, Grant, Holder, KeyId, Permit, Policy, Reach, Request, Screening,
+    UnixSeconds,
+};
+use keygate_wire::FilterConfig;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::world::{World, as_created, invented_pair};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "about")]
+    _about: String,
+    cases: Vec<Case>,
+}
+
+/// One request and its answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    status: u16,
+    /// What the upstream must see of these headers; null for those it must not see.
+    #[serde(default)]
+    upstream: BTreeMap<String, Option<String>>,
+}
+
+fn folder() -> PathBuf {
+    project().join("tests/vectors")
+}
+
+fn filter() -> Result<String> {
+    Ok(std::fs::read_to_string(folder().join("filter.json"))?)
+}
+
+fn cases() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(folder())? {
+        let path = entry?.path();
+        if path.ends_with("filter.json") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path)?;
+        let file: File = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+        cases.extend(file.cases);
+    }
+    ensure!(cases.len() > 100, "only {} cases were found", cases.len());
+    Ok(cases)
+}
+
+#[test]
+fn every_vector_natively() -> Result<()> {
+    let policy = FilterConfig::parse(filter()?.as_bytes())?.policy;
+    let (world, table) = native_world()?;
+    let mut wrong = Vec::new();
+    for case in cases()? {
+        let headers = filled(&case, &world)?;
+        let (status, permit) = decide_natively(&policy, &table, &case, &headers);
+        if status != case.status {
+            wrong.push(format!("{}: {status} instead of {}", case.name, case.status));
+        }
+        if let Some(permit) = permit {
+            let told = [
+                ("x-keygate-key", Some(permit.key().0.to_string())),
+                ("x-keygate-account", permit.account().map(|id| id.0.to_string())),
+                ("x-keygate-environment", permit.environment().map(ToString::to_string)),
+                ("x-keygate-access", Some(permit.access().as_str().to_owned())),
+            ];
+            for (name, told) in told {
+                let Some(expected) = case.upstream.get(name) else { continue };
+                let expected = expected.as_deref().map(|text| world.fill(text)).transpose()?;
+                if told != expected {
+                    wrong.push(format!("{}: {name} is {told:?} instead of {expected:?}", case.name));
+                }
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_vector_in_real_envoy() -> Result<()> {
+    let upstream = Upstream::start()?;
+    let control_plane = ControlPlane::start().await?;
+    let world = World::create(&control_plane).await?;
+    let mut config = Config::new(upstream.port(), control_plane.sync_port())?;
+    config.filter = filter()?;
+    // The filter must do without Envoy's help.
+    config.edits = vec![
+        ("normalize_path: true", "normalize_path: false"),
+        ("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW"),
+    ];
+    let envoy = Envoy::start(&config).await?;
+    envoy.until_table().await?;
+
+    let policy = FilterConfig::parse(config.filter.as_bytes())?.policy;
+    let (native_world, table) = native_world()?;
+    let mut wrong = Vec::new();
+    for case in cases()? {
+        let reached_before = upstream.received();
+        let answer = send(&envoy, &case, &filled(&case, &world)?).await?;
+        if answer.status != case.status {
+            wrong.push(format!("{}: {} instead of {}: {}", case.name, answer.status, case.status, answer.body));
+            continue;
+        }
+        ensure!((upstream.received() > reached_before) == (answer.status == 200), "{}: did it reach the upstream?", case.name);
+        if answer.status != 200 {
+            let (_, reason) = refusal_natively(&policy, &table, &case, &filled(&case, &native_world)?)?;
+            if answer.body != reason {
+                wrong.push(format!("{}: the body is {}", case.name, answer.body));
+            }
+        }
+        for (name, expected) in &case.upstream {
+            let expected: Vec<String> = expected.iter().map(|text| world.fill(text)).collect::<Result<_>>()?;
+            if answer.seen(name)? != expected {
+                wrong.push(format!("{}: upstream saw {name} as {:?}", case.name, answer.seen(name)?));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn filled(case: &Case, world: &World) -> Result<Vec<(String, String)>> {
+    case.headers.iter().map(|(name, value)| Ok((name.clone(), world.fill(value)?))).collect()
+}
+
+type Table = BTreeMap<Digest, Grant>;
+
+/// The same world without a control plane: the grants it would compile, under invented keys.
+fn native_world() -> Result<(World, Table)> {
+    let mut world = World::empty();
+    let mut table = Table::new();
+    let environment = |id: &str| EnvironmentId::parse(id);
+    let alice = Holder::Account {
+        account: AccountId(2),
+        limited: false,
+        reach: Reach::only([(environment("1a5")?.reference(), Access::Write), (environment("1a6")?.reference(), Access::Read)]),
+    };
+    world.set("admin.account", "1");
+    world.set("alice.account", "2");
+    for (number, name) in (1..).zip(World::KEYS) {
+        let pair = invented_pair(number);
+        world.add(name, &as_created(&number.to_string(), &pair));
+        let (holder, expires_at) = match name {
+            "admin" => (Holder::Account { account: AccountId(1), limited: false, reach: Reach::All }, None),
+            "alice" => (alice.clone(), None),
+            "expired" => (alice.clone(), Some(UnixSeconds(1))),
+            "production" => (Holder::Environment(environment("1a5")?), None),
+            "staging" => (Holder::Environment(environment("1a6")?), None),
+            _ => continue,
+        };
+        table.insert(pair.digest(), Grant { key: KeyId(number.into()), holder, expires_at });
+    }
+    Ok((world, table))
+}
+
+fn decide_natively(policy: &Policy, table: &Table, case: &Case, headers: &[(String, String)]) -> (u16, Option<Permit>) {
+    match decision_natively(policy, table, case, headers) {
+        None => (200, None),
+        Some(Decision::Allow(permit)) => (200, Some(permit)),
+        Some(Decision::Deny(reason)) => (reason.status(), None),
+    }
+}
+
+fn refusal_natively(policy: &Policy, table: &Table, case: &Case, headers: &[(String, String)]) -> Result<(u16, String)> {
+    match decision_natively(policy, table, case, headers) {
+        // Envoy answers HEAD without a body.
+        Some(Decision::Deny(reason)) if case.method == "HEAD" => Ok((reason.status(), String::new())),
+        Some(Decision::Deny(reason)) => Ok((reason.status(), reason.body().to_owned())),
+        _ => anyhow::bail!("{} passes natively", case.name),
+    }
+}
+
+/// `None` for a request that passes without a credential.
+fn decision_natively(policy: &Policy, table: &Table, case: &Case, headers: &[(String, String)]) -> Option<Decision> {
+    let lower: Vec<(String, &str)> = headers.iter().map(|(name, value)| (name.to_lowercase(), value.as_str())).collect();
+    let pseudo = [(":method", case.method.as_str()), (":path", case.path.as_str())];
+    let all = pseudo.into_iter().chain(lower.iter().map(|(name, value)| (name.as_str(), *value)));
+    let request = Request::read(all.map(|(name, value)| (name.as_bytes(), value.as_bytes())), policy.carriers);
+    match policy.screen(&request) {
+        Screening::Refuse(reason) => Some(Decision::Deny(reason)),
+        Screening::Pass { .. } => None,
+        Screening::Check(check) => {
+            let grant = check.digest().ok().and_then(|digest| table.get(&digest));
+            Some(check.decide(grant, UnixSeconds(1_000)))
+        }
+    }
+}
+
+struct RawAnswer {
+    status: u16,
+    body: String,
+}
+
+impl RawAnswer {
+    /// The values of a header that reached the upstream.
+    fn seen(&self, name: &str) -> Result<Vec<String>> {
+        let echo: Value = serde_json::from_str(&self.body).with_context(|| format!("reading {}", self.body))?;
+        let headers = echo["headers"].as_array().context("an echo without headers")?;
+        let values = headers.iter().filter(|header| header[0] == name).filter_map(|header| header[1].as_str());
+        Ok(values.map(str::to_owned).collect())
+    }
+}
+
+async fn send(envoy: &Envoy, case: &Case, headers: &[(String, String)]) -> Result<RawAnswer> {
+    let mut request = format!("{} {} HTTP/1.1\r\nhost: edge\r\n", case.method, case.path);
+    if !headers.iter().any(|(name, _)| name == "connection") {
+        request.push_str("connection: close\r\n");
+    }
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    let answer = raw(envoy.edge(), request.as_bytes()).await.with_context(|| format!("sending {}", case.name))?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{}: no answer: {answer}", case.name))?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok(RawAnswer { status, body: body.to_owned() })
+}
