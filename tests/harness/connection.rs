@@ -121,12 +121,24 @@ impl Answer {
     }
 }
 
-/// Sends bytes that no client library would send, and gives everything that comes back until the server closes: a request in
-/// them should say `connection: close`.
+/// Sends bytes that no client library would send, and gives what comes back: one answer, or everything until the server closes
+/// if the answer does not say how long it is. (Envoy waits a second before it closes a connection that it answered itself.)
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
+    while !is_complete(&answer, bytes.starts_with(b"HEAD ")) {
+        if stream.read_buf(&mut answer).await? == 0 {
+            break;
+        }
+    }
     Ok(answer)
+}
+
+fn is_complete(answer: &[u8], without_body: bool) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let mut lengths =
+        head.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+    without_body || lengths.next().is_some_and(|length| body.len() >= length)
 }

@@ -207,14 +207,19 @@ impl Subscription {
                 let off = host_ms.abs_diff(heartbeat.unix_ms) / 1000;
                 return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
             }
-            writer.note_heard(now_ns, Some(heartbeat.unix_ms))?;
             self.retry_ms = RETRY_MIN_MS;
-            return Ok(self.writer(fence).head()?.and_then(|head| head.position));
+            let writer = self.writer(fence);
+            let held = writer.head()?.and_then(|head| head.position);
+            let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
+            writer.note_time(now_ns, heartbeat.unix_ms)?;
+            if held.is_some() && held == newest {
+                writer.note_current(now_ns)?;
+            }
+            return Ok(held);
         }
         if !stream.clock_accepted {
             return Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()));
         }
-        writer.note_heard(now_ns, None)?;
         match says {
             ControlPlaneSays::SnapshotBegin(begin) => {
                 stream.incoming = Some(writer.begin_snapshot(&begin)?);
@@ -227,7 +232,7 @@ impl Subscription {
             },
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
-                let (position, leftovers) = writer.end_snapshot(&incoming)?;
+                let (position, leftovers) = writer.end_snapshot(&incoming, now_ns)?;
                 self.leftovers = leftovers;
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
@@ -235,7 +240,7 @@ impl Subscription {
             ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
                 Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
             }
-            ControlPlaneSays::Delta(delta) => writer.apply_delta(&delta).map(Some),
+            ControlPlaneSays::Delta(delta) => writer.apply_delta(&delta, now_ns).map(Some),
             ControlPlaneSays::Heartbeat(_) => Ok(None),
         }
     }

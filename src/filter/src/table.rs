@@ -49,13 +49,15 @@ impl Table {
         }
     }
 
-    /// Re-reads when the control plane was last heard. Called on every tick, and by a request that finds the table stale.
+    /// Re-reads since when the table ages and what time it is. Called on every tick, and by a request that finds the table stale.
     pub(crate) fn refresh_clock(&self, now_ns: u64) {
         let clock = host::shared_data(&self.names.clock()).ok().and_then(|shared| Clock::decode(&shared.value));
         let Some(clock) = clock else { return };
-        self.stale_after_ns.set(clock.heard_at_ns.saturating_add(self.staleness_limit_ns));
-        let since_heard_ms = now_ns.saturating_sub(clock.heard_at_ns) / 1_000_000;
-        self.time_floor_ms.set(clock.unix_ms.saturating_add(since_heard_ms));
+        self.time_floor_ms.set(clock.time_at(now_ns));
+        // Zero: it was never current.
+        if clock.current_at_ns > 0 {
+            self.stale_after_ns.set(clock.current_at_ns.saturating_add(self.staleness_limit_ns));
+        }
     }
 
     /// Whether the table is there and fresh.

@@ -68,16 +68,24 @@ impl Writer<'_> {
         detector.set(number | 1)
     }
 
-    /// Notes that the control plane was heard, and what time it said it was.
-    pub(crate) fn note_heard(&self, now_ns: u64, unix_ms: Option<u64>) -> Result<(), Failure> {
-        self.replace(&self.names.clock(), |shared| {
-            let known_ms = Clock::decode(&shared.value).map_or(0, |clock| clock.unix_ms);
-            Ok(Clock { heard_at_ns: now_ns, unix_ms: known_ms.max(unix_ms.unwrap_or(0)) }.encode())
-        })
+    /// Notes what time the control plane said it was; time never goes back.
+    pub(crate) fn note_time(&self, now_ns: u64, unix_ms: u64) -> Result<(), Failure> {
+        self.update_clock(
+            |clock| if unix_ms > clock.time_at(now_ns) { Clock { unix_ms, heard_at_ns: now_ns, ..clock } } else { clock },
+        )
+    }
+
+    /// Notes that the table is what the control plane holds now: from here on it ages.
+    pub(crate) fn note_current(&self, now_ns: u64) -> Result<(), Failure> {
+        self.update_clock(|clock| Clock { current_at_ns: clock.current_at_ns.max(now_ns), ..clock })
+    }
+
+    fn update_clock(&self, update: impl FnOnce(Clock) -> Clock) -> Result<(), Failure> {
+        self.replace(&self.names.clock(), |shared| Ok(update(Clock::decode(&shared.value).unwrap_or_default()).encode()))
     }
 
     /// Applies a delta; returns what the table then holds.
-    pub(crate) fn apply_delta(&self, delta: &Delta) -> Result<Position, Failure> {
+    pub(crate) fn apply_delta(&self, delta: &Delta, now_ns: u64) -> Result<Position, Failure> {
         let to = delta.to.as_ref().and_then(|to| to.parse()).ok_or_else(|| refused("delta.to is missing or malformed"))?;
         let head = self.head()?.ok_or_else(|| refused("there is no table to build a delta on"))?;
         let base = head.position.ok_or_else(|| refused("a snapshot was not finished"))?;
@@ -100,6 +108,7 @@ impl Writer<'_> {
             return Ok(base);
         }
         self.put_head(Head { position: Some(to), ..head })?;
+        self.note_current(now_ns)?;
         self.announce_change()?;
         Ok(to)
     }
@@ -139,11 +148,16 @@ impl Writer<'_> {
     }
 
     /// Puts a complete snapshot in force; returns what the table then holds, and the buckets to empty later.
-    pub(crate) fn end_snapshot(&self, incoming: &Incoming) -> Result<(Position, Option<(Slot, BucketBits)>), Failure> {
+    pub(crate) fn end_snapshot(
+        &self,
+        incoming: &Incoming,
+        now_ns: u64,
+    ) -> Result<(Position, Option<(Slot, BucketBits)>), Failure> {
         if incoming.next_bucket != incoming.bits.count() {
             return Err(refused(format!("only {} of {} buckets came", incoming.next_bucket, incoming.bits.count())));
         }
         self.put_head(Head { position: Some(incoming.position), slot: incoming.slot, bits: incoming.bits })?;
+        self.note_current(now_ns)?;
         self.announce_change()?;
         Ok((incoming.position, incoming.replaces))
     }

@@ -55,13 +55,15 @@ pub struct Lease {
     pub deadline_ns: u64,
 }
 
-/// When the control plane was last heard, and what time it said it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How old the table is, and what time the control plane said it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
-    /// In nanoseconds of the monotonic clock.
-    pub heard_at_ns: u64,
+    /// When the table was last known to be what the control plane holds, in nanoseconds of the monotonic clock; 0 for never.
+    pub current_at_ns: u64,
     /// The highest time accepted, in milliseconds since 1970.
     pub unix_ms: u64,
+    /// When that was heard, in nanoseconds of the monotonic clock.
+    pub heard_at_ns: u64,
 }
 
 /// The names of one table's values in shared data.
@@ -161,15 +163,24 @@ impl Lease {
 }
 
 impl Clock {
+    /// The control plane's time at a moment of the monotonic clock, in milliseconds since 1970.
+    pub fn time_at(&self, now_ns: u64) -> u64 {
+        self.unix_ms.saturating_add(now_ns.saturating_sub(self.heard_at_ns) / 1_000_000)
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        [self.heard_at_ns.to_le_bytes(), self.unix_ms.to_le_bytes()].concat()
+        [self.current_at_ns, self.unix_ms, self.heard_at_ns].map(u64::to_le_bytes).concat()
     }
 
     /// From bytes; `None` if they are no clock.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
-        let clock = Self { heard_at_ns: u64::from_le_bytes(fields.take()?), unix_ms: u64::from_le_bytes(fields.take()?) };
+        let clock = Self {
+            current_at_ns: u64::from_le_bytes(fields.take()?),
+            unix_ms: u64::from_le_bytes(fields.take()?),
+            heard_at_ns: u64::from_le_bytes(fields.take()?),
+        };
         fields.end(clock)
     }
 }
@@ -206,7 +217,7 @@ mod tests {
         }
         let lease = Lease { owner: [3; 16], fence: 7, deadline_ns: u64::MAX };
         assert_eq!(Lease::decode(&lease.encode()), Some(lease));
-        let clock = Clock { heard_at_ns: 5, unix_ms: 6 };
+        let clock = Clock { current_at_ns: 4, unix_ms: 5, heard_at_ns: 6 };
         assert_eq!(Clock::decode(&clock.encode()), Some(clock));
         let bytes = head.encode();
         for len in 0..bytes.len() {

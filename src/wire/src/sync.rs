@@ -31,7 +31,7 @@ pub enum FilterSays {
     /// Done.
     #[prost(message, tag = "2")]
     Ack(Ack),
-    /// Not done. The control plane sends a snapshot if the table is at fault, and ends the stream otherwise.
+    /// Not done. The control plane sends a snapshot if the table is at fault; a refused heartbeat it only reports.
     #[prost(message, tag = "3")]
     Nack(Nack),
 }
@@ -200,11 +200,16 @@ pub struct Change {
 }
 
 /// The control plane is there.
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
+#[derive(Clone, PartialEq, Eq, Message)]
 pub struct Heartbeat {
     /// Its time, in milliseconds since 1970.
     #[prost(uint64, tag = "1")]
     pub unix_ms: u64,
+    /// The newest position, if everything up to it has been sent. Only a filter whose table is at this position may count this
+    /// heartbeat against its staleness limit: a table that is behind must go on ageing, because the control plane may have taken
+    /// it for closed already.
+    #[prost(message, optional, tag = "2")]
+    pub position: Option<Position>,
 }
 
 /// Encodes what the filter says.

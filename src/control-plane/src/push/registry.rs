@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use super::hello::Hello;
 use super::{Acknowledgement, Forgotten, KnownProxy, ProxyStatus, lock};
 
-/// Added to a staleness limit, for what was still under way when the stream ended and for clocks that do not tick alike.
-const CLOSING_MARGIN: Duration = Duration::from_secs(10);
+/// Added to a staleness limit, for clocks that do not tick alike and for what was still under way when the stream ended: a filter takes
+/// a message at most as late as it tolerates silence, twice in a row at the worst.
+const CLOSING_MARGIN: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(super) struct Registry {
@@ -298,8 +299,8 @@ mod tests {
         let assess = |revision, seconds| registry.assess(revision, start + Duration::from_secs(seconds));
         let (answer, closing) = assess(1, 3600);
         assert_eq!(answer, found(&[], &[], &["a", "b"]));
-        assert!(closing.is_some_and(|at| at <= start + Duration::from_secs(3610)));
-        assert_eq!(assess(1, 3611).0, found(&[], &["a", "b"], &[]));
+        assert!(closing.is_some_and(|at| at <= start + Duration::from_secs(3630)));
+        assert_eq!(assess(1, 3631).0, found(&[], &["a", "b"], &[]));
 
         let a = claim(&registry, "a", 1, 1).ok().unwrap();
         a.acknowledge(at(5));

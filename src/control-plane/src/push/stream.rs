@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use keygate_wire::records::Position;
 use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromFilter, Heartbeat, Nack};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -179,8 +180,19 @@ impl Session {
             return Ok(());
         }
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let heartbeat = Heartbeat { unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX) };
+        let heartbeat =
+            Heartbeat { unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX), position: self.all_sent().map(Into::into) };
         self.send(Topic::Heartbeat, Body::new(ControlPlaneSays::Heartbeat(heartbeat)))
+    }
+
+    /// The newest position, if nothing that leads to it remains to be sent.
+    fn all_sent(&self) -> Option<Position> {
+        match &self.work {
+            Work::Follow(base) if self.parts.is_empty() => {
+                Some(base.position).filter(|sent| *sent == self.shared.table().position())
+            }
+            _ => None,
+        }
     }
 
     fn send_what_is_lacking(&mut self) -> Result<(), Status> {
