@@ -41,9 +41,15 @@ impl Edge {
 
     /// The configuration of an Envoy under a name.
     pub(crate) fn config(&self, proxy: &str) -> Result<Config> {
+        self.config_with_limit(proxy, 3600)
+    }
+
+    /// The same with another staleness limit.
+    pub(crate) fn config_with_limit(&self, proxy: &str, staleness_limit_seconds: u64) -> Result<Config> {
         let mut config = Config::new(self.upstream.port(), self.control_plane.sync_port())?;
         let mut filter = demo_filter()?;
         filter["proxy"] = proxy.into();
+        filter["staleness_limit_seconds"] = staleness_limit_seconds.into();
         config.filter = filter.to_string();
         Ok(config)
     }

@@ -1,7 +1,7 @@
 //! What goes on when something is away or wrong: what was allowed goes on while it may, nothing else ever passes.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Connection, ControlPlane, Envoy, Protocol, Upstream, free_port, until};
+use harness::{Connection, ControlPlane, Envoy, Key, Protocol, Upstream, free_port, until};
 
 use crate::edge::{Edge, INSIDE};
 
@@ -47,24 +47,47 @@ async fn a_table_that_is_stale_denies_until_the_control_plane_is_heard_again() -
     let cli = edge.control_plane.cli();
     edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
     let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
-    let mut config = edge.config("edge-1")?;
-    config.filter = config.filter.replace("\"staleness_limit_seconds\":3600", "\"staleness_limit_seconds\":5");
-    ensure!(config.filter.contains(":5"), "the limit was not set");
-    let envoy = Envoy::start(&config).await?;
+    let envoy = Envoy::start(&edge.config_with_limit("edge-1", 5)?).await?;
     envoy.until_table().await?;
     edge.control_plane.kill();
     for mut connection in envoy.connections_on_every_worker(Protocol::Http1).await? {
-        until("the edge to close", async || {
-            let answer = connection.get(INSIDE, &[("x-api-key", &key.token)]).await?;
-            Ok((answer.status == 503).then_some(()))
-        })
-        .await?;
+        until_status(&mut connection, &key, 503).await?;
     }
     edge.envoys.push(envoy);
     edge.expect("stale", &key, INSIDE, 503).await?;
     edge.control_plane.serve().await?;
     edge.envoys[0].until_table().await?;
     edge.expect("heard again", &key, INSIDE, 200).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_revoked_while_the_edge_was_stale_never_passes_again() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    let cli = edge.control_plane.cli();
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    let envoy = Envoy::start(&edge.config_with_limit("edge-1", 5)?).await?;
+    envoy.until_table().await?;
+    let mut connection = Connection::open(envoy.edge(), Protocol::Http2).await?;
+    let answer = connection.get(INSIDE, &[("x-api-key", &key.token)]).await?;
+    ensure!(answer.status == 200, "before: {}", answer.status);
+    edge.control_plane.stop().await?;
+    until_status(&mut connection, &key, 503).await?;
+
+    // The same data, served where the edge does not look.
+    let (data, admin) = (edge.control_plane.data().to_owned(), edge.control_plane.admin().clone());
+    let log = data.with_file_name("elsewhere.log");
+    let mut elsewhere = ControlPlane::over(&data, &log, free_port()?, free_port()?, admin).await?;
+    elsewhere.cli().text(&["key", "deactivate", &key.id]).await?;
+    elsewhere.stop().await?;
+
+    edge.control_plane.serve().await?;
+    until("the edge to hear of it", async || {
+        let answer = connection.get(INSIDE, &[("x-api-key", &key.token)]).await?;
+        ensure!(answer.status != 200, "the old table was served again");
+        Ok((answer.status == 401).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,4 +153,12 @@ async fn what_was_reported_done_survives_a_kill() -> Result<()> {
     let state = shown["state"].as_str().context("a key without a state")?;
     ensure!(state == "inactive", "the key is {state}");
     Ok(())
+}
+
+async fn until_status(connection: &mut Connection, key: &Key, status: u16) -> Result<()> {
+    until("the edge to close", async || {
+        let answer = connection.get(INSIDE, &[("x-api-key", &key.token)]).await?;
+        Ok((answer.status == status).then_some(()))
+    })
+    .await
 }
