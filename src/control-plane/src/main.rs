@@ -18,6 +18,8 @@ mod store;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Manages the keys that are checked at the edge
@@ -52,22 +54,31 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { command, connection, output } = Arguments::parse();
+    let Arguments { command, connection, output } = Arguments::try_parse().unwrap_or_else(|error| refuse(error));
     let done = match command {
         Command::Init(options) => setup::init(options, output).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Recover(options) => setup::recover(options, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut script);
+            cli::print_script(&script).context("cannot write to standard output")
         }
         Command::Admin(command) => return cli::run(command, &connection, output).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            cli::print_note(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells what is wrong with a command line. Its usage would list each option that has a variable set as if it were required.
+fn refuse(mut error: clap::Error) -> ! {
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        error.remove(ContextKind::Usage);
+    }
+    error.exit()
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::api::{self, App};
 use crate::clock::Clock;
@@ -62,11 +63,12 @@ enum LogFormat {
     Json,
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until SIGINT or SIGTERM. An error ends the process with a failure, for a supervisor to start it again.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     start_log(options.log_format);
     let folder = DataFolder::open(&options.data)?;
-    let (store, mut writer) = Store::open(folder.database(), Clock::system()).await?;
+    let opened = Store::open(folder.database(), Clock::system()).await;
+    let (store, mut writer) = opened.with_context(|| folder.database().display().to_string())?;
     let initialized = account::any(writer.connection().await?).await?;
     anyhow::ensure!(initialized, "{0} has no admin yet; run: keygate init --data {0}", options.data.display());
 
@@ -76,7 +78,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let start = history::begin_epoch(writer.connection().await?, epoch).await?;
     tracing::info!(revision = start.history.revision, keys = start.table.len(), "the table is compiled");
     let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register());
-    let writer = {
+    let mut writer = {
         let publisher = publisher.clone();
         writer.spawn(move |revision, grants| publisher.publish(revision, grants))?
     };
@@ -85,9 +87,12 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let sync_is_up = Arc::new(AtomicBool::new(true));
     let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone() };
     tracing::info!(http = %http.local_addr()?, sync = %sync.local_addr()?, "serving");
+    if !options.http.ip().is_loopback() {
+        tracing::warn!("the API is plain HTTP: whoever is on the network between reads the keys and secrets it carries");
+    }
     let api = async {
-        let server = axum::serve(http, api::router(app)).with_graceful_shutdown(stop(stopping.clone()));
-        server.await.context("the API cannot be served any longer")
+        api::serve(http, app, stop(stopping.clone())).await;
+        Ok(())
     };
     let push = async {
         let served = publisher.serve(sync, stop(stopping.clone())).await;
@@ -96,17 +101,23 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     };
     let outcome = tokio::select! {
         outcome = async { tokio::try_join!(api, push).map(|((), ())| ()) } => outcome,
-        () = overdue(stopping.clone()) => {
-            tracing::warn!("some connections did not end in time and are dropped");
-            Ok(())
+        end = writer.ended() => {
+            end?;
+            bail!("the writer ended before the server was stopped");
         }
     };
     // What was answered is durable; what is still queued is made before the database closes.
-    store.stop().await;
-    writer.ended().await;
+    let closed = async {
+        store.stop().await;
+        writer.ended().await
+    };
+    timeout(CLOSING, closed).await.context("storage did not close in time; the next start repairs it")??;
     tracing::info!("stopped");
     outcome
 }
+
+/// So long storage may take for what is still queued when the server stops.
+const CLOSING: Duration = Duration::from_secs(20);
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
@@ -118,25 +129,35 @@ fn start_log(format: LogFormat) {
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("KEYGATE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let colored = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colored).with_writer(std::io::stderr);
+    // Where standard error cannot be written, there is nobody to tell; a log that tried to would end the process.
+    let log = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_ansi(colored)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
 }
 
-/// Turns true at the first SIGINT or SIGTERM.
+/// Turns true at the first SIGINT or SIGTERM. The second one ends the process at once.
 fn signals() -> std::io::Result<watch::Receiver<bool>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("stopping");
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        next().await;
+        tracing::info!("stopping; a second signal ends the process at once");
         sender.send_replace(true);
+        next().await;
+        std::process::exit(1);
     });
     Ok(receiver)
 }
@@ -144,14 +165,6 @@ fn signals() -> std::io::Result<watch::Receiver<bool>> {
 async fn stop(mut stopping: watch::Receiver<bool>) {
     // An error means that nobody can send any more, which only happens on the way out.
     let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// How long requests may still take after the signal; someone may be waiting for a revision.
-const GRACE: Duration = Duration::from_secs(10);
-
-async fn overdue(stopping: watch::Receiver<bool>) {
-    stop(stopping).await;
-    tokio::time::sleep(GRACE).await;
 }
 
 #[cfg(test)]

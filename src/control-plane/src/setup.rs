@@ -99,7 +99,7 @@ where
     F: AsyncFnOnce(&mut Change<'_>) -> anyhow::Result<Account> + Send + 'static,
 {
     let (store, writer) = Store::open(database, Clock::system()).await?;
-    let writer = writer.spawn(|_, _| {})?;
+    let mut writer = writer.spawn(|_, _| Ok(()))?;
     let pair = random::key_pair()?;
     let name = Name::parse(key_name).map_err(anyhow::Error::msg)?;
     let stored = pair.clone();
@@ -110,7 +110,7 @@ where
     });
     let written = written.await;
     store.stop().await;
-    writer.ended().await;
+    writer.ended().await?;
     Ok((written?.value, pair))
 }
 
@@ -166,7 +166,7 @@ mod tests {
         assert_ne!(second.id, first.id);
 
         let (store, writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
-        let writer = writer.spawn(|_, _| {}).unwrap();
+        let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
         let spoil = async |change: &mut Change<'_>| {
             account::create(change, &name("alice"), Kind::User).await?;
             let root = account::find(change.connection(), &AccountRef::Name(name("root"))).await?;
@@ -174,7 +174,7 @@ mod tests {
         };
         store.write::<_, crate::store::StoreError, _>(Actor::Local, spoil).await.unwrap();
         store.stop().await;
-        writer.ended().await;
+        writer.ended().await.unwrap();
 
         let (third, _) = new_key(folder.database(), None).await.unwrap();
         assert_eq!(third.holder.account(), first.holder.account(), "the inactive admin is activated");
@@ -183,5 +183,22 @@ mod tests {
         assert!(
             new_key(folder.database(), Some(name("alice"))).await.is_err_and(|error| error.to_string().contains("is a user"))
         );
+    }
+
+    #[tokio::test]
+    async fn data_of_a_newer_keygate_is_left_alone_and_named_once() {
+        let scratch = Scratch::new();
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        first_key(folder.database(), name("root")).await.unwrap();
+        let (store, mut writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+        sqlx::query("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 2")
+            .execute(writer.connection().await.unwrap())
+            .await
+            .unwrap();
+        drop((store, writer, folder));
+        let recovered = recover(RecoverOptions { data: scratch.path().to_owned(), account: None }, OutputFormat::Json).await;
+        let message = format!("{:#}", recovered.unwrap_err());
+        let path = scratch.path().display();
+        assert_eq!(message, format!("{path}: made by a newer keygate; use that version or restore a backup"));
     }
 }

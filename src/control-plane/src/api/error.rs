@@ -1,6 +1,8 @@
 //! Every error as JSON: `{"code", "message", "field"}`. Owns the one mapping from refusals to statuses. Causes inside the server are
 //! logged and never sent.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -61,6 +63,16 @@ impl Error {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
+    pub(super) fn body_too_slow(limit: Duration) -> Self {
+        let message = format!("the body did not arrive within {} s; send the request again", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
+    }
+
+    pub(super) fn other_site() -> Self {
+        let message = "the request comes from a page of another site; changes are made from this site or without a browser";
+        Self::new(StatusCode::FORBIDDEN, "other_site", message)
+    }
+
     pub(super) fn not_json() -> Self {
         let message = "the body must be JSON, sent with Content-Type: application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message)
@@ -71,7 +83,10 @@ impl Error {
     }
 
     pub(super) fn unknown_field(field: String, known: &[&str]) -> Self {
-        let message = format!("{field} is unknown here; known are: {}", known.join(", "));
+        let message = match known {
+            [] => format!("{field} is unknown: this takes none"),
+            known => format!("{field} is unknown here; known are: {}", known.join(", ")),
+        };
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_field", message).in_field(field)
     }
 
@@ -89,9 +104,10 @@ impl Error {
     }
 
     /// The cause goes to the log: it may tell of the machine, and the caller cannot mend it.
-    fn unavailable(cause: &dyn std::fmt::Display) -> Self {
+    pub(super) fn unavailable(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %cause, "a request failed");
-        let message = "the control plane cannot do this now; try again, and see its log if it goes on";
+        let message =
+            "the control plane could not do this, or not for certain; look before you try again, and see its log if it goes on";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 }
@@ -100,6 +116,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Missing(missing) => missing.into(),
+            Refusal::Unauthorized => Self::unauthorized(true),
             Refusal::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "forbidden", format!("this key may not do that: {why}")),
             Refusal::Conflict { code, field, message } => {
                 Self { field: field.map(str::to_owned), ..Self::new(StatusCode::CONFLICT, code, message) }

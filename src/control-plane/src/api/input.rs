@@ -1,17 +1,19 @@
 //! What a request says, parsed field by field into domain types. Unknown fields are refused, and every refusal names its field: that is
 //! why bodies are not deserialized into structs.
 
+use std::fmt;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Error;
-
-/// Longest body, in bytes.
-pub(super) const MAX_BODY: usize = 64 * 1024;
 
 /// The fields of a body or of a query.
 #[derive(Debug)]
@@ -53,6 +55,18 @@ impl Fields {
                 Ok(parsed) => Ok(Some(Some(parsed))),
                 Err(why) => Err(Error::invalid_field(field, why)),
             },
+        }
+    }
+
+    /// A field that may be absent but not null.
+    pub(super) fn replaced<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<Option<T>, Error> {
+        match self.edited(field, parse)? {
+            Some(None) => Err(Error::invalid_field(field, "must not be null; leave it out to keep it as it is")),
+            given => Ok(given.flatten()),
         }
     }
 
@@ -101,12 +115,56 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if !is_json(request.headers()) {
             return Err(Error::not_json());
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::body_too_large(MAX_BODY),
-            _ => Error::unreadable_body(),
-        })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| Error::malformed_body(&error.to_string()))
+        let bytes = Bytes::from_request(request, state).await.map_err(|_| Error::unreadable_body())?;
+        let object: Object = serde_json::from_slice(&bytes).map_err(|error| Error::malformed_body(&error.to_string()))?;
+        once_each(object.0).map(Self)
     }
+}
+
+/// Lets a request through that has no body, or one that says nothing: what it says would be ignored.
+pub(super) async fn refuse_body(request: Request, next: Next) -> Result<Response, Error> {
+    let (head, body) = request.into_parts();
+    let bytes = Bytes::from_request(Request::new(body), &()).await.map_err(|_| Error::unreadable_body())?;
+    if bytes.is_empty() || serde_json::from_slice::<Object>(&bytes).is_ok_and(|object| object.0.is_empty()) {
+        return Ok(next.run(Request::from_parts(head, bytes.into())).await);
+    }
+    Err(Error::invalid_field("body", "must be empty: this takes none"))
+}
+
+/// A JSON object as it was written. A map would keep the last of several fields of one name, and others may read the first.
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Vec<(String, Value)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Fields).map(Self)
+    }
+}
+
+fn once_each(fields: Vec<(String, Value)>) -> Result<Map<String, Value>, Error> {
+    let mut map = Map::new();
+    for (name, value) in fields {
+        if map.contains_key(&name) {
+            return Err(Error::invalid_field(&name, "is given twice; give it once"));
+        }
+        map.insert(name, value);
+    }
+    Ok(map)
 }
 
 /// The query's parameters, each of them a string and given once.
@@ -127,14 +185,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
         let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| Error::invalid_field("query", rejection.body_text()))?;
-        let mut parameters = Map::new();
-        for (name, value) in pairs {
-            if parameters.contains_key(&name) {
-                return Err(Error::invalid_field(&name, "is given twice; give it once"));
-            }
-            parameters.insert(name, Value::String(value));
-        }
-        Ok(Self(parameters))
+        once_each(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect()).map(Self)
     }
 }
 

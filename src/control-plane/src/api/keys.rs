@@ -49,7 +49,7 @@ pub(super) async fn show(State(app): State<App>, caller: Caller, Path(key): Path
 pub(super) async fn edit(State(app): State<App>, caller: Caller, Path(key): Path<String>, body: Body) -> Result<Response, Error> {
     let key = reference(&key)?;
     let (name, description) = body.read(|fields| {
-        let name = fields.optional("name", text(Name::parse))?;
+        let name = fields.replaced("name", text(Name::parse))?;
         let description = fields.edited("description", text(Description::parse))?;
         Ok((name, description.map(Option::flatten)))
     })?;

@@ -9,27 +9,30 @@ mod health;
 mod input;
 mod keys;
 mod members;
+mod origin;
 mod proxies;
 mod reply;
 mod revisions;
+mod server;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod whoami;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
-use crate::operations::Refusal;
+use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
 
 use error::Error;
 pub(crate) use keys::created_key;
+pub(crate) use server::serve;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
 
@@ -43,38 +46,55 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Makes a change on behalf of a caller.
+    /// Makes a change on behalf of a caller, who was identified before it stood in the queue and is identified again.
     async fn change<T, F>(&self, caller: Caller, operation: F) -> Result<Written<T>, Error>
     where
         F: AsyncFnOnce(&mut Change<'_>, &Caller) -> Result<T, Refusal> + Send + 'static,
         T: Send + 'static,
     {
         let actor = Actor::Caller(caller.clone());
-        Ok(self.store.write(actor, async move |change: &mut Change<'_>| operation(change, &caller).await).await?)
+        let identified = async move |change: &mut Change<'_>| {
+            let caller = callers::identify_again(change, &caller).await?;
+            operation(change, &caller).await
+        };
+        Ok(self.store.write(actor, identified).await?)
     }
 }
 
-/// All routes. Each below `/keygate/v1` needs a credential: that is a property of the route table, not of a handler.
-pub(crate) fn router(app: App) -> Router {
-    let native = Router::new()
-        .route("/accounts", get(accounts::list).post(accounts::create))
+/// All routes. That each below `/keygate/v1` needs a credential, and takes no body and no parameter unless it stands among those that
+/// do, are properties of the route table, not of a handler.
+fn router(app: App) -> Router {
+    let with_body = Router::new()
+        .route("/accounts", post(accounts::create))
+        .route("/environments", post(environments::create))
+        .route("/environments/{environment}", patch(environments::edit))
+        .route("/environments/{environment}/members/{account}", put(members::put))
+        .route("/keys", post(keys::create))
+        .route("/keys/{key}", patch(keys::edit));
+    let with_parameters = Router::new().route("/keys", get(keys::list)).route("/revisions/{revision}", get(revisions::show));
+    let plain = Router::new()
+        .route("/accounts", get(accounts::list))
         .route("/accounts/{account}", get(accounts::show).delete(accounts::delete))
         .route("/accounts/{account}/activate", post(accounts::activate))
         .route("/accounts/{account}/deactivate", post(accounts::deactivate))
-        .route("/environments", get(environments::list).post(environments::create))
-        .route("/environments/{environment}", get(environments::show).patch(environments::edit).delete(environments::delete))
+        .route("/environments", get(environments::list))
+        .route("/environments/{environment}", get(environments::show).delete(environments::delete))
         .route("/environments/{environment}/members", get(members::list))
-        .route("/environments/{environment}/members/{account}", put(members::put).delete(members::remove))
-        .route("/keys", get(keys::list).post(keys::create))
-        .route("/keys/{key}", get(keys::show).patch(keys::edit).delete(keys::delete))
+        .route("/environments/{environment}/members/{account}", delete(members::remove))
+        .route("/keys/{key}", get(keys::show).delete(keys::delete))
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", delete(proxies::forget))
-        .route("/revisions/{revision}", get(revisions::show))
-        .route("/whoami", get(whoami::show))
+        .route("/whoami", get(whoami::show));
+    let refuse_body = middleware::from_fn(input::refuse_body);
+    let native = plain
+        .route_layer(refuse_body.clone())
+        .merge(with_body)
+        .route_layer(middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged))
+        .merge(with_parameters.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
-        .layer(DefaultBodyLimit::max(input::MAX_BODY));
+        .route_layer(middleware::from_fn(origin::refuse_other_sites));
     Router::new()
         .nest("/keygate/v1", native)
         .route("/healthz", get(health::alive))

@@ -18,9 +18,10 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Respo
 
 /// DELETE /proxies/{proxy}
 pub(super) async fn forget(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Error> {
-    let publisher = app.publisher.clone();
+    let (publisher, proxy) = (app.publisher.clone(), name.clone());
     let written =
-        app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &name).await).await?;
+        app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &proxy).await).await?;
+    proxies::forgotten(&app.publisher, &name)?;
     Ok(reply::gone(&written))
 }
 

@@ -5,6 +5,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::Error;
+use crate::push::Acknowledgement;
 use crate::store::Written;
 
 /// Names the revision of the table that contains a change.
@@ -33,6 +35,22 @@ pub(super) fn changed<T>(written: &Written<T>, view: impl FnOnce(&T) -> Value) -
 /// A change that left nothing to show.
 pub(super) fn gone(written: &Written<()>) -> Response {
     at_revision(written.revision, StatusCode::NO_CONTENT)
+}
+
+/// The revision that an answer names.
+pub(super) fn revision(response: &Response) -> Option<u64> {
+    response.headers().get(REVISION_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// An answer that also says who has the change in force, in headers: its body stays the thing that was changed.
+pub(super) fn acknowledged(mut response: Response, by: &Acknowledgement) -> Result<Response, Error> {
+    for (header, names) in
+        [("keygate-acknowledged", &by.acknowledged), ("keygate-closed", &by.closed), ("keygate-missing", &by.missing)]
+    {
+        let names = HeaderValue::try_from(names.join(",")).map_err(|error| Error::unavailable(&error))?;
+        response.headers_mut().insert(header, names);
+    }
+    Ok(response)
 }
 
 fn at_revision(revision: u64, response: impl IntoResponse) -> Response {

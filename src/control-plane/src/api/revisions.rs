@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
-use super::input::{Parameters, Path, text};
-use super::{App, Error, reply};
+use super::input::{Parameters, Path};
+use super::{App, Error, reply, wait};
 use crate::operations::proxies;
 use crate::permission::Caller;
 use crate::store::history;
@@ -20,7 +20,7 @@ pub(super) async fn show(
     parameters: Parameters,
 ) -> Result<Response, Error> {
     proxies::may_await(&caller)?;
-    let wait = parameters.read(|fields| fields.optional("wait", text(parse_wait)))?.unwrap_or(Duration::ZERO);
+    let wait = parameters.read(wait::seconds)?.unwrap_or(Duration::ZERO);
     let newest = history::revision(&mut *app.store.read().await?).await?;
     let number = revision.parse().ok().filter(|number| *number <= newest);
     let number: u64 = number.ok_or_else(|| Error::unknown_revision(&revision, newest))?;
@@ -31,10 +31,4 @@ pub(super) async fn show(
         "closed": answer.closed,
         "missing": answer.missing,
     })))
-}
-
-fn parse_wait(text: &str) -> Result<Duration, &'static str> {
-    const LONGEST_SECONDS: u64 = 300;
-    let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_SECONDS);
-    seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds from 0 to 300")
 }

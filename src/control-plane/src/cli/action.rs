@@ -47,14 +47,22 @@ impl Action {
             }
             Self::Change(call, outcome, wait) => {
                 let sent = Instant::now();
-                let reply = client.send(&call).await?;
-                // Printed before the wait: a secret is shown once, and the wait may fail or be interrupted.
+                let reply = client.send(&Self::sent(call, &outcome, wait)).await?;
                 outcome.print(&reply, output)?;
                 match wait.seconds() {
-                    Some(seconds) => wait::for_proxies(client, reply.revision, seconds, sent).await,
+                    Some(seconds) => wait::for_proxies(client, reply, seconds, sent).await,
                     None => Ok(()),
                 }
             }
+        }
+    }
+
+    /// The call of a change as it is sent: it waits by itself, for it may take away the key that would ask about it afterwards. A new
+    /// key is asked about afterwards: its secret is shown once, and must be printed before a wait fails or is interrupted.
+    pub(super) fn sent(call: Call, outcome: &Outcome, wait: WaitArgs) -> Call {
+        match (wait.seconds(), outcome) {
+            (Some(seconds), Outcome::Object(_) | Outcome::Gone(_)) => call.waiting(seconds),
+            _ => call,
         }
     }
 }

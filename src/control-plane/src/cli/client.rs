@@ -18,6 +18,9 @@ use super::failure::Failure;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const REVISION_HEADER: &str = "keygate-revision";
+const ACKNOWLEDGED_HEADER: &str = "keygate-acknowledged";
+const CLOSED_HEADER: &str = "keygate-closed";
+const MISSING_HEADER: &str = "keygate-missing";
 
 /// One call of the native API, as data.
 #[derive(Debug, PartialEq)]
@@ -42,6 +45,19 @@ pub(super) struct Reply {
     pub(super) body: Value,
     /// The revision of the table that contains the change.
     pub(super) revision: Option<u64>,
+    /// Who has that revision in force, if the call has waited for it.
+    pub(super) acknowledgement: Option<Acknowledgement>,
+}
+
+/// The state of a revision at the proxies, by their names.
+#[derive(Debug, Deserialize)]
+pub(super) struct Acknowledgement {
+    /// Those that decide by it.
+    pub(super) acknowledged: Vec<String>,
+    /// Those that answer nothing any more.
+    pub(super) closed: Vec<String>,
+    /// All others.
+    pub(super) missing: Vec<String>,
 }
 
 /// A control plane to talk to and the key to act with.
@@ -81,6 +97,11 @@ impl Call {
     pub(super) fn with_query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));
         self
+    }
+
+    /// The same call, whose answer is held back until every proxy has acknowledged, for so long at most.
+    pub(super) fn waiting(self, seconds: u16) -> Self {
+        Self { wait: Duration::from_secs(seconds.into()), ..self.with_query("wait", Some(seconds)) }
     }
 
     fn new(method: Method, path: &[&str], body: Option<Value>) -> Self {
@@ -127,16 +148,17 @@ impl Client {
             request = request.json(body);
         }
         let response = request.send().await.map_err(|error| self.no_answer(call, &error))?;
-        let (status, revision) = (response.status(), revision(response.headers()));
+        let status = response.status();
+        let (revision, acknowledgement) = (revision(response.headers()), acknowledgement(response.headers()));
         let text = response.text().await.map_err(|error| self.no_answer(call, &error))?;
         if !status.is_success() {
             return Err(self.refusal(status.as_u16(), &text));
         }
         if text.is_empty() {
-            return Ok(Reply { body: Value::Null, revision });
+            return Ok(Reply { body: Value::Null, revision, acknowledgement });
         }
         match serde_json::from_str(&text) {
-            Ok(body) => Ok(Reply { body, revision }),
+            Ok(body) => Ok(Reply { body, revision, acknowledgement }),
             Err(_) => Err(self.not_keygate(status.as_u16())),
         }
     }
@@ -196,6 +218,15 @@ impl fmt::Display for Reference {
 
 fn revision(headers: &HeaderMap) -> Option<u64> {
     headers.get(REVISION_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+fn acknowledgement(headers: &HeaderMap) -> Option<Acknowledgement> {
+    let names = |header| {
+        let names = headers.get(header)?.to_str().ok()?;
+        Some(names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    };
+    let (acknowledged, closed, missing) = (names(ACKNOWLEDGED_HEADER)?, names(CLOSED_HEADER)?, names(MISSING_HEADER)?);
+    Some(Acknowledgement { acknowledged, closed, missing })
 }
 
 /// The innermost error: `Connection refused` instead of `error sending request`.

@@ -13,7 +13,7 @@ pub(super) enum Failure {
     #[error("{0}")]
     Usage(String),
     /// The control plane answered that it will not do it.
-    #[error("{message}{}", field.as_ref().map(|field| format!(" (field: {field})")).unwrap_or_default())]
+    #[error("{message}{}", field_unless_said(field.as_deref(), message))]
     Refused {
         /// What is wrong and the way out, in the control plane's words.
         message: String,
@@ -29,6 +29,13 @@ pub(super) enum Failure {
     /// The result could not be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
+}
+
+fn field_unless_said(field: Option<&str>, message: &str) -> String {
+    match field {
+        Some(field) if !message.starts_with(field) => format!(" (field: {field})"),
+        _ => String::new(),
+    }
 }
 
 impl Failure {

@@ -35,7 +35,7 @@ pub(crate) use connection::ConnectionArgs;
 pub(crate) use environment::EnvironmentCommand;
 pub(crate) use key::KeyCommand;
 pub(crate) use member::MemberCommand;
-pub(crate) use output::{OutputFormat, print_key_created};
+pub(crate) use output::{OutputFormat, print_key_created, print_note, print_script};
 pub(crate) use proxy::ProxyCommand;
 
 use action::Action;

@@ -57,7 +57,7 @@ impl Column {
 
 /// Prints a new key with its secret, which is shown this once.
 pub(crate) fn print_key_created(key: &Value, output: OutputFormat) -> io::Result<()> {
-    emit(&match output {
+    emit(match output {
         OutputFormat::Json => json(key),
         OutputFormat::Table => {
             format!("{}\nThe secret key and the token are shown only now: they are not stored.\n", fields(key::NEW_KEY, key))
@@ -67,7 +67,7 @@ pub(crate) fn print_key_created(key: &Value, output: OutputFormat) -> io::Result
 
 /// Prints several objects.
 pub(super) fn print_list(objects: &[Value], view: View, output: OutputFormat) -> io::Result<()> {
-    emit(&match output {
+    emit(match output {
         OutputFormat::Json => json(&objects.into()),
         OutputFormat::Table => table(view, objects),
     })
@@ -75,7 +75,7 @@ pub(super) fn print_list(objects: &[Value], view: View, output: OutputFormat) ->
 
 /// Prints one object.
 pub(super) fn print_object(object: &Value, view: View, output: OutputFormat) -> io::Result<()> {
-    emit(&match output {
+    emit(match output {
         OutputFormat::Json => json(object),
         OutputFormat::Table => fields(view, object),
     })
@@ -85,19 +85,24 @@ pub(super) fn print_object(object: &Value, view: View, output: OutputFormat) -> 
 pub(super) fn print_gone(sentence: &str, output: OutputFormat) -> io::Result<()> {
     match output {
         OutputFormat::Json => Ok(()),
-        OutputFormat::Table => emit(&format!("{}\n", printable(sentence))),
+        OutputFormat::Table => emit(format!("{}\n", printable(sentence))),
     }
 }
 
+/// Prints a script as it is.
+pub(crate) fn print_script(script: &[u8]) -> io::Result<()> {
+    emit(script)
+}
+
 /// Prints a line on standard error.
-pub(super) fn print_note(note: &str) {
+pub(crate) fn print_note(note: &str) {
     // Where standard error is closed, nobody is left to be told; the exit code still says it.
     let _ = writeln!(io::stderr(), "{}", printable(note));
 }
 
-fn emit(text: &str) -> io::Result<()> {
+fn emit(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::action::Outcome;
-use super::client::Call;
+use super::client::{Call, Reply};
 use super::*;
 
 #[derive(Debug, Parser)]
@@ -192,6 +192,10 @@ async fn canned() -> Client {
             "moved" => (StatusCode::FOUND, [("location", "/elsewhere")]).into_response(),
             "text" => "hello".into_response(),
             "gone" => (StatusCode::NO_CONTENT, [("keygate-revision", "42")]).into_response(),
+            "held?wait=0" => {
+                (StatusCode::NO_CONTENT, [("keygate-acknowledged", "a,b"), ("keygate-closed", ""), ("keygate-missing", "c")])
+                    .into_response()
+            }
             "revisions/1?wait=0" => Json(acknowledgement(&[])).into_response(),
             "revisions/2?wait=0" => Json(acknowledgement(&["edge-2"])).into_response(),
             _ => {
@@ -230,6 +234,26 @@ async fn a_refusal_carries_message_and_field() {
     let failure = canned().await.send(&Call::get(&["refused"])).await.expect_err("a refusal");
     assert!(matches!(failure, Failure::Refused { .. }));
     assert_eq!(failure.to_string(), "too long (field: name)");
+    let refused = |message: &str| Failure::Refused { message: message.to_owned(), field: Some("name".to_owned()) }.to_string();
+    assert_eq!(refused("name: must not be blank"), "name: must not be blank");
+}
+
+#[tokio::test]
+async fn a_change_that_was_held_back_needs_no_second_call() {
+    let client = canned().await;
+    let reply = client.send(&Call::delete(&["held"]).waiting(0)).await.expect("an answer");
+    match wait::for_proxies(&client, reply, 0, Instant::now()).await {
+        Err(Failure::NotAcknowledged(message)) => assert!(message.contains("by c; 2 proxies did"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_printed_before_anything_is_awaited() {
+    for (line, query) in [("key create --account a --name a --wait 0", false), ("key deactivate 7 --wait 0", true)] {
+        let Action::Change(call, outcome, wait) = action(&format!("keygate {line}")) else { panic!("no change") };
+        assert_eq!(!Action::sent(call, &outcome, wait).query.is_empty(), query, "{line}");
+    }
 }
 
 #[tokio::test]
@@ -255,7 +279,8 @@ async fn a_failed_connection_names_the_url_and_how_to_set_it() {
 #[tokio::test]
 async fn a_wait_succeeds_only_when_nobody_is_missing() {
     let client = canned().await;
-    let wait = |revision| wait::for_proxies(&client, revision, 0, Instant::now());
+    let reply = |revision| Reply { body: Value::Null, revision, acknowledgement: None };
+    let wait = |revision| wait::for_proxies(&client, reply(revision), 0, Instant::now());
     assert!(wait(Some(1)).await.is_ok());
     for (revision, part) in [(Some(2), "edge-2"), (Some(3), "unknown"), (None, "unknown")] {
         match wait(revision).await {

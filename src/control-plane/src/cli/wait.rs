@@ -1,4 +1,4 @@
-//! `--wait`: after a change, ask which proxies decide by it, and say how long that took.
+//! `--wait`: which proxies decide by a change, and how long that took.
 //!
 //! The time runs from sending the change until the answer that nobody is missing. Never reports success while a known proxy
 //! may still decide by an older table: what cannot be asked counts as not acknowledged.
@@ -6,9 +6,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde::Deserialize;
 
-use super::client::{Call, Client};
+use super::client::{Acknowledgement, Call, Client, Reply};
 use super::failure::Failure;
 use super::output;
 
@@ -34,24 +33,21 @@ impl WaitArgs {
     }
 }
 
-/// Waits until no proxy is missing at this revision.
-pub(super) async fn for_proxies(client: &Client, revision: Option<u64>, seconds: u16, sent: Instant) -> Result<(), Failure> {
-    let acknowledgement = ask(client, revision, seconds).await.map_err(|reason| {
-        Failure::NotAcknowledged(format!("the change is made, but who acknowledged it is unknown: {reason}"))
-    })?;
+/// Succeeds if no proxy is missing at the revision of a reply, which either says so itself or is asked about now.
+///
+/// A change that takes away the key in use could not be asked about: its reply has to say so itself.
+pub(super) async fn for_proxies(client: &Client, reply: Reply, seconds: u16, sent: Instant) -> Result<(), Failure> {
+    let acknowledgement = match reply.acknowledgement {
+        Some(acknowledgement) => acknowledgement,
+        None => ask(client, reply.revision, seconds).await.map_err(|reason| {
+            Failure::NotAcknowledged(format!("the change is made, but who acknowledged it is unknown: {reason}"))
+        })?,
+    };
     if acknowledgement.missing.is_empty() {
         output::print_note(&acknowledgement.summary(sent.elapsed()));
         return Ok(());
     }
     Err(Failure::NotAcknowledged(acknowledgement.complaint(seconds)))
-}
-
-/// The state of a revision at the proxies, by their names.
-#[derive(Debug, Deserialize)]
-struct Acknowledgement {
-    acknowledged: Vec<String>,
-    closed: Vec<String>,
-    missing: Vec<String>,
 }
 
 impl Acknowledgement {
@@ -78,9 +74,8 @@ impl Acknowledgement {
 
 async fn ask(client: &Client, revision: Option<u64>, seconds: u16) -> Result<Acknowledgement, String> {
     let revision = revision.ok_or("the control plane did not say which revision holds it")?.to_string();
-    let mut call = Call::get(&["revisions", &revision]).with_query("wait", Some(seconds));
-    call.wait = Duration::from_secs(seconds.into());
-    let reply = client.send(&call).await.map_err(|failure| failure.to_string())?;
+    let reply =
+        client.send(&Call::get(&["revisions", &revision]).waiting(seconds)).await.map_err(|failure| failure.to_string())?;
     serde_json::from_value(reply.body).map_err(|error| format!("the answer about the revision cannot be read ({error})"))
 }
 

@@ -2,6 +2,7 @@
 //! it translate to and from these; they hold no SQL and know no HTTP.
 
 pub(crate) mod accounts;
+pub(crate) mod callers;
 pub(crate) mod environments;
 pub(crate) mod keys;
 pub(crate) mod members;

@@ -11,11 +11,21 @@ pub(crate) fn list(publisher: &Publisher, caller: &Caller) -> Result<Vec<ProxySt
     Ok(publisher.proxies())
 }
 
-/// Forgets a proxy, so that no wait covers it any more.
+/// Forgets a proxy in storage. Until that is durable, waits cover it: then comes [`forgotten`].
 pub(crate) async fn forget(change: &mut Change<'_>, publisher: &Publisher, caller: &Caller, name: &str) -> Result<(), Refusal> {
     require(caller, Action::ManageProxies, || Missing::proxy(name))?;
-    match publisher.forget(name) {
-        Forgotten::Done => Ok(proxy::forget(change, name).await?),
+    gone(publisher.unregister(name), name)?;
+    Ok(proxy::forget(change, name).await?)
+}
+
+/// Ends that waits cover a proxy that storage has forgotten, unless it has come back meanwhile.
+pub(crate) fn forgotten(publisher: &Publisher, name: &str) -> Result<(), Refusal> {
+    gone(publisher.forget(name), name)
+}
+
+fn gone(forgotten: Forgotten, name: &str) -> Result<(), Refusal> {
+    match forgotten {
+        Forgotten::Done => Ok(()),
         Forgotten::Unknown => Err(Missing::proxy(name).into()),
         Forgotten::Connected => {
             let message = format!("proxy {name} is connected and would come back at once; stop it first");

@@ -8,6 +8,8 @@ use crate::store::StoreError;
 pub(crate) enum Refusal {
     #[error(transparent)]
     Missing(#[from] Missing),
+    #[error("the key may not pass any more")]
+    Unauthorized,
     #[error("{0}")]
     Forbidden(&'static str),
     #[error("{message}")]

@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
 use self::registry::Registry;
+pub(crate) use self::table::OutOfOrder;
 use self::table::Table;
 
 /// The only table that a control plane has so far.
@@ -100,12 +101,12 @@ pub(crate) struct ProxyStatus {
     pub(crate) last_refusal: Option<String>,
 }
 
-/// What came of [`Publisher::forget`].
+/// What came of [`Publisher::unregister`] and of [`Publisher::forget`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forgotten {
-    /// It counts no more.
+    /// It did what it says.
     Done,
-    /// It has a stream open and would come back at once: stop that Envoy first.
+    /// It has a stream open, or has come back since, and stays: stop that Envoy first.
     Connected,
     /// No proxy of that name is known.
     Unknown,
@@ -137,32 +138,34 @@ impl Publisher {
 
     /// Takes a committed change in and pushes it. Called once for each revision, in order, also for one that changed no grant: a
     /// digest without a grant must no longer pass.
-    pub(crate) fn publish(&self, revision: u64, changes: Vec<(Digest, Option<Grant>)>) {
-        let published = self.0.table.write().unwrap_or_else(PoisonError::into_inner).publish(revision, changes);
-        match published {
-            Ok(()) => {
-                self.0.published.send_replace(());
-            }
-            Err(error) => tracing::error!("revision {revision} was not published: {error}"),
-        }
+    ///
+    /// # Errors
+    /// If the revision is not newer than the table. Nothing can be published any more then: no proxy would get what storage holds.
+    pub(crate) fn publish(&self, revision: u64, changes: Vec<(Digest, Option<Grant>)>) -> Result<(), OutOfOrder> {
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).publish(revision, changes)?;
+        self.0.published.send_replace(());
+        Ok(())
     }
 
-    /// Waits until every known proxy has the revision in force or is closed for certain, no longer than `timeout`.
+    /// Waits until every known proxy has the revision in force or is closed for certain, no longer than `timeout`. When the server
+    /// stops, no more acknowledgements come in.
     pub(crate) async fn acknowledged(&self, revision: u64, timeout: Duration) -> Acknowledgement {
         const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
         let deadline = Instant::now() + timeout.min(LONGEST);
         let registry = &self.0.registry;
         let mut changed = registry.changed();
+        let mut stopping = self.0.stopping.subscribe();
         loop {
             changed.mark_unchanged();
             let now = Instant::now();
             let (acknowledgement, next_closing) = registry.assess(revision, now);
-            if acknowledgement.missing.is_empty() || now >= deadline {
+            if acknowledgement.missing.is_empty() || now >= deadline || *stopping.borrow_and_update() {
                 return acknowledgement;
             }
             tokio::select! {
-                // It cannot fail: the sender lives in the registry that this publisher holds.
+                // These cannot fail: their senders live in what this publisher holds.
                 _ = changed.changed() => {}
+                _ = stopping.changed() => {}
                 () = sleep_until(next_closing.map_or(deadline, |at| at.min(deadline))) => {}
             }
         }
@@ -173,7 +176,12 @@ impl Publisher {
         self.0.registry.statuses(Instant::now())
     }
 
-    /// Stops counting a proxy that is gone for good.
+    /// Notes that storage is about to forget a proxy without a stream: should it come back, it has to be stored again.
+    pub(crate) fn unregister(&self, name: &str) -> Forgotten {
+        self.0.registry.unregister(name)
+    }
+
+    /// Stops counting a proxy that is gone for good, after [`Publisher::unregister`] and once storage has forgotten it.
     pub(crate) fn forget(&self, name: &str) -> Forgotten {
         self.0.registry.forget(name)
     }

@@ -143,12 +143,24 @@ impl Registry {
         state.proxies.iter().map(status).collect()
     }
 
+    /// See [`super::Publisher::unregister`].
+    pub(super) fn unregister(&self, name: &str) -> Forgotten {
+        match lock(&self.state).proxies.get_mut(name) {
+            None => Forgotten::Unknown,
+            Some(proxy) if proxy.stream.is_some() => Forgotten::Connected,
+            Some(proxy) => {
+                proxy.registered_seconds = None;
+                Forgotten::Done
+            }
+        }
+    }
+
     /// See [`super::Publisher::forget`].
     pub(super) fn forget(&self, name: &str) -> Forgotten {
         let mut state = lock(&self.state);
         match state.proxies.get(name) {
             None => return Forgotten::Unknown,
-            Some(proxy) if proxy.stream.is_some() => return Forgotten::Connected,
+            Some(proxy) if proxy.stream.is_some() || proxy.registered_seconds.is_some() => return Forgotten::Connected,
             Some(_) => state.proxies.remove(name),
         };
         drop(state);
@@ -350,11 +362,20 @@ mod tests {
         let registry = registry(&["a"]);
         let mut changed = registry.changed();
         changed.mark_unchanged();
-        assert_eq!(registry.forget("b"), Forgotten::Unknown);
+        assert_eq!((registry.unregister("b"), registry.forget("b")), (Forgotten::Unknown, Forgotten::Unknown));
         let a = claim(&registry, "a", 1, 1).ok().unwrap();
-        assert_eq!(registry.forget("a"), Forgotten::Connected);
+        assert_eq!(registry.unregister("a"), Forgotten::Connected);
         drop(a);
-        assert_eq!(registry.forget("a"), Forgotten::Done);
+        assert_eq!(registry.unregister("a"), Forgotten::Done);
+        assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"], "storage may still fail to forget it");
+        // It comes back, is stored again, gets a table and leaves.
+        let mut a = claim(&registry, "a", 1, 2).ok().unwrap();
+        assert!(a.unregistered().is_some());
+        assert_eq!(registry.forget("a"), Forgotten::Connected);
+        a.registered();
+        drop(a);
+        assert_eq!(registry.forget("a"), Forgotten::Connected);
+        assert_eq!((registry.unregister("a"), registry.forget("a")), (Forgotten::Done, Forgotten::Done));
         assert!(changed.has_changed().unwrap() && registry.statuses(Instant::now()).is_empty());
     }
 

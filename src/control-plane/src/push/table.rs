@@ -34,7 +34,7 @@ pub(super) struct Table {
 /// A revision was published twice or out of order, which would leave proxies with a table that matches no revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the table is already at revision {0}")]
-pub(super) struct OutOfOrder(u64);
+pub(crate) struct OutOfOrder(u64);
 
 impl Table {
     /// A table and what led to it.

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use keygate_decision::{Access, AccountId, Digest, EnvironmentId, EnvironmentRef, Grant, Holder, KeyId, Reach};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
+use super::history::ROWS_IN_A_STATEMENT;
 use super::{Connection, StoreError, row};
 use crate::model::{Kind, Role};
 
@@ -21,47 +23,68 @@ macro_rules! passing {
     };
 }
 
+macro_rules! memberships {
+    ($($rest:literal)?) => {
+        concat!(
+            "SELECT m.account, e.id, m.role FROM membership m JOIN environment e ON e.number = m.environment",
+            $($rest)?
+        )
+    };
+}
+
 /// The grants of these digests; those that may not pass are absent.
 pub(super) async fn grants(
     connection: &mut Connection,
     digests: &BTreeSet<Digest>,
 ) -> Result<HashMap<Digest, Grant>, StoreError> {
-    let mut reaches = HashMap::new();
     let mut grants = HashMap::with_capacity(digests.len());
-    for digest in digests {
-        let query = sqlx::query(passing!(" AND c.digest = $1")).bind(digest.as_bytes().as_slice());
-        let Some(row) = query.fetch_optional(&mut *connection).await? else { continue };
-        if let Some(account) = row::optional_number(&row, "account")?
-            && !reaches.contains_key(&AccountId(account))
-        {
-            reaches.insert(AccountId(account), reach_of(connection, account).await?);
+    let digests: Vec<_> = digests.iter().collect();
+    for chunk in digests.chunks(ROWS_IN_A_STATEMENT) {
+        let mut query = QueryBuilder::<Sqlite>::new(passing!(" AND c.digest IN ("));
+        let mut values = query.separated(", ");
+        for digest in chunk {
+            values.push_bind(digest.as_bytes().as_slice());
         }
-        grants.insert(*digest, grant(&row, &reaches)?);
+        query.push(")");
+        let rows = query.build().fetch_all(&mut *connection).await?;
+        let accounts: BTreeSet<u64> =
+            rows.iter().filter_map(|row| row::optional_number(row, "account").transpose()).collect::<Result<_, _>>()?;
+        let reaches = reaches_of(connection, &accounts).await?;
+        for row in &rows {
+            grants.insert(row::digest(row)?, grant(row, &reaches)?);
+        }
     }
     Ok(grants)
 }
 
 /// The whole table.
 pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Grant)>, StoreError> {
-    let mut memberships: HashMap<AccountId, Vec<(EnvironmentRef, Access)>> = HashMap::new();
-    let rows = sqlx::query("SELECT m.account, e.id, m.role FROM membership m JOIN environment e ON e.number = m.environment")
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in &rows {
-        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push(membership(row)?);
-    }
-    let reaches = memberships.into_iter().map(|(account, entries)| (account, Reach::only(entries))).collect();
+    let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;
+    let reaches = reaches(&rows)?;
     let rows = sqlx::query(passing!()).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
 }
 
-async fn reach_of(connection: &mut Connection, account: u64) -> Result<Reach, StoreError> {
-    let rows =
-        sqlx::query("SELECT e.id, m.role FROM membership m JOIN environment e ON e.number = m.environment WHERE m.account = $1")
-            .bind(row::integer(account))
-            .fetch_all(connection)
-            .await?;
-    Ok(Reach::only(rows.iter().map(membership).collect::<Result<Vec<_>, _>>()?))
+/// What accounts reach by their memberships; those of one statement at most.
+async fn reaches_of(connection: &mut Connection, accounts: &BTreeSet<u64>) -> Result<HashMap<AccountId, Reach>, StoreError> {
+    if accounts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new(memberships!(" WHERE m.account IN ("));
+    let mut values = query.separated(", ");
+    for account in accounts {
+        values.push_bind(row::integer(*account));
+    }
+    query.push(")");
+    reaches(&query.build().fetch_all(connection).await?)
+}
+
+fn reaches(rows: &[SqliteRow]) -> Result<HashMap<AccountId, Reach>, StoreError> {
+    let mut memberships: HashMap<AccountId, Vec<(EnvironmentRef, Access)>> = HashMap::new();
+    for row in rows {
+        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push(membership(row)?);
+    }
+    Ok(memberships.into_iter().map(|(account, entries)| (account, Reach::only(entries))).collect())
 }
 
 fn membership(row: &SqliteRow) -> Result<(EnvironmentRef, Access), StoreError> {

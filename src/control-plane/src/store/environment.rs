@@ -1,6 +1,6 @@
 //! Environments in storage. It does not ask who may do what.
 
-use keygate_decision::{AccountId, EnvironmentId};
+use keygate_decision::EnvironmentId;
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
@@ -92,15 +92,7 @@ pub(crate) async fn rename(change: &mut Change<'_>, environment: &Environment, n
 
 /// Removes an environment, its keys and its memberships.
 pub(crate) async fn remove(change: &mut Change<'_>, environment: &Environment) -> Result<(), StoreError> {
-    let mut digests = key::active_digests_of_environment(change.connection(), environment.number).await?;
-    let members = sqlx::query("SELECT account FROM membership WHERE environment = $1")
-        .bind(row::integer(environment.number))
-        .fetch_all(change.connection())
-        .await?;
-    for member in &members {
-        let account = AccountId(row::number(member, "account")?);
-        digests.extend(key::active_digests_of_account(change.connection(), account).await?);
-    }
+    let digests = key::active_digests_of_environment(change.connection(), environment.number).await?;
     for statement in [
         "UPDATE credential SET state = 'removed' WHERE environment = $1",
         "DELETE FROM membership WHERE environment = $1",

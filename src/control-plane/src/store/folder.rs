@@ -1,7 +1,8 @@
-//! The data folder: one directory that holds everything, used by one process at a time. It never looks into the database.
+//! The data folder: one directory that holds everything, for its owner's eyes only, used by one process at a time. It never looks into
+//! the database.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A data folder that this process alone uses; the lock goes with the value.
@@ -18,8 +19,13 @@ pub(crate) enum FolderError {
     Uninitialized(String),
     #[error("another keygate uses {0}; stop it first (one server, init or recover at a time)")]
     InUse(String),
-    #[error("{path}: {source}")]
-    Io { path: String, source: std::io::Error },
+    #[error(
+        "{0} can be entered by other users and holds other files too; make it private (chmod 700 {0}) or choose a folder of its own"
+    )]
+    Shared(String),
+    // The cause is part of the message, so it is no source: a chain would say it twice.
+    #[error("{path}: {cause}")]
+    Io { path: String, cause: std::io::Error },
 }
 
 impl DataFolder {
@@ -29,12 +35,15 @@ impl DataFolder {
         if !database.try_exists().map_err(io_error(&database))? {
             return Err(FolderError::Uninitialized(path.display().to_string()));
         }
-        Ok(Self { database, _lock: lock(path)? })
+        let lock = lock(path)?;
+        close_to_others(path)?;
+        Ok(Self { database, _lock: lock })
     }
 
-    /// Opens a folder, making it and an empty database if need be, for the owner's eyes only.
+    /// Opens a folder, making it and an empty database if need be.
     pub(crate) fn create(path: &Path) -> Result<Self, FolderError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
+        close_to_others(path)?;
         let lock = lock(path)?;
         let database = path.join(DATABASE);
         // SQLite gives its journals the permissions of the database.
@@ -49,9 +58,41 @@ impl DataFolder {
 }
 
 const DATABASE: &str = "keygate.db";
+const LOCK: &str = "lock";
+
+/// Takes all access to the folder and its files from other users. A folder that is not Keygate's alone is left as it is: it may be one
+/// that others need.
+fn close_to_others(folder: &Path) -> Result<(), FolderError> {
+    let mut shared = false;
+    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+        let entry = entry.map_err(io_error(folder))?;
+        let name = entry.file_name();
+        if name == LOCK || name.as_encoded_bytes().starts_with(DATABASE.as_bytes()) {
+            restrict(&entry.path(), 0o600)?;
+        } else {
+            shared = true;
+        }
+    }
+    if shared && is_open_to_others(folder)? {
+        return Err(FolderError::Shared(folder.display().to_string()));
+    }
+    restrict(folder, 0o700)
+}
+
+fn restrict(path: &Path, mode: u32) -> Result<(), FolderError> {
+    if is_open_to_others(path)? {
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io_error(path))?;
+    }
+    Ok(())
+}
+
+fn is_open_to_others(path: &Path) -> Result<bool, FolderError> {
+    let metadata = fs::metadata(path).map_err(io_error(path))?;
+    Ok(metadata.permissions().mode() & 0o077 != 0)
+}
 
 fn lock(folder: &Path) -> Result<File, FolderError> {
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let file = private_file(&path).map_err(io_error(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -66,5 +107,43 @@ fn private_file(path: &Path) -> std::io::Result<File> {
 
 fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
     let path = path.display().to_string();
-    |source| FolderError::Io { path, source }
+    |cause| FolderError::Io { path, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Scratch;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_others_could_read_is_closed_to_them() {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path()).unwrap();
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
+        let database = scratch.path().join("keygate.db");
+        for file in [&database, &scratch.path().join("keygate.db-wal")] {
+            fs::write(file, "").unwrap();
+            fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+        }
+        let folder = DataFolder::open(scratch.path()).unwrap();
+        assert_eq!((mode(scratch.path()), mode(folder.database())), (0o700, 0o600));
+        assert_eq!(mode(&scratch.path().join("keygate.db-wal")), 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_others_use_too_is_refused_and_left_as_it_is() {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path()).unwrap();
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::write(scratch.path().join("theirs"), "").unwrap();
+        let refused = DataFolder::create(scratch.path()).unwrap_err().to_string();
+        assert!(refused.contains("chmod 700"), "{refused}");
+        assert_eq!((mode(scratch.path()), fs::read_dir(scratch.path()).unwrap().count()), (0o755, 1));
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(DataFolder::create(scratch.path()).is_ok());
+    }
 }

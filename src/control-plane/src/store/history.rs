@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use keygate_decision::{Digest, Grant};
-use sqlx::Connection as _;
+use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
 use super::{Connection, StoreError, compile, proxy, row};
 use crate::push::{History, PastEpoch};
@@ -26,7 +26,7 @@ pub(crate) async fn begin_epoch(connection: &mut Connection, epoch: [u8; 16]) ->
         .bind(epoch.as_slice())
         .execute(&mut *transaction)
         .await?;
-    trim(&mut transaction, MAX_CHANGES).await?;
+    trim(&mut transaction, revision).await?;
     let changes = changes_after(&mut transaction, 0).await?;
     let history = History {
         revision,
@@ -41,7 +41,7 @@ pub(crate) async fn begin_epoch(connection: &mut Connection, epoch: [u8; 16]) ->
 
 /// The table's newest revision; 0 before the first.
 pub(crate) async fn revision(connection: &mut Connection) -> Result<u64, StoreError> {
-    let row = sqlx::query("SELECT coalesce(max(revision), 0) AS revision FROM change").fetch_one(connection).await?;
+    let row = sqlx::query("SELECT revision FROM head").fetch_one(connection).await?;
     row::number(&row, "revision")
 }
 
@@ -67,34 +67,47 @@ pub(super) async fn changes_after(
     Ok(changes)
 }
 
-/// Records which digests a revision altered.
+/// Records which digests a revision altered, and that it is the newest one.
 pub(super) async fn record(connection: &mut Connection, revision: u64, digests: &BTreeSet<Digest>) -> Result<(), StoreError> {
-    for digest in digests {
-        sqlx::query("INSERT INTO change (revision, digest) VALUES ($1, $2)")
-            .bind(row::integer(revision))
-            .bind(digest.as_bytes().as_slice())
-            .execute(&mut *connection)
-            .await?;
+    let digests: Vec<_> = digests.iter().collect();
+    for chunk in digests.chunks(ROWS_IN_A_STATEMENT) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO change (revision, digest) ");
+        insert.push_values(chunk, |mut values, digest| {
+            values.push_bind(row::integer(revision)).push_bind(digest.as_bytes().as_slice());
+        });
+        insert.build().execute(&mut *connection).await?;
     }
+    sqlx::query("UPDATE head SET revision = $1").bind(row::integer(revision)).execute(connection).await?;
     Ok(())
 }
 
-/// Keeps so many rows at most: forgets the oldest revisions, whole ones, and the epochs that ended before what is left: a proxy that far behind gets a
-/// snapshot.
-async fn trim(connection: &mut Connection, keep: i64) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM change WHERE revision <= (SELECT revision FROM change ORDER BY revision DESC, digest DESC LIMIT 1 OFFSET $1)",
-    )
-    .bind(keep)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query("DELETE FROM epoch WHERE ended_at_revision < (SELECT min(revision) - 1 FROM change)")
-        .execute(&mut *connection)
-        .await?;
-    Ok(())
+/// So many rows fit into one statement without reaching any database's limit of values.
+pub(super) const ROWS_IN_A_STATEMENT: usize = 1000;
+
+/// Forgets the oldest revisions, whole ones, until [`MAX_CHANGES`] rows are left, and the epochs that ended before what is left: a
+/// proxy that far behind gets a snapshot. What is newer than `upto` stays in any case.
+pub(super) async fn trim(connection: &mut Connection, upto: u64) -> Result<(), StoreError> {
+    trim_to(connection, MAX_CHANGES, upto).await
 }
 
 const MAX_CHANGES: i64 = 200_000;
+
+async fn trim_to(connection: &mut Connection, keep: i64, upto: u64) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM change WHERE revision <= $2 AND revision <= \
+         (SELECT revision FROM change ORDER BY revision DESC, digest DESC LIMIT 1 OFFSET $1)",
+    )
+    .bind(keep)
+    .bind(row::integer(upto))
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "DELETE FROM epoch WHERE ended_at_revision < coalesce((SELECT min(revision) - 1 FROM change), (SELECT revision FROM head))",
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
 
 async fn past_epochs(connection: &mut Connection) -> Result<Vec<PastEpoch>, StoreError> {
     let rows = sqlx::query("SELECT epoch, ended_at_revision FROM epoch WHERE ended_at_revision IS NOT NULL ORDER BY number")
@@ -118,13 +131,35 @@ mod tests {
             record(&mut connection, revision, &digests).await.unwrap();
         }
         for (keep, left, epochs) in [(12, [1, 2, 3, 4].as_slice(), 3), (7, &[3, 4], 2), (6, &[3, 4], 2), (5, &[4], 1)] {
-            trim(&mut connection, keep).await.unwrap();
+            trim_to(&mut connection, keep, 4).await.unwrap();
             let changes = changes_after(&mut connection, 0).await.unwrap();
             assert!(changes.iter().all(|(_, altered)| *altered == digests), "{keep}");
             assert_eq!(changes.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), left, "{keep}");
             // Only a position from the revision before the oldest one on can still be brought forward.
             assert_eq!(past_epochs(&mut connection).await.unwrap().len(), epochs, "{keep}");
         }
+        assert_eq!(revision(&mut connection).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_newest_revision_that_is_too_long_to_keep_still_counts() {
+        let mut connection = Connection::connect("sqlite::memory:").await.unwrap();
+        sqlx::migrate!().run(&mut connection).await.unwrap();
+        for epoch in 1..=3 {
+            begin_epoch(&mut connection, [epoch; 16]).await.unwrap();
+            let digests = (0..4).map(|n| Digest::of(&format!("{epoch}.{n}"))).collect();
+            record(&mut connection, epoch.into(), &digests).await.unwrap();
+        }
+        trim_to(&mut connection, 3, 2).await.unwrap();
+        let revisions = async |connection: &mut Connection| {
+            changes_after(connection, 0).await.unwrap().into_iter().map(|(revision, _)| revision).collect::<Vec<_>>()
+        };
+        assert_eq!(revisions(&mut connection).await, [3], "what is not published yet is owed");
+        trim_to(&mut connection, 3, 3).await.unwrap();
+        assert!(revisions(&mut connection).await.is_empty());
+        let start = begin_epoch(&mut connection, [4; 16]).await.unwrap();
+        assert_eq!((start.history.revision, start.history.epochs.len()), (3, 1), "the epoch that ended at 3 is still a base");
+        record(&mut connection, 4, &[Digest::of("next")].into()).await.unwrap();
         assert_eq!(revision(&mut connection).await.unwrap(), 4);
     }
 }

@@ -57,31 +57,45 @@ pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filte
     rows.iter().map(read).collect()
 }
 
+/// Keys that may pass at the second `$2`, for [`read_caller`].
+macro_rules! callers {
+    ($which:literal) => {
+        concat!(
+            "SELECT c.id, c.account, a.kind, e.id AS environment FROM credential c ",
+            "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
+            "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') ",
+            "AND (c.expires IS NULL OR $2 < c.expires) AND ",
+            $which
+        )
+    };
+}
+
 /// Who presents this digest, if it may pass at this second.
 pub(crate) async fn identify(
     connection: &mut Connection,
     digest: &Digest,
     now: UnixSeconds,
 ) -> Result<Option<Caller>, StoreError> {
-    let row = sqlx::query(
-        "SELECT c.id, c.account, a.kind, e.id AS environment FROM credential c \
-         LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment \
-         WHERE c.digest = $1 AND c.state = 'active' AND (a.state = 'active' OR e.state = 'active') \
-         AND (c.expires IS NULL OR $2 < c.expires)",
-    )
-    .bind(digest.as_bytes().as_slice())
-    .bind(row::integer(now.0))
-    .fetch_optional(connection)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let standing = match row::optional_number(&row, "account")?.map(AccountId) {
-        None => Standing::Environment(row::text(&row, "environment", EnvironmentId::parse)?),
-        Some(account) => match row::text(&row, "kind", Kind::parse)? {
+    let query = sqlx::query(callers!("c.digest = $1")).bind(digest.as_bytes().as_slice()).bind(row::integer(now.0));
+    query.fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
+}
+
+/// Whom a key stands for that was identified before, if it still may pass when the change is made.
+pub(crate) async fn identify_again(change: &mut Change<'_>, id: KeyId) -> Result<Option<Caller>, StoreError> {
+    let now = change.now();
+    let query = sqlx::query(callers!("c.id = $1")).bind(row::integer(id.0)).bind(row::integer(now.0));
+    query.fetch_optional(change.connection()).await?.as_ref().map(read_caller).transpose()
+}
+
+fn read_caller(row: &SqliteRow) -> Result<Caller, StoreError> {
+    let standing = match row::optional_number(row, "account")?.map(AccountId) {
+        None => Standing::Environment(row::text(row, "environment", EnvironmentId::parse)?),
+        Some(account) => match row::text(row, "kind", Kind::parse)? {
             Kind::Admin => Standing::Admin(account),
             Kind::User => Standing::User(account),
         },
     };
-    Ok(Some(Caller { key: KeyId(row::number(&row, "id")?), standing }))
+    Ok(Caller { key: KeyId(row::number(row, "id")?), standing })
 }
 
 /// A key that is about to be made. Its secret stays with whoever drew it.
@@ -185,9 +199,12 @@ pub(super) async fn active_digests_of_account(
     rows.iter().map(row::digest).collect()
 }
 
-/// The digests of an environment's active keys.
+/// The digests of the active keys of an environment and of its members.
 pub(super) async fn active_digests_of_environment(connection: &mut Connection, number: u64) -> Result<Vec<Digest>, StoreError> {
-    let query = sqlx::query("SELECT digest FROM credential WHERE environment = $1 AND state = 'active'");
+    let query = sqlx::query(
+        "SELECT digest FROM credential WHERE state = 'active' \
+         AND (environment = $1 OR account IN (SELECT account FROM membership WHERE environment = $1))",
+    );
     let rows = query.bind(row::integer(number)).fetch_all(connection).await?;
     rows.iter().map(row::digest).collect()
 }

@@ -16,8 +16,10 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection};
@@ -27,21 +29,43 @@ use crate::clock::Clock;
 use crate::push::ProxyRegister;
 
 pub(crate) use folder::DataFolder;
+use writer::Signals;
+#[cfg(test)]
+pub(crate) use writer::WriterThread;
 pub(crate) use writer::{Actor, Change, Writer, Written};
 
-/// Storage could not do what was asked.
+/// Storage could not do what was asked. The message tells the cause too, so it is no source: a chain would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("storage failed: {0}")]
-    Storage(#[from] sqlx::Error),
+    Storage(sqlx::Error),
     #[error("the schema could not be brought up to date: {0}")]
-    Schema(#[from] sqlx::migrate::MigrateError),
+    Schema(MigrateError),
+    #[error("made by a newer keygate; use that version or restore a backup")]
+    Newer,
     #[error("storage holds {column} = {value}, which is invalid")]
     Damaged { column: &'static str, value: String },
-    #[error("the change could not be committed; the log says why")]
+    #[error("it is not certain that the change was committed; the log says why")]
     NotCommitted,
+    #[error("the last changes could not be committed; the log says why")]
+    Failing,
     #[error("the server is stopping")]
     Stopped,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(_) => Self::Newer,
+            other => Self::Schema(other),
+        }
+    }
 }
 
 /// A handle to storage; clones share it.
@@ -49,6 +73,7 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     readers: SqlitePool,
     queue: mpsc::Sender<writer::Queued>,
+    signals: Arc<Signals>,
     clock: Clock,
 }
 
@@ -68,8 +93,9 @@ impl Store {
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.clone().read_only(true));
         let (queue, queued) = mpsc::channel(1024);
-        let writer = Writer::new(options, connection, queued, clock.clone()).await?;
-        Ok((Self { readers, queue, clock }, writer))
+        let signals = Arc::new(Signals::default());
+        let writer = Writer::new(options, connection, queued, signals.clone(), clock.clone()).await?;
+        Ok((Self { readers, queue, signals, clock }, writer))
     }
 
     /// The clock that stamps the changes.
@@ -91,16 +117,19 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let queued = writer::Queued::change(actor, operation, reply);
+        let queued = writer::Queued::new(actor, operation, reply);
         self.queue.send(queued).await.map_err(|_| StoreError::Stopped)?;
         // The writer drops the reply when the whole batch fails, after it has logged why.
         answer.await.map_err(|_| StoreError::NotCommitted)?
     }
 
-    /// Whether storage answers and takes changes.
+    /// Whether storage answers and takes changes, as far as the last one has shown.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         if self.queue.is_closed() {
             return Err(StoreError::Stopped);
+        }
+        if self.signals.failing.load(Ordering::Acquire) {
+            return Err(StoreError::Failing);
         }
         history::revision(&mut *self.read().await?).await?;
         Ok(())
@@ -108,8 +137,7 @@ impl Store {
 
     /// Takes no further changes; those in the queue are still made.
     pub(crate) async fn stop(&self) {
-        // It fails only if the writer has ended already.
-        let _ = self.queue.send(writer::Queued::Stop).await;
+        self.signals.stop.notify_one();
         self.readers.close().await;
     }
 

@@ -43,6 +43,14 @@ async fn every_bad_field_is_named() {
         ("PATCH", "keys/1", json!({"accessKey": "mine"}), "unknown_field", "accessKey"),
         ("GET", "keys?acount=root", Value::Null, "unknown_field", "acount"),
         ("GET", "keys?account=root&account=root", Value::Null, "invalid_field", "account"),
+        ("GET", "keys/1?verbose=1", Value::Null, "unknown_field", "verbose"),
+        ("GET", "whoami?verbose=1", Value::Null, "unknown_field", "verbose"),
+        ("POST", "keys/1/activate?force=1", Value::Null, "unknown_field", "force"),
+        ("DELETE", "accounts/nobody?force=1", Value::Null, "unknown_field", "force"),
+        ("POST", "keys/1/activate?wait=301", Value::Null, "invalid_field", "wait"),
+        ("POST", "keys/1/deactivate", json!({"name": "x"}), "invalid_field", "body"),
+        ("DELETE", "keys/1", json!([]), "invalid_field", "body"),
+        ("PATCH", "keys/1", json!({"name": null}), "invalid_field", "name"),
         ("GET", "revisions/1?wait=301", Value::Null, "invalid_field", "wait"),
         ("GET", "revisions/1?wait=-1", Value::Null, "invalid_field", "wait"),
     ];
@@ -106,6 +114,22 @@ async fn what_is_no_json_object_is_refused_before_anything_else() {
         assert_eq!((answer.status, answer.body["code"].as_str()), (status, Some(code)), "{}", answer.body);
     }
     assert_eq!(send("Application/JSON; charset=utf-8", whole.to_vec()).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_field_that_is_given_twice_is_refused_by_name() {
+    let plane = Plane::start().await;
+    let request = plane.client.post(format!("{}/keygate/v1/accounts", plane.url)).bearer_auth(&plane.admin);
+    let body = r#"{"name":"bob","kind":"user","name":"mallory"}"#;
+    let answer = read(request.header("content-type", "application/json").body(body)).await;
+    let told = (answer.status, answer.body["code"].as_str(), answer.body["field"].as_str());
+    assert_eq!(told, (422, Some("invalid_field"), Some("name")), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn an_empty_object_counts_as_no_body() {
+    let plane = Plane::start().await;
+    plane.admin("POST", "keys/1/activate", Some(json!({})), 200).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The API over real HTTP on a real database. This file holds what the tests share; nothing is faked but the clock.
 
+mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
 mod permissions; // who may do what
@@ -14,14 +15,17 @@ use keygate_decision::{Digest, Grant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{App, router};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::{App, serve};
 use crate::clock::Clock;
 use crate::model::{KeyHolder, Kind};
 use crate::name::{AccountName, Name};
 use crate::operations::keys;
 use crate::push::Publisher;
 use crate::random;
-use crate::store::{Actor, Change, DataFolder, Store, StoreError, account, history};
+use crate::store::{Actor, Change, DataFolder, Store, StoreError, WriterThread, account, history};
 
 /// The second at which tests begin.
 const START: u64 = 1_800_000_000;
@@ -30,12 +34,17 @@ const START: u64 = 1_800_000_000;
 struct Plane {
     url: String,
     client: reqwest::Client,
+    app: App,
     store: Store,
+    writer: WriterThread,
     seconds: Arc<AtomicU64>,
     pushed: Arc<Mutex<Pushed>>,
     /// The admin's token.
     admin: String,
     folder: Scratch,
+    /// Stops the API's server.
+    stop: Arc<Notify>,
+    server: JoinHandle<()>,
 }
 
 /// What the writer has published: every revision with the number of its digests, and the table that follows.
@@ -65,18 +74,19 @@ impl Plane {
         let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register());
         let pushed = Arc::new(Mutex::new(Pushed::default()));
         let (sink, push) = (pushed.clone(), publisher.clone());
-        writer
+        let writer = writer
             .spawn(move |revision, grants| {
                 sink.lock().unwrap().take(revision, &grants);
-                push.publish(revision, grants);
+                push.publish(revision, grants)
             })
             .unwrap();
         let app = App { store: store.clone(), publisher, sync_is_up: Arc::new(AtomicBool::new(true)) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router(app)).await });
+        let stop = Arc::new(Notify::new());
+        let server = tokio::spawn(serve(listener, app.clone(), stop.clone().notified_owned()));
         let admin = make_admin(&store).await;
-        Self { url, client: reqwest::Client::new(), store, seconds, pushed, admin, folder }
+        Self { url, client: reqwest::Client::new(), app, store, writer, seconds, pushed, admin, folder, stop, server }
     }
 
     /// Calls the API with a token, or with none if it is empty.
@@ -128,6 +138,14 @@ impl Plane {
     /// Turns the clock.
     fn pass(&self, seconds: u64) {
         self.seconds.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Stops the API's server and waits until it has ended.
+    async fn end(&self) {
+        self.stop.notify_one();
+        while !self.server.is_finished() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     fn database(&self) -> PathBuf {

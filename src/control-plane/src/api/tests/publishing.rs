@@ -1,5 +1,7 @@
 //! What the writer hands to the push: every revision, in order, and always the table that storage would compile afresh.
 
+use std::time::Duration;
+
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -173,22 +175,144 @@ async fn the_writer_outlives_a_batch_that_fails() {
     assert_table_is_fresh(&plane).await;
 }
 
-/// As after a commit that was reported as failed and had succeeded.
+/// Deactivates a key as a commit does that is reported as failed and has succeeded.
+async fn commit_unseen(connection: &mut SqliteConnection, key: &str) {
+    sqlx::query("UPDATE credential SET state = 'inactive' WHERE id = $1").bind(key).execute(&mut *connection).await.unwrap();
+    for statement in [
+        "INSERT INTO change (revision, digest) SELECT revision + 1, (SELECT digest FROM credential WHERE id = $1) FROM head",
+        "UPDATE head SET revision = revision + 1",
+    ] {
+        sqlx::query(statement).bind(key).execute(&mut *connection).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_revision_that_nobody_saw_committed_is_published_before_the_next() {
     let plane = Plane::start().await;
     let (id, token) = plane.key(json!({"account": "root", "name": "lost"})).await;
     let mut connection = connect(&plane).await;
     let newest = history::revision(&mut connection).await.unwrap();
-    for statement in [
-        "UPDATE credential SET state = 'inactive' WHERE id = $1",
-        "INSERT INTO change (revision, digest) SELECT max(revision) + 1, (SELECT digest FROM credential WHERE id = $1) FROM change",
-    ] {
-        sqlx::query(statement).bind(&id).execute(&mut connection).await.unwrap();
-    }
+    commit_unseen(&mut connection, &id).await;
     assert!(plane.grant(&token).is_some());
     let again = plane.admin("POST", &format!("keys/{id}/deactivate"), None, 200).await;
     assert_eq!(again.revision, Some(newest + 1));
     assert_eq!(plane.grant(&token), None);
     assert_eq!(assert_revisions_are_dense(&plane), newest + 1);
+}
+
+#[tokio::test]
+async fn a_revision_is_never_given_out_twice_whatever_is_forgotten() {
+    let plane = Plane::start().await;
+    plane.key(json!({"account": "root", "name": "one"})).await;
+    let newest = assert_revisions_are_dense(&plane);
+    sqlx::query("DELETE FROM change").execute(&mut connect(&plane).await).await.unwrap();
+    let (_, token) = plane.key(json!({"account": "root", "name": "two"})).await;
+    assert_eq!(assert_revisions_are_dense(&plane), newest + 1);
+    assert!(plane.grant(&token).is_some());
+}
+
+#[tokio::test]
+async fn a_change_of_very_many_keys_is_one_revision() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    sqlx::query(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500) \
+         INSERT INTO credential (digest, access_key, account, name, state, created) \
+         SELECT randomblob(32), printf('%020d', n), 2, 'many', 'active', 1 FROM n",
+    )
+    .execute(&mut connect(&plane).await)
+    .await
+    .unwrap();
+    let off = plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    assert_eq!(plane.pushed.lock().unwrap().revisions.last(), Some(&(off.revision.unwrap(), 2501)));
+    plane.admin("POST", "accounts/alice/activate", None, 200).await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "alice", "owner").await;
+    assert_table_is_fresh(&plane).await;
+    plane.admin("DELETE", "environments/1a5", None, 204).await;
+    assert_table_is_fresh(&plane).await;
+    assert_revisions_are_dense(&plane);
+}
+
+#[tokio::test]
+async fn storage_that_fails_is_not_ready_until_it_works_again() {
+    let plane = Plane::start().await;
+    let ready = async || read(plane.client.get(format!("{}/readyz", plane.url))).await.status;
+    let mut connection = connect(&plane).await;
+    sqlx::query("ALTER TABLE change RENAME TO hidden").execute(&mut connection).await.unwrap();
+    plane.admin("POST", "keys", Some(json!({"account": "root", "name": "x"})), 503).await;
+    assert_eq!(ready().await, 503);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(ready().await, 503, "trying again was no success");
+    sqlx::query("ALTER TABLE hidden RENAME TO change").execute(&mut connection).await.unwrap();
+    let back = async {
+        while ready().await != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), back).await.expect("ready again without another change");
+}
+
+#[tokio::test]
+async fn a_revision_that_nobody_saw_committed_is_published_without_another_change() {
+    let plane = Plane::start().await;
+    let (id, token) = plane.key(json!({"account": "root", "name": "lost"})).await;
+    let mut connection = connect(&plane).await;
+    // The batch that fails is the one whose commit is in doubt.
+    sqlx::query("ALTER TABLE change RENAME TO hidden").execute(&mut connection).await.unwrap();
+    plane.admin("POST", &format!("keys/{id}/deactivate"), None, 503).await;
+    sqlx::query("ALTER TABLE hidden RENAME TO change").execute(&mut connection).await.unwrap();
+    commit_unseen(&mut connection, &id).await;
+    let published = async {
+        while plane.grant(&token).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), published).await.expect("the writer tries again by itself");
+    assert_revisions_are_dense(&plane);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_published_is_no_success_and_ends_the_writer() {
+    let mut plane = Plane::start().await;
+    plane.app.publisher.publish(1000, Vec::new()).unwrap();
+    plane.admin("POST", "keys", Some(json!({"account": "root", "name": "x"})), 503).await;
+    let end = plane.writer.ended().await.unwrap_err();
+    assert!(end.to_string().contains("already at revision 1000"), "{end}");
+    plane.admin("POST", "keys", Some(json!({"account": "root", "name": "x"})), 503).await;
+    assert_eq!(read(plane.client.get(format!("{}/readyz", plane.url))).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_writer_that_dies_is_noticed() {
+    let mut plane = Plane::start().await;
+    let died = plane.store.write::<(), StoreError, _>(Actor::Local, async |_: &mut Change<'_>| panic!("on purpose"));
+    assert!(died.await.is_err());
+    let end = plane.writer.ended().await.unwrap_err();
+    assert!(end.to_string().contains("died"), "{end}");
+}
+
+#[tokio::test]
+async fn a_stop_is_not_lost_with_a_batch_that_fails() {
+    let mut plane = Plane::start().await;
+    sqlx::query("ALTER TABLE change RENAME TO hidden").execute(&mut connect(&plane).await).await.unwrap();
+    let change = plane.store.write(Actor::Local, async |_: &mut Change<'_>| Ok::<_, StoreError>(()));
+    let (changed, ()) = tokio::join!(change, plane.store.stop());
+    assert!(changed.is_err());
+    tokio::time::timeout(Duration::from_secs(5), plane.writer.ended()).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_key_proves_its_own_revocation() {
+    let plane = Plane::start().await;
+    let (id, token) = plane.account("alice", "user").await;
+    let known = crate::push::KnownProxy { name: "edge-1".to_owned(), staleness_limit_seconds: 60 };
+    plane.store.proxy_register()(known).await.unwrap();
+    let answer = plane.call(&token, "POST", &format!("keys/{id}/deactivate?wait=1"), None).await;
+    assert_eq!((answer.status, answer.body["state"].as_str()), (200, Some("inactive")), "{}", answer.body);
+    for header in ["keygate-acknowledged", "keygate-closed", "keygate-missing"] {
+        assert!(answer.headers.contains_key(header), "{header}");
+    }
+    let plain = plane.admin("POST", &format!("keys/{id}/activate"), None, 200).await;
+    assert!(!plain.headers.contains_key("keygate-missing"));
 }

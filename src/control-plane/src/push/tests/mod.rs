@@ -93,7 +93,7 @@ impl ControlPlane {
                 None => self.expected.remove(digest),
             };
         }
-        self.publisher.publish(revision, changes);
+        self.publisher.publish(revision, changes).unwrap();
     }
 }
 

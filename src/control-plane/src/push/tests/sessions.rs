@@ -33,7 +33,8 @@ async fn a_wait_returns_at_once_when_all_have_acknowledged_and_else_names_those_
     let started = Instant::now();
     let wait = tokio::spawn(async move { publisher.acknowledged(3, SOON).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(control_plane.publisher.forget("edge-1"), Forgotten::Connected);
+    assert_eq!(control_plane.publisher.unregister("edge-1"), Forgotten::Connected);
+    assert_eq!(control_plane.publisher.unregister("gone"), Forgotten::Done);
     assert_eq!(control_plane.publisher.forget("gone"), Forgotten::Done);
     assert_eq!(control_plane.publisher.forget("gone"), Forgotten::Unknown);
     assert_eq!(wait.await.unwrap(), super::found(&["edge-1", "edge-2"], &[], &[]));
