@@ -82,6 +82,14 @@ pub fn from_opaque(value: &[u8]) -> Option<Digest> {
     Some(Digest::of(text))
 }
 
+/// A cookie's or a query parameter's value without the word `bearer`, which Rancher 1.6 allows before it.
+pub fn without_bearer(value: &[u8]) -> &[u8] {
+    match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii_start(),
+        _ => value,
+    }
+}
+
 fn from_basic(parameter: &str) -> Option<Digest> {
     // Clients of Rancher 2 send the URL-safe alphabet, everyone else the standard one.
     let engine = if parameter.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };

@@ -31,17 +31,17 @@ pub struct Target {
     pub access: Access,
 }
 
-/// Where a request wants to go.
+/// Where a request wants to go. Some rules are about no environment, but the request may name one all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Somewhere that belongs to no environment, open to every account.
-    Account,
+    /// A place of accounts.
+    Account(Option<EnvironmentId>),
     /// The upstream's administration.
     Admin,
     /// One environment.
     Environment(EnvironmentId),
     /// The credential's own place: its environment, or none for an account.
-    Own,
+    Own(Option<EnvironmentId>),
 }
 
 /// One line of the policy. The first rule that matches decides.
@@ -57,6 +57,8 @@ pub struct Rule {
     pub always_write: bool,
     /// Credentials travel on to the upstream instead of being stripped.
     pub keep_credentials: bool,
+    /// What it refuses is only reported; `None` leaves that to the policy.
+    pub shadow: Option<bool>,
 }
 
 impl Rule {
@@ -186,6 +188,19 @@ impl Template {
             }
         }
         (self.open_ended || segments.next().is_none()).then_some(environment)
+    }
+
+    /// Whether this template matches some path that the other one matches, too.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let common = self.parts.iter().zip(&other.parts).all(|(one, two)| match (one, two) {
+            (Part::Literal { exact: one, .. }, Part::Literal { exact: two, .. }) => one == two,
+            (Part::Literal { exact, .. }, _) | (_, Part::Literal { exact, .. }) => !exact.is_empty(),
+            _ => true,
+        });
+        let reaches = |longer: usize, open_ended: bool, shorter: usize| longer >= shorter || open_ended;
+        common
+            && reaches(self.parts.len(), self.open_ended, other.parts.len())
+            && reaches(other.parts.len(), other.open_ended, self.parts.len())
     }
 
     /// Whether this template spells out, in plain text, the segment in which the other one sees an environment: then it is a

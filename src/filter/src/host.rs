@@ -10,6 +10,11 @@ use keygate_decision::Header;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HostError(pub(crate) u32);
 
+impl HostError {
+    /// What the host gave cannot be read: no status of the host's own.
+    pub(crate) const UNREADABLE: Self = Self(u32::MAX);
+}
+
 pub(crate) type Result<T> = std::result::Result<T, HostError>;
 
 const OK: u32 = 0;
@@ -20,6 +25,7 @@ pub(crate) const CAS_MISMATCH: HostError = HostError(8);
 const REQUEST_HEADERS: u32 = 0;
 const GRPC_RECEIVE_BUFFER: u32 = 5;
 const PLUGIN_CONFIGURATION: u32 = 7;
+const COUNTER: u32 = 0;
 const GAUGE: u32 = 1;
 const MONOTONIC: u32 = 1;
 /// No CAS of any existing value: the write succeeds only where there is none.
@@ -52,6 +58,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, len: usize, end_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
 }
@@ -156,7 +163,7 @@ fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Sets a request header, replacing all of that name.
-pub(crate) fn set_header(name: &str, value: &str) -> Result<()> {
+pub(crate) fn set_header(name: &str, value: &[u8]) -> Result<()> {
     check(unsafe { proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
@@ -239,6 +246,22 @@ impl Gauge {
 
     pub(crate) fn set(self, value: u64) -> Result<()> {
         check(unsafe { proxy_record_metric(self.0, value) })
+    }
+}
+
+/// A counter of the filter's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counter(u32);
+
+impl Counter {
+    pub(crate) fn define(name: &str) -> Result<Self> {
+        let mut id = 0;
+        check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &mut id) })?;
+        Ok(Self(id))
+    }
+
+    pub(crate) fn increment(self) -> Result<()> {
+        check(unsafe { proxy_increment_metric(self.0, 1) })
     }
 }
 

@@ -60,6 +60,14 @@ impl Table {
         }
     }
 
+    /// The table's revision, and for how many seconds it has not been known to be the newest; `None` without one, and while a snapshot
+    /// overwrites it.
+    pub(crate) fn state(&self, now_ns: u64) -> Option<(u64, u64)> {
+        let position = self.head(self.change()).ok()?.position?;
+        let current_at_ns = self.stale_after_ns.get().saturating_sub(self.staleness_limit_ns);
+        Some((position.revision, now_ns.saturating_sub(current_at_ns) / 1_000_000_000))
+    }
+
     /// Whether the table is there and fresh.
     pub(crate) fn check_available(&self) -> Result<(), Reason> {
         self.head(self.change())?;

@@ -1,0 +1,194 @@
+//! Where in a request a credential may come. Owns how the carriers are named, found and taken out again; what a value means is
+//! [`crate::credential`]'s affair. What is not taken out stays byte for byte as it was.
+
+use std::fmt;
+
+use crate::path;
+
+/// One place that may carry a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// `Authorization: Basic`.
+    Basic,
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// A header of its own; the name in lower case.
+    Header(String),
+    /// A cookie; the name in lower case, and found in any letter case.
+    Cookie(String),
+    /// A query parameter; the name in lower case, and found in any letter case.
+    Query(String),
+}
+
+/// The text names no carrier; the message says what does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidCarrier;
+
+impl fmt::Display for InvalidCarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a carrier is basic, bearer, header:NAME, cookie:NAME or query:NAME, and Authorization is basic or bearer")
+    }
+}
+
+impl std::error::Error for InvalidCarrier {}
+
+impl Carrier {
+    /// Parses `basic`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`.
+    ///
+    /// # Errors
+    /// [`InvalidCarrier`] for anything else, and for headers that mean something to Envoy or HTTP itself.
+    pub fn parse(text: &str) -> Result<Self, InvalidCarrier> {
+        match text.split_once(':') {
+            None if text == "basic" => Ok(Self::Basic),
+            None if text == "bearer" => Ok(Self::Bearer),
+            Some((kind, name)) if is_token(name) => match (kind, name.to_ascii_lowercase()) {
+                ("header", name) if !matches!(name.as_str(), "authorization" | "cookie" | "host") => Ok(Self::Header(name)),
+                ("cookie", name) => Ok(Self::Cookie(name)),
+                ("query", name) => Ok(Self::Query(name)),
+                _ => Err(InvalidCarrier),
+            },
+            _ => Err(InvalidCarrier),
+        }
+    }
+}
+
+/// The carriers of one filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carriers {
+    /// Those that grant what their credential grants.
+    pub used: Vec<Carrier>,
+    /// Those that grant nothing, but that the upstream would honour: taken out as well.
+    pub stripped: Vec<Carrier>,
+}
+
+impl Carriers {
+    /// Whether a credential in this carrier counts.
+    pub fn uses(&self, carrier: &Carrier) -> bool {
+        self.used.contains(carrier)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Carrier> {
+        self.used.iter().chain(&self.stripped)
+    }
+
+    /// Whether a header carries nothing but a credential, in any spelling that an upstream might fold together (`_` for `-`).
+    /// `Authorization` and `X-API-Key` always do.
+    pub fn is_credential_header(&self, name: &[u8]) -> bool {
+        let named = self.all().any(|carrier| matches!(carrier, Carrier::Header(own) if is_spelled(name, own.as_bytes())));
+        named || is_spelled(name, b"authorization") || is_spelled(name, b"x-api-key")
+    }
+
+    /// A `Cookie` header's value without the cookies that carry credentials; `None` if there are none in it. Empty if nothing is left.
+    pub fn strip_cookie(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let carries = |name: &[u8]| {
+            self.all().any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
+        };
+        without(value, b";", |part| carries(part.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii()))
+            .map(|left| left.trim_ascii().to_vec())
+    }
+
+    /// A `:path` without the query parameters that carry credentials; `None` if there are none in it.
+    pub fn strip_query(&self, raw_path: &[u8]) -> Option<Vec<u8>> {
+        let (path, query) = path::split_query(raw_path);
+        let carries = |name: &[u8]| {
+            self.all().any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
+        };
+        let left = without(query, b"&;", |part| carries(&query_name(part)))?;
+        let question_mark: &[u8] = if left.is_empty() { b"" } else { b"?" };
+        Some([path, question_mark, &left].concat())
+    }
+}
+
+/// Whether a header's name is this one, in any letter case and with `_` for `-`.
+pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
+    let same = |(byte, expected): (&u8, &u8)| byte.eq_ignore_ascii_case(expected) || (*byte == b'_' && *expected == b'-');
+    name.len() == canonical.len() && name.iter().zip(canonical).all(same)
+}
+
+/// The cookies of a `Cookie` header: names and values without the white space around them.
+pub fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    value.split(|byte| *byte == b';').map(|pair| {
+        let (name, value) = split_pair(pair);
+        (name.trim_ascii(), value.trim_ascii())
+    })
+}
+
+/// The parameters of a query: decoded names, and values as they came. `;` separates as well as `&`, because some upstreams think so.
+pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, &[u8])> {
+    query.split(|byte| matches!(byte, b'&' | b';')).map(|pair| (query_name(pair), split_pair(pair).1))
+}
+
+/// Decodes a query parameter's name or value: percent-encoding, and `+` for a space.
+pub fn decode_parameter(text: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    path::decode_once(&spaced)
+}
+
+fn query_name(pair: &[u8]) -> Vec<u8> {
+    decode_parameter(split_pair(pair).0)
+}
+
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+}
+
+/// The text without the parts that are to go, each kept part with the separator that stood before it; `None` if none goes.
+fn without(text: &[u8], separators: &[u8], goes: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let mut kept: Option<Vec<u8>> = None;
+    let mut changed = false;
+    let mut end = 0_usize;
+    for part in text.split(|byte| separators.contains(byte)) {
+        let separator_before = end.checked_sub(1).and_then(|before| text.get(before));
+        end += part.len() + 1;
+        if goes(part) {
+            changed = true;
+        } else {
+            match &mut kept {
+                None => kept = Some(part.to_vec()),
+                Some(kept) => kept.extend(separator_before.into_iter().chain(part)),
+            }
+        }
+    }
+    changed.then(|| kept.unwrap_or_default())
+}
+
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carriers(used: &[&str], stripped: &[&str]) -> Carriers {
+        let parse = |texts: &[&str]| texts.iter().map(|text| Carrier::parse(text).unwrap()).collect();
+        Carriers { used: parse(used), stripped: parse(stripped) }
+    }
+
+    #[test]
+    fn carriers_have_names() {
+        assert_eq!(Carrier::parse("header:X-Auth"), Ok(Carrier::Header("x-auth".to_owned())));
+        for text in ["", "basics", "header:", "header:authorization", "header:cookie", "header:a b", "cookie", "body:x", ":x"] {
+            assert_eq!(Carrier::parse(text), Err(InvalidCarrier), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_carriers_are_taken_out() {
+        let carriers = carriers(&["cookie:token", "query:x-api-key"], &["cookie:R_SESS", "query:token"]);
+        let cookie = |value: &str| carriers.strip_cookie(value.as_bytes()).map(|left| String::from_utf8(left).unwrap());
+        assert_eq!(cookie("a=1; b=2"), None);
+        assert_eq!(cookie("a=1; token=x; b=2").as_deref(), Some("a=1; b=2"));
+        assert_eq!(cookie("TOKEN=x;a=1").as_deref(), Some("a=1"));
+        assert_eq!(cookie("a=1; r_sess=x").as_deref(), Some("a=1"));
+        assert_eq!(cookie("token=x").as_deref(), Some(""));
+        let query = |path: &str| carriers.strip_query(path.as_bytes()).map(|left| String::from_utf8(left).unwrap());
+        assert_eq!(query("/a?b=1&c"), None);
+        assert_eq!(query("/a?b=%20+1&X-Api-Key=x&c&&d=").as_deref(), Some("/a?b=%20+1&c&&d="));
+        assert_eq!(query("/a?x%2dapi%2Dkey=x").as_deref(), Some("/a"));
+        assert_eq!(query("/a?token=1;b=2").as_deref(), Some("/a?b=2"));
+        assert_eq!(query("/a?b=1&token").as_deref(), Some("/a?b=1"));
+        assert_eq!(query("/a?&token=1&").as_deref(), Some("/a?&"));
+    }
+}
