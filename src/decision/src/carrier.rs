@@ -67,41 +67,57 @@ impl Carriers {
         self.used.contains(carrier)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Carrier> {
-        self.used.iter().chain(&self.stripped)
+    /// The carriers to take out: all, or those that were never judged where a rule keeps the others.
+    fn to_strip(&self, keep: bool) -> impl Iterator<Item = &Carrier> {
+        let used: &[Carrier] = if keep { &[] } else { &self.used };
+        used.iter().chain(&self.stripped)
     }
 
-    /// Whether a header carries nothing but a credential, in any spelling that an upstream might fold together (`_` for `-`).
-    /// `Authorization` and `X-API-Key` always do.
-    pub fn is_credential_header(&self, name: &[u8]) -> bool {
-        let named = self.all().any(|carrier| matches!(carrier, Carrier::Header(own) if is_spelled(name, own.as_bytes())));
-        named || is_spelled(name, b"authorization") || is_spelled(name, b"x-api-key")
+    /// Whether a header carries nothing but a credential and must go, in any spelling that an upstream might fold together. That is so
+    /// for `Authorization` and `X-API-Key` even if no carrier says so. With `keep`, only what was never judged goes.
+    pub fn strips_header(&self, name: &[u8], keep: bool) -> bool {
+        let own = self.used.iter().chain(&self.stripped).filter_map(|carrier| match carrier {
+            Carrier::Header(own) => Some(own.as_bytes()),
+            _ => None,
+        });
+        let mut credential_names = own.chain([b"authorization".as_slice(), b"x-api-key"]);
+        credential_names.any(|own| is_spelled(name, own)) && !(keep && self.judges_header(name))
     }
 
-    /// A `Cookie` header's value without the cookies that carry credentials; `None` if there are none in it. Empty if nothing is left.
-    pub fn strip_cookie(&self, value: &[u8]) -> Option<Vec<u8>> {
-        let carries = |name: &[u8]| {
-            self.all().any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
+    fn judges_header(&self, name: &[u8]) -> bool {
+        self.used.iter().any(|carrier| match carrier {
+            Carrier::Basic | Carrier::Bearer => name == b"authorization",
+            Carrier::Header(own) => name == own.as_bytes(),
+            Carrier::Cookie(_) | Carrier::Query(_) => false,
+        })
+    }
+
+    /// A `Cookie` header's value without the cookies that must go; `None` if there are none in it. Empty if nothing is left.
+    pub fn strip_cookie(&self, value: &[u8], keep: bool) -> Option<Vec<u8>> {
+        let goes = |name: &[u8]| {
+            self.to_strip(keep)
+                .any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
         };
-        without(value, b";", |part| carries(part.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii()))
-            .map(|left| left.trim_ascii().to_vec())
+        without(value, b";", |part| goes(split_pair(part).0.trim_ascii())).map(|left| left.trim_ascii().to_vec())
     }
 
-    /// A `:path` without the query parameters that carry credentials; `None` if there are none in it.
-    pub fn strip_query(&self, raw_path: &[u8]) -> Option<Vec<u8>> {
+    /// A `:path` without the query parameters that must go; `None` if there are none in it.
+    pub fn strip_query(&self, raw_path: &[u8], keep: bool) -> Option<Vec<u8>> {
         let (path, query) = path::split_query(raw_path);
-        let carries = |name: &[u8]| {
-            self.all().any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
+        let goes = |name: &[u8]| {
+            self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
         };
-        let left = without(query, b"&;", |part| carries(&query_name(part)))?;
+        let left = without(query, b"&;", |part| goes(&query_name(part)))?;
         let question_mark: &[u8] = if left.is_empty() { b"" } else { b"?" };
         Some([path, question_mark, &left].concat())
     }
 }
 
-/// Whether a header's name is this one, in any letter case and with `_` for `-`.
+/// Whether an upstream might take a header's name for this one: in any letter case, and with any other sign for `-`, which many fold.
 pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
-    let same = |(byte, expected): (&u8, &u8)| byte.eq_ignore_ascii_case(expected) || (*byte == b'_' && *expected == b'-');
+    let same = |(byte, expected): (&u8, &u8)| {
+        byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
+    };
     name.len() == canonical.len() && name.iter().zip(canonical).all(same)
 }
 
@@ -177,18 +193,29 @@ mod tests {
     #[test]
     fn only_the_carriers_are_taken_out() {
         let carriers = carriers(&["cookie:token", "query:x-api-key"], &["cookie:R_SESS", "query:token"]);
-        let cookie = |value: &str| carriers.strip_cookie(value.as_bytes()).map(|left| String::from_utf8(left).unwrap());
+        let cookie = |value: &str| carriers.strip_cookie(value.as_bytes(), false).map(|left| String::from_utf8(left).unwrap());
         assert_eq!(cookie("a=1; b=2"), None);
         assert_eq!(cookie("a=1; token=x; b=2").as_deref(), Some("a=1; b=2"));
         assert_eq!(cookie("TOKEN=x;a=1").as_deref(), Some("a=1"));
         assert_eq!(cookie("a=1; r_sess=x").as_deref(), Some("a=1"));
         assert_eq!(cookie("token=x").as_deref(), Some(""));
-        let query = |path: &str| carriers.strip_query(path.as_bytes()).map(|left| String::from_utf8(left).unwrap());
+        let query = |path: &str| carriers.strip_query(path.as_bytes(), false).map(|left| String::from_utf8(left).unwrap());
         assert_eq!(query("/a?b=1&c"), None);
         assert_eq!(query("/a?b=%20+1&X-Api-Key=x&c&&d=").as_deref(), Some("/a?b=%20+1&c&&d="));
         assert_eq!(query("/a?x%2dapi%2Dkey=x").as_deref(), Some("/a"));
         assert_eq!(query("/a?token=1;b=2").as_deref(), Some("/a?b=2"));
         assert_eq!(query("/a?b=1&token").as_deref(), Some("/a?b=1"));
         assert_eq!(query("/a?&token=1&").as_deref(), Some("/a?&"));
+    }
+
+    #[test]
+    fn what_was_never_judged_is_not_kept() {
+        let carriers = carriers(&["basic", "cookie:token"], &["cookie:R_SESS"]);
+        for name in ["authorization", "x-api-key", "x_api_key"] {
+            assert!(carriers.strips_header(name.as_bytes(), false), "{name}");
+        }
+        assert!(!carriers.strips_header(b"authorization", true));
+        assert!(carriers.strips_header(b"x-api-key", true));
+        assert_eq!(carriers.strip_cookie(b"token=1; R_SESS=2", true).as_deref(), Some(b"token=1".as_slice()));
     }
 }

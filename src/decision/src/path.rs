@@ -22,12 +22,12 @@ pub fn is_strict(path: &[u8]) -> bool {
         && segments(path).is_some_and(|mut segments| !segments.any(dots))
 }
 
-/// Whether a part of a path, decoded as often as it can be, climbs: has a `.` or `..` component, also when `\` separates, `;`
-/// ends it, white space or control bytes surround it, or an over-long UTF-8 form hides it.
+/// Whether a part of a path, decoded as often as it can be, climbs for some upstream: has a component that begins with one or two dots and
+/// goes on with nothing that is a letter, digit or dot. `\` separates, too; `;`, `?`, `#` and control bytes end a component. Forms that
+/// hide such bytes from a decoder (over-long UTF-8, `%u`) count as climbing.
 pub fn may_climb(part: &[u8]) -> bool {
     let decoded = decode_fully(part);
-    // 0xC0 and 0xC1 begin no valid UTF-8; they are how `.` and `/` are written over-long.
-    decoded.iter().any(|byte| matches!(byte, 0xC0 | 0xC1)) || decoded.split(|b| is_separator(*b)).any(is_dot_component)
+    hides_bytes(&decoded) || decoded.split(|b| is_separator(*b)).any(is_dot_component)
 }
 
 /// One folded segment: decoded fully, lower-cased, without parameters, singular. Two spellings of one segment fold to the same
@@ -58,23 +58,35 @@ fn is_separator(byte: u8) -> bool {
 }
 
 fn is_dot_component(component: &[u8]) -> bool {
-    let name = component.split(|byte| *byte == b';').next().unwrap_or_default();
-    let core = name.trim_ascii();
-    let mut visible = core.iter().filter(|byte| !byte.is_ascii_control());
-    matches!((visible.next(), visible.next(), visible.next()), (Some(b'.'), None | Some(b'.'), None))
+    let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#') || byte.is_ascii_control();
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
+    let start = component.iter().position(|byte| !is_blank(byte)).unwrap_or(component.len());
+    let name = component.get(start..).unwrap_or_default().split(ends).next().unwrap_or_default();
+    let dots = name.iter().take_while(|byte| **byte == b'.').count();
+    (1..=2).contains(&dots) && !name.iter().skip(dots).any(u8::is_ascii_alphanumeric)
 }
 
-/// Percent-decodes until nothing changes. Each round shortens the input, so this ends; a stray `%` stays as it is.
+/// Over-long UTF-8 of two, three or four bytes, or Microsoft's `%uXXXX`.
+fn hides_bytes(decoded: &[u8]) -> bool {
+    decoded.iter().any(|byte| matches!(byte, 0xC0 | 0xC1))
+        || decoded.windows(2).any(|pair| matches!(pair, [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F] | [b'%', b'u' | b'U']))
+}
+
+/// Percent-decodes until nothing changes, in one pass: what a decoded byte completes is decoded at once. A stray `%` stays as it is.
 fn decode_fully(bytes: &[u8]) -> Vec<u8> {
-    let mut current = bytes.to_vec();
-    while current.contains(&b'%') {
-        let next = decode_once(&current);
-        if next.len() == current.len() {
-            break;
+    let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        out.push(*byte);
+        while let [.., b'%', high, low] = out.as_slice() {
+            if !high.is_ascii_hexdigit() || !low.is_ascii_hexdigit() {
+                break;
+            }
+            let decoded = hex_value(*high) << 4 | hex_value(*low);
+            out.truncate(out.len() - 3);
+            out.push(decoded);
         }
-        current = next;
     }
-    current
+    out
 }
 
 /// Percent-decodes once.
@@ -156,12 +168,27 @@ mod tests {
             "/..%00/",
             "/%c0%ae%c0%ae/",
             "/x%2f%2e%2e",
+            "/%e0%80%ae%e0%80%ae",
+            "/..%00x",
+            "/..%3fx",
+            "/..%23",
+            "/%u002e%u002e",
+            "/..%c2%a0",
+            "/%20..",
+            "/%2525252525252e%252525252e",
         ] {
             assert!(may_climb(part.as_bytes()), "{part}");
         }
         for part in ["", "/", "//x", "/library%2Fnginx:1.2", "/a..b", "/...", "/x;y", "/%zz", "/%", "/a%20b", "/.hidden"] {
             assert!(!may_climb(part.as_bytes()), "{part}");
         }
+    }
+
+    #[test]
+    fn decoding_takes_as_long_as_the_path_is() {
+        let deep = format!("/%{}2e", "25".repeat(1_000_000));
+        assert!(may_climb(deep.as_bytes()));
+        assert_eq!(decode_fully(b"%2525252e%%325%3%32e%zz%"), b"..%zz%");
     }
 
     #[test]

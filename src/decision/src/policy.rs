@@ -108,7 +108,7 @@ impl Policy {
     fn route<'r>(&self, request: &Request<'r>) -> Result<Routed<'_, 'r>, Reason> {
         let Some(path) = request.path else { return Ok(Routed::Nowhere) };
         let first = self.rules.iter().enumerate().find_map(|(index, rule)| {
-            let matched = rule.covers_method(request.method).then(|| rule.template.matches(path)).flatten()?;
+            let matched = rule.decides_method(request).then(|| rule.template.matches(path)).flatten()?;
             Some((index, rule, matched))
         });
         let deciding_len = match first {
@@ -120,14 +120,14 @@ impl Policy {
             return Err(Reason::AmbiguousPath);
         }
         let Some((index, rule, matched)) = first else { return Ok(Routed::Nowhere) };
-        Ok(match self.overruling(index, rule, matched, request.method, path) {
+        Ok(match self.overruling(index, rule, matched, request, path) {
             Some(stricter) => Routed::Overruled(stricter),
             None => Routed::By(rule, matched),
         })
     }
 
     /// The stricter rule that claims this path once its spelling is folded, so that the weaker one must not decide it.
-    fn overruling(&self, index: usize, rule: &Rule, matched: Matched<'_>, method: &[u8], path: &[u8]) -> Option<&Rule> {
+    fn overruling(&self, index: usize, rule: &Rule, matched: Matched<'_>, request: &Request<'_>, path: &[u8]) -> Option<&Rule> {
         let liberal = path::liberal_segments(path);
         let others = self.rules.iter().enumerate().filter(|(other_index, _)| *other_index != index);
         others.map(|(other_index, other)| (other_index < index, other)).find_map(|(comes_first, other)| {
@@ -136,8 +136,8 @@ impl Policy {
                 && other.template.has_environment()
                 && !matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment))
                 && (comes_first || !rule.template.is_exempt_from(&other.template));
-            let asks_more = strictness(other.kind) > strictness(rule.kind) || (other.always_write && !rule.always_write);
-            (other_environment || (comes_first && other.covers_method(method) && asks_more)).then_some(other)
+            let asks_otherwise = !asks_at_least(rule.kind, other.kind) || (other.always_write && !rule.always_write);
+            (other_environment || (comes_first && other.may_cover_method(request) && asks_otherwise)).then_some(other)
         })
     }
 
@@ -173,14 +173,12 @@ impl Policy {
     }
 }
 
-/// How much a rule asks for, to tell the weaker of two.
-fn strictness(kind: TargetKind) -> u8 {
-    match kind {
-        TargetKind::Public => 0,
-        TargetKind::Own => 1,
-        TargetKind::Environment | TargetKind::Account => 2,
-        TargetKind::Admin => 3,
-    }
+/// Whether whoever passes a rule of the first kind would pass one of the second, too. Environments are not compared here. An order, but
+/// no ranking: an environment key passes what is its environment's and never what is an account's, for others it is the other way
+/// round.
+fn asks_at_least(kind: TargetKind, other: TargetKind) -> bool {
+    use TargetKind::{Account, Admin, Environment, Own, Public};
+    kind == other || matches!((kind, other), (_, Public) | (Admin, _) | (Account | Environment, Own))
 }
 
 impl Check {

@@ -9,6 +9,11 @@ use crate::path;
 /// One header as it came: the name in lower case, the value raw. Pseudo-headers (`:path`) are among them.
 pub type Header<'a> = (&'a [u8], &'a [u8]);
 
+/// Headers by which some upstreams take another method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+/// Headers by which some upstreams take another path.
+const PATH_OVERRIDES: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
+
 /// What every identity header begins with, in the `-` spelling.
 pub const IDENTITY_PREFIX: &str = "x-keygate-";
 
@@ -19,6 +24,8 @@ pub struct Request<'a> {
     pub method: &'a [u8],
     /// The path without its query; `None` where there is none, as in a plain CONNECT.
     pub path: Option<&'a [u8]>,
+    /// It asks the upstream to take another method than [`Self::method`].
+    pub overrides_method: bool,
     /// It writes by its method, by asking for an upgrade, or by overriding its method.
     pub writes: bool,
     /// The answer to a missing credential may carry a challenge; clients that upgrade or opt out must not get one.
@@ -49,6 +56,7 @@ impl<'a> Request<'a> {
         let mut request = Self {
             method: b"",
             path: None,
+            overrides_method: false,
             writes: false,
             wants_challenge: true,
             credentials: Credentials::default(),
@@ -65,12 +73,11 @@ impl<'a> Request<'a> {
                 b":path" => {
                     let (path, query) = path::split_query(value);
                     request.path = Some(path);
-                    request.writes |= overrides_method(query);
+                    request.overrides_method |= overrides_method(query);
                     request.environments.read_query(reading.locators, reading.json, query);
                     own_carriers.read_query(reading.carriers, query);
                 }
                 b":protocol" | b"upgrade" => upgrades = true,
-                b"x-http-method-override" | b"x-http-method" | b"x-method-override" => request.writes = true,
                 b"x-api-no-challenge" if value.eq_ignore_ascii_case(b"true") => request.wants_challenge = false,
                 b"authorization" => {
                     authorizations += 1;
@@ -82,7 +89,7 @@ impl<'a> Request<'a> {
                 }
                 b"user-agent" => browser.is_one |= value.to_ascii_lowercase().windows(7).any(|part| part == b"mozilla"),
                 b"x-api-csrf" => browser.proof = Some(value),
-                _ => {}
+                _ => request.overrides_method |= METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes())),
             }
             own_carriers.read_header(reading.carriers, name, value);
             request.environments.read_header(reading.locators, name, value);
@@ -94,7 +101,7 @@ impl<'a> Request<'a> {
         let other_than_cookies = authorizations > 0 || own_carriers.beside_cookies;
         request.may_be_forged = own_carriers.in_cookies && !other_than_cookies && browser.may_be_misled();
         own_carriers.add_to(&mut request.credentials);
-        request.writes |= upgrades || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
+        request.writes |= upgrades || request.overrides_method || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
         request.wants_challenge &= !upgrades;
         request
     }
@@ -172,8 +179,13 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// Whether this header belongs to those with which the filter tells the upstream who calls, in either spelling.
-pub fn is_identity_header(name: &[u8]) -> bool {
+/// Whether this header must never reach the upstream as it came: because the filter tells the upstream by it who calls, or because an
+/// upstream might take another path from it than the one that was judged. In any spelling.
+pub fn is_forbidden_header(name: &[u8]) -> bool {
+    is_identity_header(name) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
+}
+
+fn is_identity_header(name: &[u8]) -> bool {
     name.get(..IDENTITY_PREFIX.len()).is_some_and(|start| is_spelled(start, IDENTITY_PREFIX.as_bytes()))
 }
 
@@ -265,6 +277,8 @@ mod tests {
             &[(":method", "GET"), (":path", "/?%5fMethod=x")],
             &[(":method", "GET"), (":path", "/"), ("upgrade", "websocket")],
             &[(":method", "GET"), (":path", "/"), ("x-http-method-override", "DELETE")],
+            &[(":method", "GET"), (":path", "/"), ("x_http_method-override", "DELETE")],
+            &[(":method", "GET"), (":path", "/"), ("x.http.method", "DELETE")],
             &[(":method", "CONNECT"), (":path", "/"), (":protocol", "websocket")],
             &[(":method", "CONNECT")],
         ] {
@@ -275,13 +289,15 @@ mod tests {
     #[test]
     fn identity_and_credential_headers_are_known_in_both_spellings() {
         let carriers = carriers(&["header:x-own-key"]);
-        for name in ["x-keygate-key", "x_keygate_key", "x-keygate_account", "X-Keygate-anything"] {
-            assert!(is_identity_header(name.as_bytes()), "{name}");
+        for name in
+            ["x-keygate-key", "x_keygate_key", "x-keygate_account", "X-Keygate-anything", "x.keygate.key", "x-rewrite_url"]
+        {
+            assert!(is_forbidden_header(name.as_bytes()), "{name}");
         }
-        assert!(!is_identity_header(b"x-keygat"));
+        assert!(!is_forbidden_header(b"x-keygat"));
         for name in ["authorization", "x-api-key", "x_api_key", "X-Api_Key", "x_own-key"] {
-            assert!(carriers.is_credential_header(name.as_bytes()), "{name}");
+            assert!(carriers.strips_header(name.as_bytes(), false), "{name}");
         }
-        assert!(!carriers.is_credential_header(b"x-api-keys"));
+        assert!(!carriers.strips_header(b"x-api-keys", false));
     }
 }

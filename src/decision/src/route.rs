@@ -6,6 +6,7 @@ use std::fmt;
 use crate::environment::EnvironmentId;
 use crate::grant::Access;
 use crate::path;
+use crate::request::Request;
 
 /// What a rule says about the paths it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +63,16 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether the rule is about requests with this method.
-    pub fn covers_method(&self, method: &[u8]) -> bool {
-        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m.as_bytes() == method))
+    /// Whether the rule decides requests with this request's method. HEAD counts as GET. One that overrides its method has none that
+    /// could be relied on.
+    pub fn decides_method(&self, request: &Request<'_>) -> bool {
+        self.methods.is_none() || (!request.overrides_method && self.may_cover_method(request))
+    }
+
+    /// Whether some upstream may think that the rule is about this request's method.
+    pub fn may_cover_method(&self, request: &Request<'_>) -> bool {
+        let is_meant = |method: &[u8]| method == request.method || (method == b"GET" && request.method == b"HEAD");
+        self.methods.as_ref().is_none_or(|methods| request.overrides_method || methods.iter().any(|m| is_meant(m.as_bytes())))
     }
 }
 

@@ -23,6 +23,7 @@ const NOT_FOUND: u32 = 1;
 pub(crate) const CAS_MISMATCH: HostError = HostError(8);
 
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const GRPC_RECEIVE_BUFFER: u32 = 5;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const COUNTER: u32 = 0;
@@ -133,6 +134,11 @@ pub(crate) fn request_headers() -> Result<HeaderMap> {
     take(|value, len| unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, value, len) }).map(HeaderMap)
 }
 
+/// Reads the request's trailers.
+pub(crate) fn request_trailers() -> Result<HeaderMap> {
+    take(|value, len| unsafe { proxy_get_header_map_pairs(REQUEST_TRAILERS, value, len) }).map(HeaderMap)
+}
+
 impl HeaderMap {
     /// The headers in order; `None` if the host's serialization cannot be read.
     ///
@@ -170,6 +176,11 @@ pub(crate) fn set_header(name: &str, value: &[u8]) -> Result<()> {
 /// Removes all request headers of a name.
 pub(crate) fn remove_header(name: &[u8]) -> Result<()> {
     check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// Removes all request trailers of a name.
+pub(crate) fn remove_trailer(name: &[u8]) -> Result<()> {
+    check(unsafe { proxy_remove_header_map_value(REQUEST_TRAILERS, name.as_ptr(), name.len()) })
 }
 
 /// Answers the request in the upstream's place. `details` shows in access logs.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use keygate_decision::request::is_identity_header;
+use keygate_decision::request::is_forbidden_header;
 use keygate_decision::{Carriers, Check, Decision, Grant, Header, Holder, Permit, Reason, Screening};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -16,17 +16,23 @@ use crate::table::Table;
 /// The filter of one request.
 pub(crate) struct Http {
     plugin: Option<Rc<Plugin>>,
+    /// Its rule keeps credentials: those in its trailers, too.
+    keep_credentials: bool,
 }
 
 impl Http {
     pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
-        Self { plugin }
+        Self { plugin, keep_credentials: false }
     }
 
-    fn judge(&self) -> Action {
+    fn judge(&mut self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, false) };
         match plugin.judge() {
-            Ok(action) => action,
+            Ok(Verdict::Forwarded { keep_credentials }) => {
+                self.keep_credentials = keep_credentials;
+                Action::Continue
+            }
+            Ok(Verdict::Answered(action)) => action,
             // A request that cannot be handled as promised is refused.
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's headers could not be handled (host status {})", error.0));
@@ -37,8 +43,14 @@ impl Http {
     }
 }
 
+/// What became of a request.
+enum Verdict {
+    Forwarded { keep_credentials: bool },
+    Answered(Action),
+}
+
 impl Plugin {
-    fn judge(&self) -> host::Result<Action> {
+    fn judge(&self) -> host::Result<Verdict> {
         let map = host::request_headers()?;
         let headers = map.parse().ok_or(HostError::UNREADABLE)?;
         let request = self.policy.read(headers.iter().copied());
@@ -58,65 +70,81 @@ impl Plugin {
         };
         let (reason, grant) = refused;
         // What the client claims to be must not reach the access log, nor the upstream.
-        remove_identity(&headers)?;
+        remove_forbidden(&headers)?;
         if check.is_some_and(|check| check.is_shadowed()) && matches!(reason.status(), 401 | 403) {
             self.metrics.count(Outcome::Shadowed(reason));
             host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
             host::set_header("x-keygate-shadow", reason.code().as_bytes())?;
-            return Ok(Action::Continue);
+            return Ok(Verdict::Forwarded { keep_credentials: true });
         }
         self.metrics.count(Outcome::Denied(reason));
         if let Some(grant) = grant {
             set_holder(&grant)?;
         }
-        Ok(reply::deny(reason, request.wants_challenge))
+        Ok(Verdict::Answered(reply::deny(reason, request.wants_challenge)))
     }
 
     /// Takes away what the client may not say, and says who it is.
-    fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Action> {
-        remove_identity(headers)?;
-        if !keep_credentials {
-            strip_credentials(headers, &self.policy.carriers)?;
-        }
+    fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Verdict> {
+        remove_forbidden(headers)?;
+        strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
+        protect_from_next_hop(headers)?;
         if let Some(permit) = permit {
             set_identity(permit)?;
         }
-        Ok(Action::Continue)
+        Ok(Verdict::Forwarded { keep_credentials })
+    }
+
+    /// Trailers can claim and carry what headers can.
+    fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
+        let map = host::request_trailers()?;
+        for (name, _) in map.parse().ok_or(HostError::UNREADABLE)? {
+            if is_forbidden_header(name) || self.policy.carriers.strips_header(name, keep_credentials) {
+                host::remove_trailer(name)?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Order: no table, no or no good credential, then what the grant says.
 fn decide(table: &Table, check: &Check) -> (Decision, Option<Grant>) {
-    let looked_up = table.check_available().and_then(|()| check.digest()).and_then(|digest| table.find(&digest));
+    let looked_up = table.available_at().and_then(|now_ns| Ok((table.find(&check.digest()?)?, now_ns)));
     match looked_up {
-        Ok(grant) => (check.decide(grant.as_ref(), table.now()), grant),
+        Ok((grant, now_ns)) => (check.decide(grant.as_ref(), table.now(now_ns)), grant),
         Err(reason) => (Decision::Deny(reason), None),
     }
 }
 
-fn remove_identity(headers: &[Header<'_>]) -> host::Result<()> {
-    headers.iter().filter(|(name, _)| is_identity_header(name)).try_for_each(|(name, _)| host::remove_header(name))
+fn remove_forbidden(headers: &[Header<'_>]) -> host::Result<()> {
+    headers.iter().filter(|(name, _)| is_forbidden_header(name)).try_for_each(|(name, _)| host::remove_header(name))
 }
 
-fn strip_credentials(headers: &[Header<'_>], carriers: &Carriers) -> host::Result<()> {
+/// An upgrade's `Connection` header travels on, and whatever it names is removed by the next hop: it must name nothing of ours.
+fn protect_from_next_hop(headers: &[Header<'_>]) -> host::Result<()> {
+    let has = |wanted: &[u8]| headers.iter().any(|(name, _)| *name == wanted);
+    if has(b"connection") && has(b"upgrade") { host::set_header("connection", b"upgrade") } else { Ok(()) }
+}
+
+fn strip_credentials(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {
     for (name, value) in headers {
-        if carriers.is_credential_header(name) {
+        if carriers.strips_header(name, keep) {
             host::remove_header(name)?;
         } else if *name == b":path"
-            && let Some(path) = carriers.strip_query(value)
+            && let Some(path) = carriers.strip_query(value, keep)
         {
             host::set_header(":path", &path)?;
         }
     }
-    strip_cookies(headers, carriers)
+    strip_cookies(headers, carriers, keep)
 }
 
-fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers) -> host::Result<()> {
+fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {
     let cookies = || headers.iter().filter(|(name, _)| *name == b"cookie").map(|(_, value)| *value);
-    if cookies().all(|value| carriers.strip_cookie(value).is_none()) {
+    if cookies().all(|value| carriers.strip_cookie(value, keep).is_none()) {
         return Ok(());
     }
-    let left = cookies().map(|value| carriers.strip_cookie(value).unwrap_or_else(|| value.to_vec()));
+    let left = cookies().map(|value| carriers.strip_cookie(value, keep).unwrap_or_else(|| value.to_vec()));
     let left: Vec<Vec<u8>> = left.filter(|value| !value.is_empty()).collect();
     if left.is_empty() { host::remove_header(b"cookie") } else { host::set_header("cookie", &left.join(b"; ".as_slice())) }
 }
@@ -146,5 +174,16 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         self.judge()
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
+        match plugin.clean_trailers(self.keep_credentials) {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
+                reply::deny(Reason::Misconfigured, false)
+            }
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Root {
 
     fn refresh_clock(&self) {
         if let (Some(plugin), Ok(now_ns)) = (&self.plugin, host::monotonic_ns()) {
-            plugin.table.refresh_clock(now_ns);
+            plugin.table.refresh_clock();
             if let Some((revision, age_seconds)) = plugin.table.state(now_ns) {
                 plugin.metrics.show_table(revision, age_seconds);
             }
