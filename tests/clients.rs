@@ -83,6 +83,21 @@ async fn curl_uses_a_key_in_every_documented_way() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "ci"]).await?;
+    let envoy = Envoy::start_sample(&edge.config("edge-1")?).await?;
+    envoy.until_table().await?;
+    edge.envoys.push(envoy);
+    let (body, status) = curl_says(&edge, &["-u", &key.pair()]).await?;
+    ensure!(status == "200", "with a key: {status} {body}");
+    let (body, status) = curl_says(&edge, &[]).await?;
+    ensure!((status.as_str(), body.as_str()) == ("401", UNAUTHORIZED), "without a key: {status} {body}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_main_answers_on_every_worker_and_protocol() -> Result<()> {
     let (edge, inside, outside) = edge_with_keys().await?;
     let (known, foreign) = (inside.basic(), outside.bearer());

@@ -46,6 +46,9 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// A filter's configuration, before it reaches Envoy
+    #[command(subcommand)]
+    Filter(cli::FilterCommand),
     #[command(flatten)]
     Admin(cli::Command),
 }
@@ -61,6 +64,7 @@ async fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut std::io::stdout());
             Ok(())
         }
+        Command::Filter(command) => return cli::run_filter(command, &connection, output).await,
         Command::Admin(command) => return cli::run(command, &connection, output).await,
     };
     match done {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::credential;
 use crate::path;
 
 /// One place that may carry a credential.
@@ -31,6 +32,19 @@ impl fmt::Display for InvalidCarrier {
 }
 
 impl std::error::Error for InvalidCarrier {}
+
+impl fmt::Display for Carrier {
+    /// As [`Carrier::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Basic => f.write_str("basic"),
+            Self::Bearer => f.write_str("bearer"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+        }
+    }
+}
 
 impl Carrier {
     /// Parses `basic`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`.
@@ -62,9 +76,44 @@ pub struct Carriers {
 }
 
 impl Carriers {
+    /// Basic, Bearer and `X-API-Key`.
+    pub fn standard() -> Self {
+        Self { used: vec![Carrier::Basic, Carrier::Bearer, Carrier::Header("x-api-key".to_owned())], stripped: Vec::new() }
+    }
+
+    /// What `WWW-Authenticate` asks for: what a client can answer with. Basic's words are Rancher 1.6's, so that its clients prompt as
+    /// they always did.
+    pub fn challenge(&self) -> Option<&'static str> {
+        if self.uses(&Carrier::Basic) {
+            Some(r#"Basic realm="Enter API access key and secret key as username and password""#)
+        } else {
+            self.uses(&Carrier::Bearer).then_some("Bearer")
+        }
+    }
+
     /// Whether a credential in this carrier counts.
     pub fn uses(&self, carrier: &Carrier) -> bool {
         self.used.contains(carrier)
+    }
+
+    /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
+    /// may stand. `Authorization` is not among them.
+    pub fn each_value(&self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&Carrier, &[u8])) {
+        for carrier in &self.used {
+            match carrier {
+                Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),
+                Carrier::Cookie(own) if name == b"cookie" => {
+                    let same = cookies(value).filter(|(name, _)| own.as_bytes().eq_ignore_ascii_case(name));
+                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(value)));
+                }
+                Carrier::Query(own) if name == b":path" => {
+                    let same =
+                        parameters(path::split_query(value).1).filter(|(name, _)| own.as_bytes().eq_ignore_ascii_case(name));
+                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(&decode_parameter(value))));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The carriers to take out: all, or those that were never judged where a rule keeps the others.
@@ -185,6 +234,9 @@ mod tests {
     #[test]
     fn carriers_have_names() {
         assert_eq!(Carrier::parse("header:X-Auth"), Ok(Carrier::Header("x-auth".to_owned())));
+        for text in ["basic", "bearer", "header:x-auth", "cookie:token", "query:key"] {
+            assert_eq!(Carrier::parse(text).map(|carrier| carrier.to_string()).as_deref(), Ok(text));
+        }
         for text in ["", "basics", "header:", "header:authorization", "header:cookie", "header:a b", "cookie", "body:x", ":x"] {
             assert_eq!(Carrier::parse(text), Err(InvalidCarrier), "{text}");
         }

@@ -62,24 +62,28 @@ pub fn decide(grant: &Grant, target: Result<&Target, Reason>, now: UnixSeconds) 
         Decision::Allow(Permit { key: grant.key, account, environment: environment.cloned(), access })
     };
     match (&grant.holder, &target.place) {
-        (Holder::Environment(own), Place::Own(None)) => permit(None, Some(own), Access::Write),
-        (Holder::Environment(own), Place::Environment(asked) | Place::Own(Some(asked))) if own == asked => {
+        (Holder::Environment(own), Place::Own { named: None, prefix }) if own.as_str().starts_with(prefix) => {
+            permit(None, Some(own), Access::Write)
+        }
+        (Holder::Environment(own), Place::Environment(asked) | Place::Own { named: Some(asked), .. }) if own == asked => {
             permit(None, Some(own), Access::Write)
         }
         (Holder::Environment(_), _) => Decision::Deny(Reason::OutOfScope),
 
-        (Holder::Account { limited: true, .. }, Place::Account(_) | Place::Admin | Place::Own(None)) => {
+        (Holder::Account { limited: true, .. }, Place::Account(_) | Place::Admin | Place::Own { named: None, .. }) => {
             Decision::Deny(Reason::OutOfScope)
         }
         (
             Holder::Account { account, reach, .. },
-            Place::Environment(asked) | Place::Account(Some(asked)) | Place::Own(Some(asked)),
+            Place::Environment(asked) | Place::Account(Some(asked)) | Place::Own { named: Some(asked), .. },
         ) => match reach.access(asked.reference()) {
             Some(access) if access >= target.access => permit(Some(*account), Some(asked), access),
             Some(_) => Decision::Deny(Reason::ReadOnly),
             None => Decision::Deny(Reason::OutOfScope),
         },
-        (Holder::Account { account, .. }, Place::Account(None) | Place::Own(None)) => permit(Some(*account), None, Access::Write),
+        (Holder::Account { account, .. }, Place::Account(None) | Place::Own { named: None, .. }) => {
+            permit(Some(*account), None, Access::Write)
+        }
         (Holder::Account { account, reach: Reach::All, .. }, Place::Admin) => permit(Some(*account), None, Access::Write),
         (Holder::Account { .. }, Place::Admin) => Decision::Deny(Reason::OutOfScope),
     }
@@ -93,6 +97,10 @@ mod tests {
 
     fn id(text: &str) -> EnvironmentId {
         EnvironmentId::parse(text).unwrap()
+    }
+
+    fn own() -> Place {
+        Place::Own { named: None, prefix: String::new() }
     }
 
     fn grant(holder: Holder) -> Grant {
@@ -126,7 +134,7 @@ mod tests {
         let key = grant(Holder::Environment(id("1a5")));
         for access in [Access::Read, Access::Write] {
             assert_eq!(verdict(&key, Place::Environment(id("1a5")), access), Ok(()));
-            assert_eq!(verdict(&key, Place::Own(None), access), Ok(()));
+            assert_eq!(verdict(&key, own(), access), Ok(()));
             for place in [Place::Environment(id("1a6")), Place::Environment(id("1A5")), Place::Account(None), Place::Admin] {
                 assert_eq!(verdict(&key, place.clone(), access), Err(Reason::OutOfScope), "{place:?}");
             }
@@ -142,7 +150,7 @@ mod tests {
         assert_eq!(verdict(&key, Place::Environment(id("1a6")), Access::Write), Err(Reason::ReadOnly));
         assert_eq!(verdict(&key, Place::Environment(id("1a7")), Access::Read), Err(Reason::OutOfScope));
         assert_eq!(verdict(&key, Place::Account(None), Access::Write), Ok(()));
-        assert_eq!(verdict(&key, Place::Own(None), Access::Write), Ok(()));
+        assert_eq!(verdict(&key, own(), Access::Write), Ok(()));
         assert_eq!(verdict(&key, Place::Admin, Access::Read), Err(Reason::OutOfScope));
     }
 
@@ -150,15 +158,23 @@ mod tests {
     fn a_limited_token_is_nobody_outside_its_environments() {
         let key = account(true, Reach::only([(id("1a5").reference(), Access::Write)]));
         assert_eq!(verdict(&key, Place::Environment(id("1a5")), Access::Write), Ok(()));
-        for place in [Place::Account(None), Place::Own(None), Place::Admin, Place::Environment(id("1a6"))] {
+        for place in [Place::Account(None), own(), Place::Admin, Place::Environment(id("1a6"))] {
             assert_eq!(verdict(&key, place, Access::Read), Err(Reason::OutOfScope));
         }
     }
 
     #[test]
+    fn an_environment_of_another_upstream_has_no_own_place_here() {
+        let place = |named: Option<&str>| Place::Own { named: named.map(id), prefix: "b-".to_owned() };
+        assert_eq!(verdict(&grant(Holder::Environment(id("4"))), place(None), Access::Read), Err(Reason::OutOfScope));
+        assert_eq!(verdict(&grant(Holder::Environment(id("b-4"))), place(None), Access::Read), Ok(()));
+        assert_eq!(verdict(&grant(Holder::Environment(id("b-4"))), place(Some("b-4")), Access::Read), Ok(()));
+    }
+
+    #[test]
     fn an_admin_goes_everywhere() {
         let key = account(false, Reach::All);
-        for place in [Place::Account(None), Place::Own(None), Place::Admin, Place::Environment(id("any"))] {
+        for place in [Place::Account(None), own(), Place::Admin, Place::Environment(id("any"))] {
             assert_eq!(verdict(&key, place, Access::Write), Ok(()));
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::carrier::{decode_parameter, parameters};
+use crate::carrier::{decode_parameter, is_spelled, parameters};
 
 /// One place that may name an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,18 @@ impl fmt::Display for InvalidLocator {
 
 impl std::error::Error for InvalidLocator {}
 
+impl fmt::Display for Locator {
+    /// As [`Locator::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Host(index) => write!(f, "host:{index}"),
+            Self::Json { parameter, field } => write!(f, "json:{parameter}.{field}"),
+        }
+    }
+}
+
 impl Locator {
     /// Parses `header:NAME`, `query:NAME`, `host:NUMBER` or `json:PARAMETER.FIELD`.
     ///
@@ -71,7 +83,7 @@ impl NamedEnvironments {
     pub fn read_header(&mut self, locators: &[Locator], name: &[u8], value: &[u8]) {
         for locator in locators {
             match locator {
-                Locator::Header(own) if own.as_bytes() == name => self.0.push(text(value)),
+                Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.0.push(text(value)),
                 Locator::Host(index) if name == b":authority" => self.0.push(host_label(value, *index)),
                 _ => {}
             }
@@ -125,7 +137,8 @@ mod tests {
     #[test]
     fn places_have_names() {
         for text in ["header:X-API-Project-Id", "query:endpointId", "host:0", "json:filters.EndpointID"] {
-            assert!(Locator::parse(text).is_ok(), "{text}");
+            let written = Locator::parse(text).map(|locator| locator.to_string());
+            assert!(written.is_ok_and(|written| written.eq_ignore_ascii_case(text)), "{text}");
         }
         for text in ["", "header", "header:", "host:x", "json:filters", "json:.x", "path:x", "query:a b"] {
             assert_eq!(Locator::parse(text), Err(InvalidLocator), "{text}");
@@ -138,7 +151,7 @@ mod tests {
             ["header:x-project", "query:endpointId", "host:0", "json:filters.E"].map(|text| Locator::parse(text).unwrap());
         let mut named = NamedEnvironments::default();
         named.read_header(&locators, b"x-project", b"1a5");
-        named.read_header(&locators, b"x-project", b"\xFF");
+        named.read_header(&locators, b"x_project", b"\xFF");
         named.read_header(&locators, b"x-other", b"1a7");
         named.read_header(&locators, b":authority", b"C-Abc.example.org:443");
         named.read_query(&locators, no_json, b"a=b&EndpointID=4&endpoint%49d=%35;endpointid=6&filters=x");

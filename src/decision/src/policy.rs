@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, Grant, UnixSeconds};
 use crate::locator::{JsonField, Locator};
-use crate::path;
+use crate::path::{self, Ambiguity};
 use crate::reason::Reason;
 use crate::request::{Header, Reading, Request};
 use crate::route::{Matched, Place, Rule, Target, TargetKind};
@@ -53,13 +53,23 @@ pub struct Check {
 }
 
 /// What the rules say of a path.
-enum Routed<'p, 'r> {
-    /// This one decides.
-    By(&'p Rule, Matched<'r>),
-    /// This stricter one claims another spelling of the path, so that none decides.
-    Overruled(&'p Rule),
+pub(crate) enum Routed<'p, 'r> {
+    /// It could be read as another one.
+    Ambiguous(Ambiguity),
+    /// This rule decides.
+    By(Candidate<'p, 'r>),
+    /// This rule would decide, but a stricter one, by its index, claims another spelling of the path: none decides.
+    Overruled(Candidate<'p, 'r>, usize, &'p Rule),
     /// None is about it.
     Nowhere,
+}
+
+/// The first rule that matches a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'p, 'r> {
+    pub(crate) index: usize,
+    pub(crate) rule: &'p Rule,
+    pub(crate) matched: Matched<'r>,
 }
 
 impl Policy {
@@ -76,6 +86,20 @@ impl Policy {
         })
     }
 
+    /// The first rule that can never decide, with the stricter rule that claims its paths: two that differ only in letter case or in
+    /// singular and plural, say.
+    pub fn first_dead(&self) -> Option<(usize, usize)> {
+        self.rules.iter().enumerate().find_map(|(index, rule)| {
+            let method = rule.methods.as_ref().and_then(|methods| methods.first()).map_or("GET", String::as_str);
+            let example = rule.template.example();
+            let request = self.read([(b":method".as_slice(), method.as_bytes()), (b":path", example.as_bytes())]);
+            match self.route(&request) {
+                Routed::Overruled(candidate, stricter, _) if candidate.index == index => Some((index, stricter)),
+                _ => None,
+            }
+        })
+    }
+
     /// Reads a request for what this policy wants to know.
     pub fn read<'a>(&self, headers: impl IntoIterator<Item = Header<'a>>) -> Request<'a> {
         Request::read(headers, Reading { carriers: &self.carriers, locators: &self.locators, json: self.json })
@@ -84,13 +108,15 @@ impl Policy {
     /// Screens a request. An ambiguous path comes before everything else, then public rules.
     pub fn screen(&self, request: &Request<'_>) -> Screening {
         let (target, keep_credentials, shadow) = match self.route(request) {
-            Err(ambiguous) => return Screening::Refuse(ambiguous),
-            Ok(Routed::By(rule, _)) if rule.kind == TargetKind::Public => {
+            Routed::Ambiguous(_) => return Screening::Refuse(Reason::AmbiguousPath),
+            Routed::By(Candidate { rule, .. }) if rule.kind == TargetKind::Public => {
                 return Screening::Pass { keep_credentials: rule.keep_credentials };
             }
-            Ok(Routed::By(rule, matched)) => (self.target(rule, matched, request), rule.keep_credentials, self.shadows(rule)),
-            Ok(Routed::Overruled(rule)) => (Err(Reason::NoRule), false, self.shadows(rule)),
-            Ok(Routed::Nowhere) => (Err(Reason::NoRule), false, self.shadow),
+            Routed::By(Candidate { rule, matched, .. }) => {
+                (self.target(rule, matched, request), rule.keep_credentials, self.shadows(rule))
+            }
+            Routed::Overruled(_, _, stricter) => (Err(Reason::NoRule), false, self.shadows(stricter)),
+            Routed::Nowhere => (Err(Reason::NoRule), false, self.shadow),
         };
         Screening::Check(Check { digest: request.credentials.digest(), target, keep_credentials, shadow })
     }
@@ -100,52 +126,38 @@ impl Policy {
         self.shadow || self.rules.iter().any(|rule| rule.shadow == Some(true))
     }
 
-    /// Administration is in shadow only if its rule says so itself.
-    fn shadows(&self, rule: &Rule) -> bool {
+    /// Whether what this rule refuses is only reported. Administration is in shadow only if its rule says so itself.
+    pub fn shadows(&self, rule: &Rule) -> bool {
         rule.shadow.unwrap_or(self.shadow && rule.kind != TargetKind::Admin)
     }
 
-    fn route<'r>(&self, request: &Request<'r>) -> Result<Routed<'_, 'r>, Reason> {
-        let Some(path) = request.path else { return Ok(Routed::Nowhere) };
+    pub(crate) fn route<'r>(&self, request: &Request<'r>) -> Routed<'_, 'r> {
+        let Some(path) = request.path else { return Routed::Nowhere };
         let first = self.rules.iter().enumerate().find_map(|(index, rule)| {
-            let matched = rule.decides_method(request).then(|| rule.template.matches(path)).flatten()?;
-            Some((index, rule, matched))
+            let matched = rule.decides(request).then(|| rule.template.matches(path)).flatten()?;
+            Some(Candidate { index, rule, matched })
         });
         let deciding_len = match first {
-            Some((_, _, matched)) if matched.environment.is_some() => matched.deciding_len,
+            Some(Candidate { matched, .. }) if matched.environment.is_some() => matched.deciding_len,
             _ => path.len(),
         };
-        let (deciding, rest) = path.split_at_checked(deciding_len).unwrap_or((path, &[]));
-        if !path::is_strict(deciding) || path::may_climb(rest) {
-            return Err(Reason::AmbiguousPath);
+        if let Some(ambiguity) = path::ambiguity(path, deciding_len) {
+            return Routed::Ambiguous(ambiguity);
         }
-        let Some((index, rule, matched)) = first else { return Ok(Routed::Nowhere) };
-        Ok(match self.overruling(index, rule, matched, request, path) {
-            Some(stricter) => Routed::Overruled(stricter),
-            None => Routed::By(rule, matched),
-        })
-    }
-
-    /// The stricter rule that claims this path once its spelling is folded, so that the weaker one must not decide it.
-    fn overruling(&self, index: usize, rule: &Rule, matched: Matched<'_>, request: &Request<'_>, path: &[u8]) -> Option<&Rule> {
+        let Some(candidate) = first else { return Routed::Nowhere };
         let liberal = path::liberal_segments(path);
-        let others = self.rules.iter().enumerate().filter(|(other_index, _)| *other_index != index);
-        others.map(|(other_index, other)| (other_index < index, other)).find_map(|(comes_first, other)| {
-            let environment = other.template.matches_liberally(&liberal)?;
-            let other_environment = other.kind == TargetKind::Environment
-                && other.template.has_environment()
-                && !matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment))
-                && (comes_first || !rule.template.is_exempt_from(&other.template));
-            let asks_otherwise = !asks_at_least(rule.kind, other.kind) || (other.always_write && !rule.always_write);
-            (other_environment || (comes_first && other.may_cover_method(request) && asks_otherwise)).then_some(other)
-        })
+        let overrules = |index: usize, rule: &Rule| candidate.is_overruled_by(index, rule, request, &liberal);
+        match self.rules.iter().enumerate().find(|(index, rule)| overrules(*index, rule)) {
+            Some((index, stricter)) => Routed::Overruled(candidate, index, stricter),
+            None => Routed::By(candidate),
+        }
     }
 
     fn target(&self, rule: &Rule, matched: Matched<'_>, request: &Request<'_>) -> Result<Target, Reason> {
         let environment = self.environment(matched.environment, request)?;
         let place = match (rule.kind, environment) {
             (TargetKind::Account, environment) => Place::Account(environment),
-            (TargetKind::Own, environment) => Place::Own(environment),
+            (TargetKind::Own, named) => Place::Own { named, prefix: self.environment_prefix.clone() },
             (TargetKind::Admin, _) => Place::Admin,
             (TargetKind::Environment, Some(environment)) => Place::Environment(environment),
             (TargetKind::Environment, None) | (TargetKind::Public, _) => return Err(Reason::NoRule),
@@ -158,7 +170,7 @@ impl Policy {
     }
 
     /// The one environment that a request names, wherever it does; what cannot be read agrees with nothing.
-    fn environment(&self, in_path: Option<&str>, request: &Request<'_>) -> Result<Option<EnvironmentId>, Reason> {
+    pub(crate) fn environment(&self, in_path: Option<&str>, request: &Request<'_>) -> Result<Option<EnvironmentId>, Reason> {
         let elsewhere = request.environments.0.iter().map(|named| named.as_deref().ok_or(Reason::EnvironmentsDisagree));
         let mut agreed: Option<&str> = None;
         for named in in_path.map(Ok).into_iter().chain(elsewhere) {
@@ -170,6 +182,22 @@ impl Policy {
         }
         let id = |named: &str| EnvironmentId::parse(&format!("{}{named}", self.environment_prefix));
         agreed.map(id).transpose().map_err(|_| Reason::OutOfScope)
+    }
+}
+
+impl Candidate<'_, '_> {
+    /// Whether another rule is stricter and claims this path once its spelling is folded, so that this one must not decide it.
+    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &[Vec<u8>]) -> bool {
+        let Some(environment) = other.template.matches_liberally(liberal).filter(|_| index != self.index) else { return false };
+        let comes_first = index < self.index;
+        // Who may do everything may do this, too.
+        let other_environment = self.rule.kind != TargetKind::Admin
+            && other.kind == TargetKind::Environment
+            && other.template.has_environment()
+            && !self.matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment))
+            && (comes_first || !self.rule.template.is_exempt_from(&other.template));
+        let asks_otherwise = !asks_at_least(self.rule.kind, other.kind) || (other.always_write && !self.rule.always_write);
+        other_environment || (comes_first && other.may_cover_method(request) && asks_otherwise)
     }
 }
 
@@ -195,8 +223,16 @@ impl Check {
         match (self.digest, grant) {
             (Err(reason), _) => Decision::Deny(reason),
             (Ok(_), None) => Decision::Deny(Reason::UnknownCredential),
-            (Ok(_), Some(grant)) => decide(grant, self.target.as_ref().map_err(|reason| *reason), now),
+            (Ok(_), Some(grant)) => decide(grant, self.target(), now),
         }
+    }
+
+    /// What the request asks for.
+    ///
+    /// # Errors
+    /// The [`Reason`] for which no key gets it.
+    pub fn target(&self) -> Result<&Target, Reason> {
+        self.target.as_ref().map_err(|reason| *reason)
     }
 
     /// A refusal with 401 or 403 is only to be reported.

@@ -50,6 +50,13 @@ pub struct Reading<'p> {
     pub json: JsonField,
 }
 
+impl<'p> Reading<'p> {
+    /// A reading for those who ask for nothing but the credential.
+    pub fn for_credentials(carriers: &'p Carriers) -> Self {
+        Self { carriers, locators: &[], json: |_, _| None }
+    }
+}
+
 impl<'a> Request<'a> {
     /// Reads a header map.
     pub fn read(headers: impl IntoIterator<Item = Header<'a>>, reading: Reading<'_>) -> Self {
@@ -75,7 +82,6 @@ impl<'a> Request<'a> {
                     request.path = Some(path);
                     request.overrides_method |= overrides_method(query);
                     request.environments.read_query(reading.locators, reading.json, query);
-                    own_carriers.read_query(reading.carriers, query);
                 }
                 b":protocol" | b"upgrade" => upgrades = true,
                 b"x-api-no-challenge" if value.eq_ignore_ascii_case(b"true") => request.wants_challenge = false,
@@ -83,23 +89,19 @@ impl<'a> Request<'a> {
                     authorizations += 1;
                     request.credentials.add(read_authorization(value, reading.carriers));
                 }
-                b"cookie" => {
-                    own_carriers.read_cookies(reading.carriers, value);
-                    browser.read_cookies(value);
-                }
+                b"cookie" => browser.read_cookies(value),
                 b"user-agent" => browser.is_one |= value.to_ascii_lowercase().windows(7).any(|part| part == b"mozilla"),
                 b"x-api-csrf" => browser.proof = Some(value),
                 _ => request.overrides_method |= METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes())),
             }
-            own_carriers.read_header(reading.carriers, name, value);
+            own_carriers.read(reading.carriers, name, value);
             request.environments.read_header(reading.locators, name, value);
         }
         // The same carrier twice is refused even if both say the same: which one an upstream reads is its own affair.
         if authorizations > 1 {
             request.credentials.add(None);
         }
-        let other_than_cookies = authorizations > 0 || own_carriers.beside_cookies;
-        request.may_be_forged = own_carriers.in_cookies && !other_than_cookies && browser.may_be_misled();
+        request.may_be_forged = authorizations == 0 && own_carriers.are_cookies() && browser.may_be_misled();
         own_carriers.add_to(&mut request.credentials);
         request.writes |= upgrades || request.overrides_method || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
         request.wants_challenge &= !upgrades;
@@ -111,44 +113,16 @@ impl<'a> Request<'a> {
 #[derive(Default)]
 struct Occurrences {
     found: Vec<(Carrier, Option<crate::Digest>)>,
-    in_cookies: bool,
-    beside_cookies: bool,
 }
 
 impl Occurrences {
-    fn read_header(&mut self, carriers: &Carriers, name: &[u8], value: &[u8]) {
-        for carrier in &carriers.used {
-            if matches!(carrier, Carrier::Header(own) if own.as_bytes() == name) {
-                self.beside_cookies = true;
-                self.found.push((carrier.clone(), credential::from_opaque(value)));
-            }
-        }
+    fn read(&mut self, carriers: &Carriers, name: &[u8], value: &[u8]) {
+        carriers.each_value(name, value, |carrier, value| self.found.push((carrier.clone(), credential::from_opaque(value))));
     }
 
-    fn read_cookies(&mut self, carriers: &Carriers, header: &[u8]) {
-        for (name, value) in carrier::cookies(header) {
-            for carrier in &carriers.used {
-                if matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)) {
-                    self.in_cookies = true;
-                    self.found.push((carrier.clone(), credential::from_opaque(credential::without_bearer(value))));
-                }
-            }
-        }
-    }
-
-    fn read_query(&mut self, carriers: &Carriers, query: &[u8]) {
-        if !carriers.used.iter().any(|carrier| matches!(carrier, Carrier::Query(_))) {
-            return;
-        }
-        for (name, value) in carrier::parameters(query) {
-            for carrier in &carriers.used {
-                if matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(&name)) {
-                    self.beside_cookies = true;
-                    let value = carrier::decode_parameter(value);
-                    self.found.push((carrier.clone(), credential::from_opaque(credential::without_bearer(&value))));
-                }
-            }
-        }
+    /// In cookies, and nowhere else.
+    fn are_cookies(&self) -> bool {
+        !self.found.is_empty() && self.found.iter().all(|(carrier, _)| matches!(carrier, Carrier::Cookie(_)))
     }
 
     fn add_to(self, credentials: &mut Credentials) {
@@ -197,9 +171,12 @@ fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest
     }
 }
 
-/// Rancher's API takes `?_method=` instead of the method.
+/// Rancher's APIs take `?_method=` instead of the method, and `?action=remove` for a DELETE.
 fn overrides_method(query: &[u8]) -> bool {
-    carrier::parameters(query).any(|(name, _)| name.eq_ignore_ascii_case(b"_method"))
+    carrier::parameters(query).any(|(name, value)| {
+        let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
+        name.eq_ignore_ascii_case(b"_method") || (name.eq_ignore_ascii_case(b"action") && removes())
+    })
 }
 
 #[cfg(test)]
@@ -275,6 +252,7 @@ mod tests {
             &[(":method", "get"), (":path", "/")],
             &[(":method", "GET"), (":path", "/?x&_method=DELETE")],
             &[(":method", "GET"), (":path", "/?%5fMethod=x")],
+            &[(":method", "GET"), (":path", "/?a&Action=re%6dove")],
             &[(":method", "GET"), (":path", "/"), ("upgrade", "websocket")],
             &[(":method", "GET"), (":path", "/"), ("x-http-method-override", "DELETE")],
             &[(":method", "GET"), (":path", "/"), ("x_http_method-override", "DELETE")],

@@ -60,6 +60,7 @@ unsafe extern "C" {
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_get_status(code: *mut u32, message: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, len: usize, end_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
 }
@@ -283,6 +284,13 @@ impl Counter {
 #[expect(clippy::disallowed_methods, reason = "see above")]
 pub(crate) fn open_grpc_stream(service: &str, name: &str, method: &str) -> Result<u32> {
     proxy_wasm::hostcalls::open_grpc_stream(service, name, method, Vec::new()).map_err(|status| HostError(status as u32))
+}
+
+/// What the other side said when it ended the stream, in the callback that tells of the end.
+pub(crate) fn grpc_status_message() -> String {
+    let mut code = 0;
+    let message = take(|value, len| unsafe { proxy_get_status(&mut code, value, len) }).unwrap_or_default();
+    String::from_utf8_lossy(&message).into_owned()
 }
 
 /// Sends a message on a stream.

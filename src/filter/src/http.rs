@@ -26,7 +26,7 @@ impl Http {
     }
 
     fn judge(&mut self) -> Action {
-        let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, false) };
+        let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, None) };
         match plugin.judge() {
             Ok(Verdict::Forwarded { keep_credentials }) => {
                 self.keep_credentials = keep_credentials;
@@ -37,7 +37,7 @@ impl Http {
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's headers could not be handled (host status {})", error.0));
                 plugin.metrics.count(Outcome::Denied(Reason::Misconfigured));
-                reply::deny(Reason::Misconfigured, false)
+                reply::deny(Reason::Misconfigured, None)
             }
         }
     }
@@ -81,7 +81,8 @@ impl Plugin {
         if let Some(grant) = grant {
             set_holder(&grant)?;
         }
-        Ok(Verdict::Answered(reply::deny(reason, request.wants_challenge)))
+        let challenge = self.policy.carriers.challenge().filter(|_| request.wants_challenge);
+        Ok(Verdict::Answered(reply::deny(reason, challenge)))
     }
 
     /// Takes away what the client may not say, and says who it is.
@@ -182,7 +183,7 @@ impl HttpContext for Http {
             Ok(()) => Action::Continue,
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
-                reply::deny(Reason::Misconfigured, false)
+                reply::deny(Reason::Misconfigured, None)
             }
         }
     }

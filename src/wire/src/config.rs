@@ -21,6 +21,10 @@ pub struct FilterConfig {
     pub control_plane_cluster: String,
     /// Without a word from the control plane for so long, everything but public rules answers 503.
     pub staleness_limit_seconds: u64,
+    /// The preset that it builds on.
+    pub preset: Option<String>,
+    /// How many of the policy's rules are its own; the preset's come behind them.
+    pub own_rules: usize,
     /// The rules.
     pub policy: Policy,
 }
@@ -135,8 +139,14 @@ impl FilterConfig {
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let document: Document = serde_json::from_slice(json)
-            .map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
+        let document: Document =
+            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
+                let field = error.path().to_string();
+                invalid(
+                    if field == "." { "" } else { field.as_str() },
+                    format!("the configuration is not usable JSON: {}", error.inner()),
+                )
+            })?;
         require_name("proxy", &document.proxy)?;
         require_name("table", &document.table)?;
         if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
@@ -150,6 +160,8 @@ impl FilterConfig {
             table: document.table.clone(),
             control_plane_cluster: document.control_plane.cluster.clone(),
             staleness_limit_seconds: document.staleness_limit_seconds,
+            preset: document.preset.clone(),
+            own_rules: document.rules.len(),
             policy: parse_policy(document)?,
         })
     }
@@ -184,6 +196,10 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         json: json::field,
         shadow: document.shadow,
     };
+    if let Some((dead, stricter)) = policy.first_dead() {
+        let why = format!("can never decide: rules[{stricter}] asks for more and claims the same paths in another spelling");
+        return Err(invalid(format!("rules[{dead}].path"), why));
+    }
     match policy.first_bypass() {
         Some((weaker, environment)) => Err(invalid(
             format!("rules[{weaker}].path"),
@@ -301,6 +317,9 @@ mod tests {
         assert!(problem(|c| c["rules"] = json!([])).starts_with("rules"));
         assert!(problem(|c| c["proxy"] = json!("a b")).starts_with("proxy"));
         assert!(problem(|c| c["staleness_limit_seconds"] = json!(0)).starts_with("staleness_limit_seconds"));
+        assert!(problem(|c| c["proxy"] = json!(5)).starts_with("proxy: "));
+        assert!(problem(|c| c["control_plane"] = json!("keygate")).starts_with("control_plane: "));
+        assert!(problem(|c| c["rules"][1]["target"] = json!(1)).starts_with("rules[1].target: "));
         assert!(problem(|c| c["rulez"] = json!([])).contains("unknown field `rulez`"));
         assert!(problem(|c| c["rules"][0]["publik"] = json!(true)).contains("unknown field `publik`"));
         assert!(problem(|c| c["rules"][0]["target"] = json!("everyone")).contains("unknown variant `everyone`"));
@@ -327,5 +346,13 @@ mod tests {
             assert_eq!(before(path, "account"), Ok(()), "{path}");
         }
         assert_eq!(before("/v1/**", "admin"), Ok(()));
+    }
+
+    #[test]
+    fn a_rule_that_can_never_decide_is_refused() {
+        let mut config = good();
+        config["rules"] = json!([{"path": "/v1/secret/**", "target": "admin"}, {"path": "/v1/secrets/**", "target": "account"}]);
+        let error = FilterConfig::parse(config.to_string().as_bytes()).unwrap_err();
+        assert_eq!(error.field, "rules[1].path");
     }
 }

@@ -1,45 +1,62 @@
 //! Reading one field of a JSON object, for environments that are named in one. Nothing else of the document is looked at.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// See [`keygate_decision::locator::JsonField`]. A field that stands twice is not read: which one an upstream takes is its own affair.
 pub fn field(document: &[u8], name: &str) -> Option<Option<String>> {
-    let Unique(fields) = serde_json::from_slice(document).ok()?;
-    // Go's decoder, for one, takes a field in any letter case.
-    let mut found = fields.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
-    match (found.next(), found.next()) {
-        (None, _) => Some(None),
-        (Some((_, Value::String(text))), None) => Some(Some(text.clone())),
-        (Some((_, Value::Number(number))), None) => Some(Some(number.to_string())),
-        _ => None,
+    let mut deserializer = serde_json::Deserializer::from_slice(document);
+    let found = deserializer.deserialize_map(Field(name)).ok()?;
+    deserializer.end().ok().map(|()| found)
+}
+
+/// Looks for a field in any letter case, because Go's decoder, for one, takes it in any.
+struct Field<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Field<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = fields.next_key::<String>()? {
+            if !name.eq_ignore_ascii_case(self.0) {
+                fields.next_value::<IgnoredAny>()?;
+            } else if found.replace(fields.next_value::<Id>()?.0).is_some() {
+                return Err(A::Error::custom("the field stands twice"));
+            }
+        }
+        Ok(found)
     }
 }
 
-/// An object's fields, none of which stands twice.
-struct Unique(Map<String, Value>);
+/// A string, or a whole number as it is written.
+struct Id(String);
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Unique;
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdVisitor;
+        impl Visitor<'_> for IdVisitor {
+            type Value = Id;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a whole number")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut access: A) -> Result<Unique, A::Error> {
-                let mut fields = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if fields.insert(name, value).is_some() {
-                        return Err(serde::de::Error::custom("a field stands twice"));
-                    }
-                }
-                Ok(Unique(fields))
+            fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
+                Ok(Id(text.to_owned()))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Id, E> {
+                Ok(Id(number.to_string()))
             }
         }
-        deserializer.deserialize_map(Visitor)
+        deserializer.deserialize_any(IdVisitor)
     }
 }
 
@@ -62,6 +79,8 @@ mod tests {
             "x",
             "",
             r#"{"EndpointID":[4]}"#,
+            r#"{"EndpointID":4.0}"#,
+            r#"{"EndpointID":4} x"#,
         ] {
             assert_eq!(read(document), None, "{document}");
         }

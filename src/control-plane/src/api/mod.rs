@@ -67,6 +67,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/environments/{environment}/members/{account}", put(members::put).delete(members::remove))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{key}", get(keys::show).patch(keys::edit).delete(keys::delete))
+        .route("/keys/{key}/grant", get(keys::grant))
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))

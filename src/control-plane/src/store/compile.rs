@@ -34,11 +34,29 @@ pub(super) async fn grants(
         if let Some(account) = row::optional_number(&row, "account")?
             && !reaches.contains_key(&AccountId(account))
         {
-            reaches.insert(AccountId(account), reach_of(connection, account).await?);
+            reaches.insert(AccountId(account), reach(&memberships_of(connection, account).await?));
         }
         grants.insert(*digest, grant(&row, &reaches)?);
     }
     Ok(grants)
+}
+
+/// The grant of one key, with the environments that it reaches by name; `None` if the key may not pass. For people: what proxies get
+/// names no environments.
+pub(crate) async fn grant_of(
+    connection: &mut Connection,
+    key: KeyId,
+) -> Result<Option<(Grant, Vec<(EnvironmentId, Access)>)>, StoreError> {
+    let query = sqlx::query(passing!(" AND c.id = $1")).bind(row::integer(key.0));
+    let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let (reaches, environments) = match row::optional_number(&row, "account")? {
+        None => (HashMap::new(), vec![(row::text(&row, "environment", EnvironmentId::parse)?, Access::Write)]),
+        Some(account) => {
+            let memberships = memberships_of(connection, account).await?;
+            (HashMap::from([(AccountId(account), reach(&memberships))]), memberships)
+        }
+    };
+    Ok(Some((grant(&row, &reaches)?, environments)))
 }
 
 /// The whole table.
@@ -48,28 +66,34 @@ pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Gr
         .fetch_all(&mut *connection)
         .await?;
     for row in &rows {
-        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push(membership(row)?);
+        let (environment, access) = membership(row)?;
+        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push((environment.reference(), access));
     }
     let reaches = memberships.into_iter().map(|(account, entries)| (account, Reach::only(entries))).collect();
     let rows = sqlx::query(passing!()).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
 }
 
-async fn reach_of(connection: &mut Connection, account: u64) -> Result<Reach, StoreError> {
-    let rows =
-        sqlx::query("SELECT e.id, m.role FROM membership m JOIN environment e ON e.number = m.environment WHERE m.account = $1")
-            .bind(row::integer(account))
-            .fetch_all(connection)
-            .await?;
-    Ok(Reach::only(rows.iter().map(membership).collect::<Result<Vec<_>, _>>()?))
+async fn memberships_of(connection: &mut Connection, account: u64) -> Result<Vec<(EnvironmentId, Access)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT e.id, m.role FROM membership m JOIN environment e ON e.number = m.environment WHERE m.account = $1 ORDER BY e.id",
+    )
+    .bind(row::integer(account))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(membership).collect()
 }
 
-fn membership(row: &SqliteRow) -> Result<(EnvironmentRef, Access), StoreError> {
+fn reach(memberships: &[(EnvironmentId, Access)]) -> Reach {
+    Reach::only(memberships.iter().map(|(environment, access)| (environment.reference(), *access)))
+}
+
+fn membership(row: &SqliteRow) -> Result<(EnvironmentId, Access), StoreError> {
     let access = match row::text(row, "role", Role::parse)? {
         Role::Readonly => Access::Read,
         Role::Owner | Role::Member | Role::Restricted => Access::Write,
     };
-    Ok((row::text(row, "id", EnvironmentId::parse)?.reference(), access))
+    Ok((row::text(row, "id", EnvironmentId::parse)?, access))
 }
 
 /// `reaches` holds what accounts reach by their memberships; an account that has none is not in it.
