@@ -4,7 +4,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::{Connection, Envoy, Key, Protocol, Scratch, raw};
+use harness::{Connection, Envoy, Key, Protocol, Scratch, raw, until};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -94,6 +94,23 @@ async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
     ensure!(status == "200", "with a key: {status} {body}");
     let (body, status) = curl_says(&edge, &[]).await?;
     ensure!((status.as_str(), body.as_str()) == ("401", UNAUTHORIZED), "without a key: {status} {body}");
+
+    // Every refusal can be explained from statistics and log, without a secret in either.
+    let envoy = &edge.envoys[0];
+    let counted = envoy.ask_admin("GET", "/stats/prometheus").await?;
+    for line in [
+        r#"keygate_requests{keygate_table="default",keygate_outcome="allowed"} 1"#,
+        r#"keygate_requests{keygate_table="default",keygate_outcome="denied",keygate_reason="no_credential"}"#,
+        r#"keygate_table_age_seconds{keygate_table="default"}"#,
+    ] {
+        ensure!(counted.contains(line), "{line} is not in\n{counted}");
+    }
+    let (_, status) = curl_says(&edge, &["-u", &key.pair(), "--url-query", "token=hush"]).await?;
+    ensure!(status == "200", "with a query: {status}");
+    until("the access log", async || Ok(envoy.log().contains(r#""reason":"keygate_no_credential""#).then_some(()))).await?;
+    let log = envoy.log();
+    ensure!(log.contains(&format!(r#""key":"{}""#, key.id)) && log.contains(r#""environment":"1a5""#), "{log}");
+    ensure!(!log.contains("hush") && !log.contains(&key.secret_key), "a secret is in the log");
     Ok(())
 }
 
