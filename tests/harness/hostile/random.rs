@@ -25,7 +25,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    pub(super) fn pick<'o, T>(&mut self, options: &'o [T]) -> &'o T {
-        &options[self.below(options.len())]
+    pub(super) fn pick<T: Clone>(&mut self, options: &[T]) -> T {
+        options[self.below(options.len())].clone()
     }
 }

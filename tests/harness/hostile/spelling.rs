@@ -22,13 +22,62 @@ pub struct Spellings(Random);
 
 const WORDS: [&str; 10] = ["v1", "v3", "projects", "1a5", "1a6", "settings", "exec", "api", "kubernetes", "x"];
 const ENVIRONMENTS: [&str; 6] = ["1a5", "1a5", "1a6", "1a6", "1a5:p-1", "1a6:p-1"];
-const STARTS: [&str; 7] =
-    ["/v1/projects/1a5", "/v1/projects/1a5", "/v3/projects/1a5:p-1", "/v3/projects/1a5%3Ap-1", "/api/kubernetes/1a5", "/x", "/public"];
+const STARTS: [&str; 7] = [
+    "/v1/projects/1a5",
+    "/v1/projects/1a5",
+    "/v3/projects/1a5:p-1",
+    "/v3/projects/1a5%3Ap-1",
+    "/api/kubernetes/1a5",
+    "/x",
+    "/public",
+];
 const SEPARATORS: [&str; 46] = [
-    "//", "%2f", "%2F", "%252F", "%25252f", "\\", "%5c", "%255c", "/./", "/../", "/../../", "/%2e/", "/%2e%2e/", "/.%2e/", "/%2e./",
-    "/%252e%252E/", "/..;/", "/..;a=b/", "/.;/", "/..%2f", "%2f..%2f", "%2f%2e%2e%2f", "/..\\", "\\..\\", "/..%5c", "/x/../", "/x/%2e%2e/../",
-    "/%c0%ae%c0%ae/", "/%e0%80%ae./", "/%u002e%u002e/", "%c0%af", ";/", ";x=y/", "?/", "#/", "%3f/", "%23/", "/..%3f/", "/..%23/", "%00/",
-    "/..%00/", "/..%20/", "/%20../", "/..%09/", "/...", "/..%c2%a0/",
+    "//",
+    "%2f",
+    "%2F",
+    "%252F",
+    "%25252f",
+    "\\",
+    "%5c",
+    "%255c",
+    "/./",
+    "/../",
+    "/../../",
+    "/%2e/",
+    "/%2e%2e/",
+    "/.%2e/",
+    "/%2e./",
+    "/%252e%252E/",
+    "/..;/",
+    "/..;a=b/",
+    "/.;/",
+    "/..%2f",
+    "%2f..%2f",
+    "%2f%2e%2e%2f",
+    "/..\\",
+    "\\..\\",
+    "/..%5c",
+    "/x/../",
+    "/x/%2e%2e/../",
+    "/%c0%ae%c0%ae/",
+    "/%e0%80%ae./",
+    "/%u002e%u002e/",
+    "%c0%af",
+    ";/",
+    ";x=y/",
+    "?/",
+    "#/",
+    "%3f/",
+    "%23/",
+    "/..%3f/",
+    "/..%23/",
+    "%00/",
+    "/..%00/",
+    "/..%20/",
+    "/%20../",
+    "/..%09/",
+    "/...",
+    "/..%c2%a0/",
 ];
 const METHODS: [&str; 10] = ["GET", "GET", "GET", "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
 
@@ -41,11 +90,11 @@ impl Spellings {
     /// A path: now one that a key of `1a5` may ask for and more behind it, now anything.
     pub fn path(&mut self) -> Vec<u8> {
         let mut path = if self.0.one_in(2) {
-            (*self.0.pick(&STARTS)).to_owned()
+            self.0.pick(&STARTS).to_owned()
         } else {
             let nouns = ["projects", "projects", "settings", "kubernetes"];
             let versions = ["v1", "v1", "v3", "api"];
-            let (version, noun) = (*self.0.pick(&versions), *self.0.pick(&nouns));
+            let (version, noun) = (self.0.pick(&versions), self.0.pick(&nouns));
             let words = [self.separator(), self.spelled(version), self.separator(), self.spelled(noun)];
             words.concat() + &self.separator() + &self.environment()
         };
@@ -66,10 +115,10 @@ impl Spellings {
         let mut headers = Vec::new();
         let mut parameters = Vec::new();
         if !self.0.one_in(20) {
-            let credential = self.0.pick(credentials).clone();
+            let credential = self.0.pick(credentials);
             self.present(&credential, &mut headers, &mut parameters);
             if self.0.one_in(12) {
-                let another = self.0.pick(credentials).clone();
+                let another = self.0.pick(credentials);
                 self.present(&another, &mut headers, &mut parameters);
             }
         }
@@ -97,11 +146,15 @@ impl Spellings {
     }
 
     fn name_elsewhere(&mut self, headers: &mut Vec<(String, String)>, parameters: &mut Vec<String>) {
-        let environment = *self.0.pick(&["1a5", "1a5", "1a6"]);
+        let environment = self.0.pick(&["1a5", "1a5", "1a6"]);
         match self.0.below(12) {
             0 => headers.push((self.in_some_case("x-api-project-id"), environment.to_owned())),
             1 => parameters.push(format!("{}={}", self.spelled("projectId"), self.spelled(environment))),
-            2 => parameters.push(format!("{}=%7b\"{}\":\"{environment}\"}}", self.spelled("filters"), self.in_some_case("EndpointID"))),
+            2 => parameters.push(format!(
+                "{}=%7b\"{}\":\"{environment}\"}}",
+                self.spelled("filters"),
+                self.in_some_case("EndpointID")
+            )),
             3 => parameters.push(format!("p=/../{environment}&_method=DELETE")),
             _ => {}
         }
@@ -122,17 +175,17 @@ impl Spellings {
     }
 
     fn environment(&mut self) -> String {
-        let environment = *self.0.pick(&ENVIRONMENTS);
+        let environment = self.0.pick(&ENVIRONMENTS);
         self.spelled(environment)
     }
 
     fn word(&mut self) -> String {
-        let word = *self.0.pick(&WORDS);
+        let word = self.0.pick(&WORDS);
         self.spelled(word)
     }
 
     fn separator(&mut self) -> String {
-        (if self.0.below(10) < 7 { "/" } else { *self.0.pick(&SEPARATORS) }).to_owned()
+        (if self.0.below(10) < 7 { "/" } else { self.0.pick(&SEPARATORS) }).to_owned()
     }
 
     /// A word as it is, mostly; or in other letters, in the singular, encoded up to three times, with a parameter.
@@ -155,16 +208,20 @@ impl Spellings {
     fn encoded(&mut self, word: &str, percent: &str) -> String {
         let chosen = self.0.below(word.len());
         let letters = word.bytes().enumerate();
-        letters.map(|(index, byte)| if index == chosen { format!("{percent}{byte:02x}") } else { char::from(byte).to_string() }).collect()
+        letters
+            .map(|(index, byte)| if index == chosen { format!("{percent}{byte:02x}") } else { char::from(byte).to_string() })
+            .collect()
     }
 
     fn in_some_case(&mut self, word: &str) -> String {
-        word.chars().map(|letter| if self.0.one_in(2) { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }).collect()
+        word.chars()
+            .map(|letter| if self.0.one_in(2) { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() })
+            .collect()
     }
 
     /// Changes a byte, mostly to one that means something.
     fn mutate(&mut self, path: &mut Vec<u8>) {
-        let new = if self.0.one_in(4) { self.0.below(256) as u8 } else { *self.0.pick(b"/%.;\\:?#25eEfF+~*@,=&|") };
+        let new = if self.0.one_in(4) { self.0.below(256) as u8 } else { self.0.pick(b"/%.;\\:?#25eEfF+~*@,=&|") };
         let place = self.0.below(path.len());
         match self.0.below(3) {
             0 => path[place] = new,
