@@ -68,4 +68,6 @@ setup: ## bring compilers and Envoy, only what is missing (the others call it)
 
 .PHONY: clean-demo
 clean-demo: ## forget the demo's data and keys
+	@[ ! -e var/demo/data/lock ] || flock --nonblock var/demo/data/lock true || \
+		{ echo "the demo is running: stop it first"; exit 1; }
 	@rm -rf var/demo var/demo.env

@@ -1,9 +1,10 @@
 //! Real clients, and the details that they depend on: challenges, HEAD, gRPC, HTTP/2, raw bytes.
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::{Connection, Key, Protocol, Scratch, raw};
+use harness::{Connection, Envoy, Key, Protocol, Scratch, raw, until};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -11,6 +12,21 @@ use crate::edge::{Edge, INSIDE};
 
 const DENIED: &str = r#"{"details":"Unauthorized","message":"Access denied"}"#;
 const UNAUTHORIZED: &str = r#"{"details":"Unauthorized","message":"A valid authorization token is missing"}"#;
+
+/// Edits that make Envoy pass trailers on over HTTP/1.1, and headers with underscores.
+const TRAILERS_ON: [(&str, &str); 3] = [
+    ("use_remote_address: true", "use_remote_address: true\n                http_protocol_options: { enable_trailers: true }"),
+    ("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW"),
+    (
+        "load_assignment:\n        cluster_name: upstream",
+        "typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http_protocol_options: { enable_trailers: true } }
+      load_assignment:
+        cluster_name: upstream",
+    ),
+];
 
 async fn edge_with_keys() -> Result<(Edge, Key, Key)> {
     let edge = Edge::start(1).await?;
@@ -63,6 +79,38 @@ async fn curl_uses_a_key_in_every_documented_way() -> Result<()> {
     }
     let (body, status) = curl_says(&edge, &[]).await?;
     ensure!((status.as_str(), body.as_str()) == ("401", UNAUTHORIZED), "without a key: {status} {body}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "ci"]).await?;
+    let envoy = Envoy::start_sample(&edge.config("edge-1")?).await?;
+    envoy.until_table().await?;
+    edge.envoys.push(envoy);
+    let (body, status) = curl_says(&edge, &["-u", &key.pair()]).await?;
+    ensure!(status == "200", "with a key: {status} {body}");
+    let (body, status) = curl_says(&edge, &[]).await?;
+    ensure!((status.as_str(), body.as_str()) == ("401", UNAUTHORIZED), "without a key: {status} {body}");
+
+    // Every refusal can be explained from statistics and log, without a secret in either.
+    let envoy = &edge.envoys[0];
+    let counted = envoy.ask_admin("GET", "/stats/prometheus").await?;
+    for line in [
+        r#"keygate_requests{keygate_table="default",keygate_outcome="allowed"} 1"#,
+        r#"keygate_requests{keygate_table="default",keygate_outcome="denied",keygate_reason="no_credential"}"#,
+        r#"keygate_table_age_seconds{keygate_table="default"}"#,
+    ] {
+        ensure!(counted.contains(line), "{line} is not in\n{counted}");
+    }
+    let (_, status) = curl_says(&edge, &["-u", &key.pair(), "--url-query", "token=hush"]).await?;
+    ensure!(status == "200", "with a query: {status}");
+    until("the access log", async || Ok(envoy.log().contains(r#""reason":"keygate_no_credential""#).then_some(()))).await?;
+    let log = envoy.log();
+    ensure!(log.contains(&format!(r#""key":"{}""#, key.id)) && log.contains(r#""environment":"1a5""#), "{log}");
+    ensure!(!log.contains("hush") && !log.contains(&key.secret_key), "a secret is in the log");
     Ok(())
 }
 
@@ -135,6 +183,57 @@ async fn bytes_that_are_not_text_do_no_harm() -> Result<()> {
         let answer = raw_head(&edge, &[start.as_bytes(), &bytes, b"\r\n"].concat()).await?;
         ensure!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{bytes:?}: {answer}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_is_encoded_a_thousand_times_holds_nobody_up() -> Result<()> {
+    let (edge, ..) = edge_with_keys().await?;
+    let path = format!("/v1/projects/1a5/%{}2e", "25".repeat(25_000));
+    let mut slow = Connection::open(edge.envoys[0].edge(), Protocol::Http1).await?;
+    let started = Instant::now();
+    let answer = slow.get(&path, &[]).await?;
+    ensure!(answer.status == 400, "it answered {}", answer.status);
+    // Decoded again and again it took seconds; decoded once, milliseconds, on whatever machine.
+    ensure!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_neither_claim_nor_carry_anything() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "ci"]).await?;
+    let mut config = edge.config("edge-1")?;
+    config.edits = TRAILERS_ON.to_vec();
+    edge.envoys.push(Envoy::start(&config).await?);
+    edge.envoys[0].until_table().await?;
+    let trailers =
+        "x-keygate-account: 1\r\nx_keygate_key: 1\r\nauthorization: Bearer other\r\nx-api-key: other\r\nx-other: kept\r\n";
+    let request = format!(
+        "POST {INSIDE} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\nte: trailers\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n",
+        key.token
+    );
+    let head = raw_head(&edge, request.as_bytes()).await?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let echo = edge.upstream.last();
+    let trailers = echo["trailers"].as_array().context("an echo without trailers")?;
+    let names: Vec<&str> = trailers.iter().filter_map(|trailer| trailer[0].as_str()).collect();
+    ensure!(names == ["x-other"], "these trailers arrived: {names:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_names_none_of_our_headers_to_the_next_hop() -> Result<()> {
+    let (edge, inside, _) = edge_with_keys().await?;
+    let request = format!(
+        "GET {INSIDE} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\nconnection: upgrade, x-keygate-environment, close\r\nupgrade: websocket\r\n\r\n",
+        inside.token
+    );
+    let head = raw_head(&edge, request.as_bytes()).await?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let seen = edge.upstream.last().to_string();
+    ensure!(seen.contains(r#"["connection","upgrade"]"#) && seen.contains(r#"["x-keygate-environment","1a5"]"#), "{seen}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use harness::{Config, ControlPlane, Envoy, Upstream, project, raw};
 use keygate_decision::{
-    Access, AccountId, Decision, Digest, EnvironmentId, Grant, Holder, KeyId, Permit, Policy, Reach, Request, Screening,
+    Access, AccountId, Decision, Digest, EnvironmentId, Grant, Holder, KeyId, Permit, Policy, Reach, Reason, Screening,
     UnixSeconds,
 };
 use keygate_wire::FilterConfig;
@@ -25,7 +25,7 @@ struct File {
 }
 
 /// One request and its answer.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
@@ -61,30 +61,35 @@ fn cases() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+impl Case {
+    /// The case with every `${name.part}` filled in.
+    fn filled(&self, world: &World) -> Result<Self> {
+        let mut case = self.clone();
+        case.path = world.fill(&case.path)?;
+        for (_, value) in &mut case.headers {
+            *value = world.fill(value)?;
+        }
+        for expected in case.upstream.values_mut().flatten() {
+            *expected = world.fill(expected)?;
+        }
+        Ok(case)
+    }
+}
+
 #[test]
 fn every_vector_natively() -> Result<()> {
     let policy = FilterConfig::parse(filter()?.as_bytes())?.policy;
     let (world, table) = native_world()?;
     let mut wrong = Vec::new();
     for case in cases()? {
-        let headers = filled(&case, &world)?;
-        let (status, permit) = decide_natively(&policy, &table, &case, &headers);
-        if status != case.status {
-            wrong.push(format!("{}: {status} instead of {}", case.name, case.status));
+        let case = case.filled(&world)?;
+        let answer = answer_natively(&policy, &table, &case);
+        if answer.status() != case.status {
+            wrong.push(format!("{}: {} instead of {}", case.name, answer.status(), case.status));
         }
-        if let Some(permit) = permit {
-            let told = [
-                ("x-keygate-key", Some(permit.key().0.to_string())),
-                ("x-keygate-account", permit.account().map(|id| id.0.to_string())),
-                ("x-keygate-environment", permit.environment().map(ToString::to_string)),
-                ("x-keygate-access", Some(permit.access().as_str().to_owned())),
-            ];
-            for (name, told) in told {
-                let Some(expected) = case.upstream.get(name) else { continue };
-                let expected = expected.as_deref().map(|text| world.fill(text)).transpose()?;
-                if told != expected {
-                    wrong.push(format!("{}: {name} is {told:?} instead of {expected:?}", case.name));
-                }
+        for (name, told) in answer.told() {
+            if case.status == 200 && case.upstream.get(name).is_some_and(|expected| told != *expected) {
+                wrong.push(format!("{}: {name} is {told:?}", case.name));
             }
         }
     }
@@ -111,32 +116,31 @@ async fn every_vector_in_real_envoy() -> Result<()> {
     let (native_world, table) = native_world()?;
     let mut wrong = Vec::new();
     for case in cases()? {
+        let natively = answer_natively(&policy, &table, &case.filled(&native_world)?);
+        let case = case.filled(&world)?;
         let reached_before = upstream.received();
-        let answer = send(&envoy, &case, &filled(&case, &world)?).await?;
+        let answer = send(&envoy, &case).await?;
         if answer.status != case.status {
             wrong.push(format!("{}: {} instead of {}: {}", case.name, answer.status, case.status, answer.body));
             continue;
         }
         ensure!((upstream.received() > reached_before) == (answer.status == 200), "{}: did it reach the upstream?", case.name);
-        if answer.status != 200 {
-            let (_, reason) = refusal_natively(&policy, &table, &case, &filled(&case, &native_world)?)?;
-            if answer.body != reason {
-                wrong.push(format!("{}: the body is {}", case.name, answer.body));
-            }
+        // Envoy answers HEAD without a body.
+        if let Answer::Refused(reason) = natively
+            && answer.body != reason.body()
+            && case.method != "HEAD"
+        {
+            wrong.push(format!("{}: the body is {}", case.name, answer.body));
         }
         for (name, expected) in &case.upstream {
-            let expected: Vec<String> = expected.iter().map(|text| world.fill(text)).collect::<Result<_>>()?;
-            if answer.seen(name)? != expected {
-                wrong.push(format!("{}: upstream saw {name} as {:?}", case.name, answer.seen(name)?));
+            let seen = answer.seen(name)?;
+            if !seen.iter().eq(expected) {
+                wrong.push(format!("{}: the upstream saw {name} as {seen:?}", case.name));
             }
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
-}
-
-fn filled(case: &Case, world: &World) -> Result<Vec<(String, String)>> {
-    case.headers.iter().map(|(name, value)| Ok((name.clone(), world.fill(value)?))).collect()
 }
 
 type Table = BTreeMap<Digest, Grant>;
@@ -169,35 +173,53 @@ fn native_world() -> Result<(World, Table)> {
     Ok((world, table))
 }
 
-fn decide_natively(policy: &Policy, table: &Table, case: &Case, headers: &[(String, String)]) -> (u16, Option<Permit>) {
-    match decision_natively(policy, table, case, headers) {
-        None => (200, None),
-        Some(Decision::Allow(permit)) => (200, Some(permit)),
-        Some(Decision::Deny(reason)) => (reason.status(), None),
+/// What the filter would do.
+enum Answer {
+    Passed,
+    PassedAs(Permit),
+    PassedInShadow(Reason),
+    Refused(Reason),
+}
+
+impl Answer {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Refused(reason) => reason.status(),
+            _ => 200,
+        }
+    }
+
+    /// What the upstream would be told.
+    fn told(&self) -> [(&'static str, Option<String>); 5] {
+        let permit = if let Self::PassedAs(permit) = self { Some(permit) } else { None };
+        let shadow = if let Self::PassedInShadow(reason) = self { Some(reason.code().to_owned()) } else { None };
+        [
+            ("x-keygate-key", permit.map(|permit| permit.key().0.to_string())),
+            ("x-keygate-account", permit.and_then(|permit| permit.account()).map(|id| id.0.to_string())),
+            ("x-keygate-environment", permit.and_then(|permit| permit.environment()).map(ToString::to_string)),
+            ("x-keygate-access", permit.map(|permit| permit.access().as_str().to_owned())),
+            ("x-keygate-shadow", shadow),
+        ]
     }
 }
 
-fn refusal_natively(policy: &Policy, table: &Table, case: &Case, headers: &[(String, String)]) -> Result<(u16, String)> {
-    match decision_natively(policy, table, case, headers) {
-        // Envoy answers HEAD without a body.
-        Some(Decision::Deny(reason)) if case.method == "HEAD" => Ok((reason.status(), String::new())),
-        Some(Decision::Deny(reason)) => Ok((reason.status(), reason.body().to_owned())),
-        _ => anyhow::bail!("{} passes natively", case.name),
-    }
-}
-
-/// `None` for a request that passes without a credential.
-fn decision_natively(policy: &Policy, table: &Table, case: &Case, headers: &[(String, String)]) -> Option<Decision> {
-    let lower: Vec<(String, &str)> = headers.iter().map(|(name, value)| (name.to_lowercase(), value.as_str())).collect();
+fn answer_natively(policy: &Policy, table: &Table, case: &Case) -> Answer {
+    let lower: Vec<(String, &str)> = case.headers.iter().map(|(name, value)| (name.to_lowercase(), value.as_str())).collect();
     let pseudo = [(":method", case.method.as_str()), (":path", case.path.as_str())];
     let all = pseudo.into_iter().chain(lower.iter().map(|(name, value)| (name.as_str(), *value)));
-    let request = Request::read(all.map(|(name, value)| (name.as_bytes(), value.as_bytes())), policy.carriers);
+    let request = policy.read(all.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     match policy.screen(&request) {
-        Screening::Refuse(reason) => Some(Decision::Deny(reason)),
-        Screening::Pass { .. } => None,
+        Screening::Refuse(reason) => Answer::Refused(reason),
+        Screening::Pass { .. } => Answer::Passed,
         Screening::Check(check) => {
             let grant = check.digest().ok().and_then(|digest| table.get(&digest));
-            Some(check.decide(grant, UnixSeconds(1_000)))
+            match check.decide(grant, UnixSeconds(1_000)) {
+                Decision::Allow(permit) => Answer::PassedAs(permit),
+                Decision::Deny(reason) if check.is_shadowed() && matches!(reason.status(), 401 | 403) => {
+                    Answer::PassedInShadow(reason)
+                }
+                Decision::Deny(reason) => Answer::Refused(reason),
+            }
         }
     }
 }
@@ -208,21 +230,24 @@ struct RawAnswer {
 }
 
 impl RawAnswer {
-    /// The values of a header that reached the upstream.
+    /// The values of a header that reached the upstream, `:path` included.
     fn seen(&self, name: &str) -> Result<Vec<String>> {
         let echo: Value = serde_json::from_str(&self.body).with_context(|| format!("reading {}", self.body))?;
+        if name == ":path" {
+            return Ok(echo["path"].as_str().map(str::to_owned).into_iter().collect());
+        }
         let headers = echo["headers"].as_array().context("an echo without headers")?;
         let values = headers.iter().filter(|header| header[0] == name).filter_map(|header| header[1].as_str());
         Ok(values.map(str::to_owned).collect())
     }
 }
 
-async fn send(envoy: &Envoy, case: &Case, headers: &[(String, String)]) -> Result<RawAnswer> {
+async fn send(envoy: &Envoy, case: &Case) -> Result<RawAnswer> {
     let mut request = format!("{} {} HTTP/1.1\r\nhost: edge\r\n", case.method, case.path);
-    if !headers.iter().any(|(name, _)| name == "connection") {
+    if !case.headers.iter().any(|(name, _)| name == "connection") {
         request.push_str("connection: close\r\n");
     }
-    for (name, value) in headers {
+    for (name, value) in &case.headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{Connection, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
 
 const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
+const SAMPLE: &str = include_str!("../../envoy/edge.yaml");
 
 /// Connections opened for each worker before the kernel is said not to spread them.
 const ATTEMPTS_PER_WORKER: usize = 64;
@@ -109,10 +110,32 @@ impl Envoy {
         Ok(envoy)
     }
 
+    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`.
+    pub async fn start_sample(config: &Config) -> Result<Self> {
+        let scratch = Scratch::new("keygate-envoy")?;
+        let mut text = SAMPLE.to_owned();
+        for (old, new) in [
+            ("/etc/keygate/keygate_filter.wasm", module()?.display().to_string()),
+            ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
+            ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
+            ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
+            ("address: localhost, port_value: 8081", format!("address: localhost, port_value: {}", config.sync_port)),
+        ] {
+            replace_once(&mut text, old, &new)?;
+        }
+        let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
+        envoy._scratch = Some(scratch);
+        Ok(envoy)
+    }
+
     /// Starts one that keeps its configuration and its log in `folder`.
     pub async fn start_in(folder: &Path, config: &Config) -> Result<Self> {
+        Self::start_text(folder, &config.render()?, config).await
+    }
+
+    async fn start_text(folder: &Path, text: &str, config: &Config) -> Result<Self> {
         let path = folder.join("envoy.yaml");
-        std::fs::write(&path, config.render()?)?;
+        std::fs::write(&path, text)?;
         let (path, workers) = (path.to_string_lossy(), config.workers.to_string());
         let arguments = [
             "--config-path",

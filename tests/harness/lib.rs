@@ -7,9 +7,11 @@ mod cli;
 mod connection;
 mod control_plane;
 mod envoy;
+pub mod hostile;
 mod ports;
 mod process;
 mod scratch;
+pub mod soak;
 mod upstream;
 mod wait;
 

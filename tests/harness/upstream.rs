@@ -1,26 +1,34 @@
 //! The protected service: it tells what reached it. Whatever the filter strips, sets or lets through is seen here.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::loopback;
 
-/// A server on a free port that answers every request with `{"method", "path", "headers": [[name, value], ...], "body_bytes"}`,
-/// the path as it was received. It lives in a thread of its own, so that tests with runtimes of their own can share it.
+/// A server on a free port that answers every request with `{"method", "path", "headers": [[name, value], ...], "trailers": [...],
+/// "body_bytes"}`, the path as it was received. It lives in a thread of its own, so that tests with runtimes of their own can share it.
 pub struct Upstream {
     port: u16,
-    received: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     _stop_on_drop: oneshot::Sender<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: AtomicU64,
+    last: Mutex<Value>,
 }
 
 impl Upstream {
@@ -29,8 +37,8 @@ impl Upstream {
         let listener = TcpListener::bind(loopback(0)).context("binding the upstream")?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
-        let received = Arc::new(AtomicU64::new(0));
-        let service = Router::new().fallback(echo).with_state(Arc::clone(&received));
+        let seen = Arc::new(Seen::default());
+        let service = Router::new().fallback(echo).with_state(Arc::clone(&seen));
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::spawn(move || {
@@ -43,7 +51,7 @@ impl Upstream {
                 }
             })
         });
-        Ok(Self { port, received, _stop_on_drop: stop })
+        Ok(Self { port, seen, _stop_on_drop: stop })
     }
 
     /// Its port.
@@ -53,23 +61,33 @@ impl Upstream {
 
     /// How many requests have reached it.
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.seen.requests.load(Ordering::Relaxed)
+    }
+
+    /// What it answered last, also where Envoy keeps that from the client, as with an upgrade that was not taken.
+    pub fn last(&self) -> Value {
+        self.seen.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn echo(State(received): State<Arc<AtomicU64>>, method: Method, path: Uri, headers: HeaderMap, body: Bytes) -> Json<Value> {
-    received.fetch_add(1, Ordering::Relaxed);
-    let headers: Vec<(&str, String)> = headers
-        .iter()
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.as_str(), value.into_owned())
-        })
-        .collect();
-    Json(json!({
+async fn echo(State(seen): State<Arc<Seen>>, method: Method, path: Uri, headers: HeaderMap, body: Body) -> Response {
+    seen.requests.fetch_add(1, Ordering::Relaxed);
+    let Ok(body) = body.collect().await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let echo = json!({
         "method": method.as_str(),
         "path": path.to_string(),
-        "headers": headers,
-        "body_bytes": body.len(),
-    }))
+        "headers": pairs(&headers),
+        "trailers": pairs(&trailers),
+        "body_bytes": body.to_bytes().len(),
+    });
+    seen.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&echo);
+    Json(echo).into_response()
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(&str, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect()
 }

@@ -48,6 +48,9 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// A filter's configuration, before it reaches Envoy
+    #[command(subcommand)]
+    Filter(cli::FilterCommand),
     #[command(flatten)]
     Admin(cli::Command),
 }
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut script);
             cli::print_script(&script).context("cannot write to standard output")
         }
+        Command::Filter(command) => return cli::run_filter(command, &connection, output).await,
         Command::Admin(command) => return cli::run(command, &connection, output).await,
     };
     match done {

@@ -1,12 +1,14 @@
 //! From header values to one canonical string. Owns which spellings of a credential are one and the same, and which have none.
-//! It never compares secrets and never returns one: only the [`Digest`] leaves.
+//! It never compares secrets and never returns one: only the [`Digest`] leaves, or an [`Outline`] for people.
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::digest::Digest;
-use crate::key::{KeyPair, TOKEN_PREFIX};
+use crate::key::{AccessKey, KeyPair, TOKEN_PREFIX};
 use crate::reason::Reason;
 
 /// Longest credential that is looked at, in bytes of its header value.
@@ -54,40 +56,82 @@ pub enum Scheme {
     Bearer,
 }
 
+/// What may be said of a credential to people: never its secret, nor any part of what may be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outline {
+    /// A key, by its public half.
+    Key(AccessKey),
+    /// Anything else, by the length of its canonical string in bytes.
+    Opaque(usize),
+}
+
+impl Outline {
+    fn of(canonical: &str) -> Self {
+        let access = canonical.split_once(':').and_then(|(access, _)| AccessKey::parse(access));
+        access.map_or(Self::Opaque(canonical.len()), Self::Key)
+    }
+}
+
 /// Reads an `Authorization` value: its scheme, and its digest unless it has no canonical string. `None` for an unknown scheme
 /// and for anything but two parts.
 pub fn from_authorization(value: &[u8]) -> Option<(Scheme, Option<Digest>)> {
+    read_authorization(value, Digest::of)
+}
+
+/// As [`from_authorization`], for people.
+pub fn outline_of_authorization(value: &[u8]) -> Option<(Scheme, Option<Outline>)> {
+    read_authorization(value, Outline::of)
+}
+
+/// Reads a credential that stands alone in a carrier: `access:secret`, the one-string key, or any opaque token.
+pub fn from_opaque(value: &[u8]) -> Option<Digest> {
+    canonical_opaque(value).map(|canonical| Digest::of(&canonical))
+}
+
+/// As [`from_opaque`], for people.
+pub fn outline_of_opaque(value: &[u8]) -> Option<Outline> {
+    canonical_opaque(value).map(|canonical| Outline::of(&canonical))
+}
+
+/// A cookie's or a query parameter's value without the word `bearer`, which Rancher 1.6 allows before it.
+pub fn without_bearer(value: &[u8]) -> &[u8] {
+    match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii_start(),
+        _ => value,
+    }
+}
+
+fn read_authorization<T>(value: &[u8], from_canonical: fn(&str) -> T) -> Option<(Scheme, Option<T>)> {
     let text = short_text(value)?.trim_matches([' ', '\t']);
     let (scheme, parameter) = text.split_once([' ', '\t'])?;
     let parameter = parameter.trim_start_matches([' ', '\t']);
     if scheme.eq_ignore_ascii_case("basic") {
-        Some((Scheme::Basic, from_basic(parameter)))
+        Some((Scheme::Basic, canonical_basic(parameter).map(|canonical| from_canonical(&canonical))))
     } else if scheme.eq_ignore_ascii_case("bearer") {
-        Some((Scheme::Bearer, from_opaque(parameter.as_bytes())))
+        Some((Scheme::Bearer, canonical_opaque(parameter.as_bytes()).map(|canonical| from_canonical(&canonical))))
     } else {
         None
     }
 }
 
-/// Reads a credential that stands alone in a carrier: `access:secret`, the one-string key, or any opaque token.
-pub fn from_opaque(value: &[u8]) -> Option<Digest> {
+fn canonical_opaque(value: &[u8]) -> Option<Cow<'_, str>> {
     let text = short_text(value)?;
     // A comma joins repeated headers: where one stands, there may have been two credentials.
     if text.is_empty() || text.bytes().any(|b| !b.is_ascii_graphic() || b == b',') {
         return None;
     }
     if text.starts_with(TOKEN_PREFIX) && !text.contains(':') {
-        return KeyPair::parse_token(text).map(|pair| pair.digest());
+        return KeyPair::parse_token(text).map(|pair| pair.canonical().into());
     }
-    Some(Digest::of(text))
+    Some(text.into())
 }
 
-fn from_basic(parameter: &str) -> Option<Digest> {
+fn canonical_basic(parameter: &str) -> Option<String> {
     // Clients of Rancher 2 send the URL-safe alphabet, everyone else the standard one.
     let engine = if parameter.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
     let decoded = String::from_utf8(engine.decode(parameter).ok()?).ok()?;
     let has_secret = decoded.split_once(':').is_some_and(|(access, secret)| !access.is_empty() && !secret.is_empty());
-    (has_secret && !decoded.bytes().any(|b| b.is_ascii_control())).then(|| Digest::of(&decoded))
+    (has_secret && !decoded.bytes().any(|b| b.is_ascii_control())).then_some(decoded)
 }
 
 fn short_text(value: &[u8]) -> Option<&str> {
@@ -158,6 +202,18 @@ mod tests {
         assert_eq!(from_opaque(b"one,two"), None);
         assert_eq!(from_opaque(b"one two"), None);
         assert_eq!(from_opaque(&[0xFF]), None);
+    }
+
+    #[test]
+    fn an_outline_tells_at_most_the_access_key() {
+        let access = AccessKey::parse(ACCESS).unwrap();
+        let plain = format!("{ACCESS}:{SECRET}");
+        let basic = format!("Basic {}", STANDARD.encode(&plain));
+        assert_eq!(outline_of_authorization(basic.as_bytes()), Some((Scheme::Basic, Some(Outline::Key(access.clone())))));
+        assert_eq!(outline_of_opaque(plain.as_bytes()), Some(Outline::Key(access)));
+        // What stands before a colon may be the secret itself.
+        assert_eq!(outline_of_opaque(b"hush:x-oauth-basic"), Some(Outline::Opaque(18)));
+        assert_eq!(outline_of_opaque(b"two words"), None);
     }
 
     #[test]

@@ -49,27 +49,41 @@ impl Permit {
 ///
 /// A grant is expired from the very second of its expiry on. An environment key has all access to its environment and none
 /// elsewhere; places outside every environment are for accounts' unlimited keys, administration for those that reach all.
-/// Without a target, because no rule covers the request, nothing is allowed.
-pub fn decide(grant: &Grant, target: Option<&Target>, now: UnixSeconds) -> Decision {
+/// Without a target, for the given reason, nothing is allowed.
+pub fn decide(grant: &Grant, target: Result<&Target, Reason>, now: UnixSeconds) -> Decision {
     if grant.expires_at.is_some_and(|expires_at| now >= expires_at) {
         return Decision::Deny(Reason::Expired);
     }
-    let Some(target) = target else { return Decision::Deny(Reason::NoRule) };
+    let target = match target {
+        Ok(target) => target,
+        Err(reason) => return Decision::Deny(reason),
+    };
     let permit = |account: Option<AccountId>, environment: Option<&EnvironmentId>, access: Access| {
         Decision::Allow(Permit { key: grant.key, account, environment: environment.cloned(), access })
     };
     match (&grant.holder, &target.place) {
-        (Holder::Environment(own), Place::Own) => permit(None, Some(own), Access::Write),
-        (Holder::Environment(own), Place::Environment(asked)) if own == asked => permit(None, Some(own), Access::Write),
+        (Holder::Environment(own), Place::Own { named: None, prefix }) if own.as_str().starts_with(prefix) => {
+            permit(None, Some(own), Access::Write)
+        }
+        (Holder::Environment(own), Place::Environment(asked) | Place::Own { named: Some(asked), .. }) if own == asked => {
+            permit(None, Some(own), Access::Write)
+        }
         (Holder::Environment(_), _) => Decision::Deny(Reason::OutOfScope),
 
-        (Holder::Account { account, reach, .. }, Place::Environment(asked)) => match reach.access(asked.reference()) {
+        (Holder::Account { limited: true, .. }, Place::Account(_) | Place::Admin | Place::Own { named: None, .. }) => {
+            Decision::Deny(Reason::OutOfScope)
+        }
+        (
+            Holder::Account { account, reach, .. },
+            Place::Environment(asked) | Place::Account(Some(asked)) | Place::Own { named: Some(asked), .. },
+        ) => match reach.access(asked.reference()) {
             Some(access) if access >= target.access => permit(Some(*account), Some(asked), access),
             Some(_) => Decision::Deny(Reason::ReadOnly),
             None => Decision::Deny(Reason::OutOfScope),
         },
-        (Holder::Account { limited: true, .. }, _) => Decision::Deny(Reason::OutOfScope),
-        (Holder::Account { account, .. }, Place::Account | Place::Own) => permit(Some(*account), None, Access::Write),
+        (Holder::Account { account, .. }, Place::Account(None) | Place::Own { named: None, .. }) => {
+            permit(Some(*account), None, Access::Write)
+        }
         (Holder::Account { account, reach: Reach::All, .. }, Place::Admin) => permit(Some(*account), None, Access::Write),
         (Holder::Account { .. }, Place::Admin) => Decision::Deny(Reason::OutOfScope),
     }
@@ -85,6 +99,10 @@ mod tests {
         EnvironmentId::parse(text).unwrap()
     }
 
+    fn own() -> Place {
+        Place::Own { named: None, prefix: String::new() }
+    }
+
     fn grant(holder: Holder) -> Grant {
         Grant { key: KeyId(7), holder, expires_at: None }
     }
@@ -94,7 +112,7 @@ mod tests {
     }
 
     fn verdict(grant: &Grant, place: Place, access: Access) -> Result<(), Reason> {
-        match decide(grant, Some(&Target { place, access }), NOW) {
+        match decide(grant, Ok(&Target { place, access }), NOW) {
             Decision::Allow(_) => Ok(()),
             Decision::Deny(reason) => Err(reason),
         }
@@ -103,10 +121,10 @@ mod tests {
     #[test]
     fn a_key_expires_at_the_very_second() {
         let mut key = account(false, Reach::All);
-        let target = Target { place: Place::Account, access: Access::Read };
+        let target = Target { place: Place::Account(None), access: Access::Read };
         key.expires_at = Some(NOW);
         for (now, expired) in [(999, false), (1_000, true), (1_001, true)] {
-            let denied = decide(&key, Some(&target), UnixSeconds(now)) == Decision::Deny(Reason::Expired);
+            let denied = decide(&key, Ok(&target), UnixSeconds(now)) == Decision::Deny(Reason::Expired);
             assert_eq!(denied, expired, "{now}");
         }
     }
@@ -116,8 +134,8 @@ mod tests {
         let key = grant(Holder::Environment(id("1a5")));
         for access in [Access::Read, Access::Write] {
             assert_eq!(verdict(&key, Place::Environment(id("1a5")), access), Ok(()));
-            assert_eq!(verdict(&key, Place::Own, access), Ok(()));
-            for place in [Place::Environment(id("1a6")), Place::Environment(id("1A5")), Place::Account, Place::Admin] {
+            assert_eq!(verdict(&key, own(), access), Ok(()));
+            for place in [Place::Environment(id("1a6")), Place::Environment(id("1A5")), Place::Account(None), Place::Admin] {
                 assert_eq!(verdict(&key, place.clone(), access), Err(Reason::OutOfScope), "{place:?}");
             }
         }
@@ -131,8 +149,8 @@ mod tests {
         assert_eq!(verdict(&key, Place::Environment(id("1a6")), Access::Read), Ok(()));
         assert_eq!(verdict(&key, Place::Environment(id("1a6")), Access::Write), Err(Reason::ReadOnly));
         assert_eq!(verdict(&key, Place::Environment(id("1a7")), Access::Read), Err(Reason::OutOfScope));
-        assert_eq!(verdict(&key, Place::Account, Access::Write), Ok(()));
-        assert_eq!(verdict(&key, Place::Own, Access::Write), Ok(()));
+        assert_eq!(verdict(&key, Place::Account(None), Access::Write), Ok(()));
+        assert_eq!(verdict(&key, own(), Access::Write), Ok(()));
         assert_eq!(verdict(&key, Place::Admin, Access::Read), Err(Reason::OutOfScope));
     }
 
@@ -140,15 +158,23 @@ mod tests {
     fn a_limited_token_is_nobody_outside_its_environments() {
         let key = account(true, Reach::only([(id("1a5").reference(), Access::Write)]));
         assert_eq!(verdict(&key, Place::Environment(id("1a5")), Access::Write), Ok(()));
-        for place in [Place::Account, Place::Own, Place::Admin, Place::Environment(id("1a6"))] {
+        for place in [Place::Account(None), own(), Place::Admin, Place::Environment(id("1a6"))] {
             assert_eq!(verdict(&key, place, Access::Read), Err(Reason::OutOfScope));
         }
     }
 
     #[test]
+    fn an_environment_of_another_upstream_has_no_own_place_here() {
+        let place = |named: Option<&str>| Place::Own { named: named.map(id), prefix: "b-".to_owned() };
+        assert_eq!(verdict(&grant(Holder::Environment(id("4"))), place(None), Access::Read), Err(Reason::OutOfScope));
+        assert_eq!(verdict(&grant(Holder::Environment(id("b-4"))), place(None), Access::Read), Ok(()));
+        assert_eq!(verdict(&grant(Holder::Environment(id("b-4"))), place(Some("b-4")), Access::Read), Ok(()));
+    }
+
+    #[test]
     fn an_admin_goes_everywhere() {
         let key = account(false, Reach::All);
-        for place in [Place::Account, Place::Own, Place::Admin, Place::Environment(id("any"))] {
+        for place in [Place::Account(None), own(), Place::Admin, Place::Environment(id("any"))] {
             assert_eq!(verdict(&key, place, Access::Write), Ok(()));
         }
     }

@@ -7,23 +7,29 @@
 //! [`path`]) and the credential ([`credential`]); the caller looks the credential's [`Digest`] up; [`Check::decide`] gives the
 //! [`Decision`].
 
+pub mod carrier;
 pub mod credential;
 pub mod decide;
 pub mod digest;
 pub mod environment;
+pub mod explain;
 pub mod grant;
 pub mod key;
+pub mod locator;
 pub mod path;
 pub mod policy;
 pub mod reason;
 pub mod request;
 pub mod route;
 
+pub use carrier::{Carrier, Carriers, InvalidCarrier};
 pub use decide::{Decision, Permit, decide};
 pub use digest::Digest;
 pub use environment::{EnvironmentId, EnvironmentRef, InvalidEnvironmentId};
+pub use explain::Explanation;
 pub use grant::{Access, AccountId, Grant, Holder, KeyId, Reach, UnixSeconds};
-pub use policy::{Carriers, Check, Policy, Screening};
+pub use locator::{InvalidLocator, Locator};
+pub use policy::{Check, Policy, Screening};
 pub use reason::Reason;
 pub use request::{Header, Request};
 pub use route::{InvalidTemplate, Rule, Target, TargetKind, Template};

@@ -1,6 +1,30 @@
 //! Which paths an upstream could read as another path. Owns the strict and the lenient check and the folding of spellings;
 //! it never repairs a path: what is ambiguous is refused.
 
+/// Where, and why, an upstream could read a path as another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ambiguity {
+    /// The segment, counted from 0.
+    pub segment: usize,
+    /// What is wrong with it.
+    pub flaw: Flaw,
+}
+
+/// What makes a segment ambiguous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The path does not begin with `/`.
+    NoSlash,
+    /// It is empty, and not the last.
+    Empty,
+    /// It is `.` or `..`.
+    Dots,
+    /// It holds this byte, which upstreams decode, drop or end the path at, each in its own way.
+    Byte(u8),
+    /// Behind the environment, where more is allowed: it decodes to something that climbs.
+    Climbs,
+}
+
 /// Splits a `:path` into the path and its query, which is empty if there is none.
 pub fn split_query(raw: &[u8]) -> (&[u8], &[u8]) {
     let mut halves = raw.splitn(2, |byte| *byte == b'?');
@@ -12,22 +36,45 @@ pub fn segments(path: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     Some(path.strip_prefix(b"/")?.split(|byte| *byte == b'/'))
 }
 
+/// The first place where a path is ambiguous: what decides must be strict, and nothing may climb in the rest.
+pub fn ambiguity(path: &[u8], deciding_len: usize) -> Option<Ambiguity> {
+    let (deciding, rest) = path.split_at_checked(deciding_len).unwrap_or((path, &[]));
+    first_flaw(deciding).or_else(|| {
+        // The rest begins in the last segment of what decides. Decoding joins no two segments, so each is looked at alone.
+        let last = deciding.iter().filter(|byte| **byte == b'/').count().saturating_sub(1);
+        let climbing = rest.split(|byte| *byte == b'/').position(may_climb);
+        climbing.map(|position| Ambiguity { segment: last + position, flaw: Flaw::Climbs })
+    })
+}
+
 /// Whether every upstream reads this path, or part of a path, as the same one: visible ASCII without `%`, `\`, `;` and `#`, no
 /// empty segment but the last, no dot segment.
 pub fn is_strict(path: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"%\\;#".contains(byte);
-    let dots = |segment: &[u8]| segment == b"." || segment == b"..";
-    path.iter().all(plain)
-        && !path.windows(2).any(|pair| pair == b"//")
-        && segments(path).is_some_and(|mut segments| !segments.any(dots))
+    first_flaw(path).is_none()
 }
 
-/// Whether a part of a path, decoded as often as it can be, climbs: has a `.` or `..` component, also when `\` separates, `;`
-/// ends it, white space or control bytes surround it, or an over-long UTF-8 form hides it.
+fn first_flaw(path: &[u8]) -> Option<Ambiguity> {
+    let Some(segments) = segments(path) else { return Some(Ambiguity { segment: 0, flaw: Flaw::NoSlash }) };
+    let mut segments = segments.enumerate().peekable();
+    while let Some((index, segment)) = segments.next() {
+        let flaw = match segment {
+            b"" => segments.peek().map(|_| Flaw::Empty),
+            b"." | b".." => Some(Flaw::Dots),
+            _ => segment.iter().copied().find(|byte| !byte.is_ascii_graphic() || b"%\\;#".contains(byte)).map(Flaw::Byte),
+        };
+        if let Some(flaw) = flaw {
+            return Some(Ambiguity { segment: index, flaw });
+        }
+    }
+    None
+}
+
+/// Whether a part of a path, decoded as often as it can be, climbs for some upstream: has a component that begins with one or two dots and
+/// goes on with nothing that is a letter, digit or dot. `\` separates, too; `;`, `?`, `#` and control bytes end a component. Forms that
+/// hide such bytes from a decoder (over-long UTF-8, `%u`) count as climbing.
 pub fn may_climb(part: &[u8]) -> bool {
     let decoded = decode_fully(part);
-    // 0xC0 and 0xC1 begin no valid UTF-8; they are how `.` and `/` are written over-long.
-    decoded.iter().any(|byte| matches!(byte, 0xC0 | 0xC1)) || decoded.split(|b| is_separator(*b)).any(is_dot_component)
+    hides_bytes(&decoded) || decoded.split(|b| is_separator(*b)).any(is_dot_component)
 }
 
 /// One folded segment: decoded fully, lower-cased, without parameters, singular. Two spellings of one segment fold to the same
@@ -58,23 +105,35 @@ fn is_separator(byte: u8) -> bool {
 }
 
 fn is_dot_component(component: &[u8]) -> bool {
-    let name = component.split(|byte| *byte == b';').next().unwrap_or_default();
-    let core = name.trim_ascii();
-    let mut visible = core.iter().filter(|byte| !byte.is_ascii_control());
-    matches!((visible.next(), visible.next(), visible.next()), (Some(b'.'), None | Some(b'.'), None))
+    let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#') || byte.is_ascii_control();
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
+    let start = component.iter().position(|byte| !is_blank(byte)).unwrap_or(component.len());
+    let name = component.get(start..).unwrap_or_default().split(ends).next().unwrap_or_default();
+    let dots = name.iter().take_while(|byte| **byte == b'.').count();
+    (1..=2).contains(&dots) && !name.iter().skip(dots).any(u8::is_ascii_alphanumeric)
 }
 
-/// Percent-decodes until nothing changes. Each round shortens the input, so this ends; a stray `%` stays as it is.
+/// Over-long UTF-8 of two, three or four bytes, or Microsoft's `%uXXXX`.
+fn hides_bytes(decoded: &[u8]) -> bool {
+    decoded.iter().any(|byte| matches!(byte, 0xC0 | 0xC1))
+        || decoded.windows(2).any(|pair| matches!(pair, [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F] | [b'%', b'u' | b'U']))
+}
+
+/// Percent-decodes until nothing changes, in one pass: what a decoded byte completes is decoded at once. A stray `%` stays as it is.
 fn decode_fully(bytes: &[u8]) -> Vec<u8> {
-    let mut current = bytes.to_vec();
-    while current.contains(&b'%') {
-        let next = decode_once(&current);
-        if next.len() == current.len() {
-            break;
+    let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        out.push(*byte);
+        while let [.., b'%', high, low] = out.as_slice() {
+            if !high.is_ascii_hexdigit() || !low.is_ascii_hexdigit() {
+                break;
+            }
+            let decoded = hex_value(*high) << 4 | hex_value(*low);
+            out.truncate(out.len() - 3);
+            out.push(decoded);
         }
-        current = next;
     }
-    current
+    out
 }
 
 /// Percent-decodes once.
@@ -156,12 +215,52 @@ mod tests {
             "/..%00/",
             "/%c0%ae%c0%ae/",
             "/x%2f%2e%2e",
+            "/%e0%80%ae%e0%80%ae",
+            "/..%00x",
+            "/..%3fx",
+            "/..%23",
+            "/%u002e%u002e",
+            "/..%c2%a0",
+            "/%20..",
+            "/%2525252525252e%252525252e",
         ] {
             assert!(may_climb(part.as_bytes()), "{part}");
         }
         for part in ["", "/", "//x", "/library%2Fnginx:1.2", "/a..b", "/...", "/x;y", "/%zz", "/%", "/a%20b", "/.hidden"] {
             assert!(!may_climb(part.as_bytes()), "{part}");
         }
+    }
+
+    #[test]
+    fn an_ambiguity_has_a_place() {
+        let found = |path: &str, deciding: &str| ambiguity(path.as_bytes(), deciding.len()).map(|it| (it.segment, it.flaw));
+        let strict = |path: &str| found(path, path);
+        assert_eq!(strict("/a/b"), None);
+        assert_eq!(strict("a/b"), Some((0, Flaw::NoSlash)));
+        assert_eq!(strict("//b"), Some((0, Flaw::Empty)));
+        assert_eq!(strict("/a/b/../c"), Some((2, Flaw::Dots)));
+        assert_eq!(strict("/a/b%2f/.."), Some((1, Flaw::Byte(b'%'))));
+        assert_eq!(found("/p/1a5/x%20y//z", "/p/1a5"), None);
+        assert_eq!(found("/p/1a5/x/%2e%2e", "/p/1a5"), Some((3, Flaw::Climbs)));
+        assert_eq!(found("/p/c-a:..;/x", "/p/c-a"), None);
+        assert_eq!(found("/p/c-a:p%2f..", "/p/c-a"), Some((1, Flaw::Climbs)));
+        assert_eq!(found("/%70/1a5/../x", "/%70/1a5"), Some((0, Flaw::Byte(b'%'))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_path_climbs_if_one_of_its_segments_does(rest in "(/|%|25|2e|2E|\\.|;|\\\\|2f|5c|x|c0|ae){0,14}") {
+            let rest = format!("/{rest}");
+            let found = ambiguity(format!("/p{rest}").as_bytes(), 2).is_some();
+            proptest::prop_assert_eq!(found, may_climb(rest.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn decoding_takes_as_long_as_the_path_is() {
+        let deep = format!("/%{}2e", "25".repeat(1_000_000));
+        assert!(may_climb(deep.as_bytes()));
+        assert_eq!(decode_fully(b"%2525252e%%325%3%32e%zz%"), b"..%zz%");
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub enum Reason {
     Expired,
     /// No rule covers the request.
     NoRule,
+    /// The request names different environments in different places.
+    EnvironmentsDisagree,
+    /// A browser's write by cookie, without the proof that its own page sent it.
+    ForgedByBrowser,
     /// The credential is good but does not reach the target.
     OutOfScope,
     /// The credential reaches the environment only for reading.
@@ -31,7 +35,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for those who enumerate them (metrics, documentation).
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Misconfigured,
         Self::AmbiguousPath,
         Self::NoTable,
@@ -42,6 +46,8 @@ impl Reason {
         Self::UnknownCredential,
         Self::Expired,
         Self::NoRule,
+        Self::EnvironmentsDisagree,
+        Self::ForgedByBrowser,
         Self::OutOfScope,
         Self::ReadOnly,
     ];
@@ -52,7 +58,7 @@ impl Reason {
             Self::Misconfigured | Self::NoTable | Self::StaleTable => 503,
             Self::AmbiguousPath | Self::ConflictingCredentials => 400,
             Self::NoCredential | Self::MalformedCredential | Self::UnknownCredential | Self::Expired => 401,
-            Self::NoRule | Self::OutOfScope | Self::ReadOnly => 403,
+            Self::NoRule | Self::EnvironmentsDisagree | Self::ForgedByBrowser | Self::OutOfScope | Self::ReadOnly => 403,
         }
     }
 
@@ -70,7 +76,9 @@ impl Reason {
             Self::NoCredential | Self::MalformedCredential | Self::UnknownCredential | Self::Expired => {
                 r#"{"details":"Unauthorized","message":"A valid authorization token is missing"}"#
             }
-            Self::NoRule | Self::OutOfScope | Self::ReadOnly => r#"{"details":"Unauthorized","message":"Access denied"}"#,
+            Self::NoRule | Self::EnvironmentsDisagree | Self::ForgedByBrowser | Self::OutOfScope | Self::ReadOnly => {
+                r#"{"details":"Unauthorized","message":"Access denied"}"#
+            }
         }
     }
 
@@ -87,6 +95,8 @@ impl Reason {
             Self::UnknownCredential => "unknown_credential",
             Self::Expired => "expired",
             Self::NoRule => "no_rule",
+            Self::EnvironmentsDisagree => "environments_disagree",
+            Self::ForgedByBrowser => "forged_by_browser",
             Self::OutOfScope => "out_of_scope",
             Self::ReadOnly => "read_only",
         }

@@ -1,12 +1,18 @@
 //! What a request says of itself, read in one pass over its header map. Owns which headers carry a credential, which claim an
 //! identity, and which make a request a write. It never changes a request.
 
+use crate::carrier::{self, Carrier, Carriers, is_spelled};
 use crate::credential::{self, Credentials, Scheme};
+use crate::locator::{JsonField, Locator, NamedEnvironments};
 use crate::path;
-use crate::policy::Carriers;
 
 /// One header as it came: the name in lower case, the value raw. Pseudo-headers (`:path`) are among them.
 pub type Header<'a> = (&'a [u8], &'a [u8]);
+
+/// Headers by which some upstreams take another method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+/// Headers by which some upstreams take another path.
+const PATH_OVERRIDES: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
 
 /// What every identity header begins with, in the `-` spelling.
 pub const IDENTITY_PREFIX: &str = "x-keygate-";
@@ -18,82 +24,158 @@ pub struct Request<'a> {
     pub method: &'a [u8],
     /// The path without its query; `None` where there is none, as in a plain CONNECT.
     pub path: Option<&'a [u8]>,
+    /// It asks the upstream to take another method than [`Self::method`].
+    pub overrides_method: bool,
     /// It writes by its method, by asking for an upgrade, or by overriding its method.
     pub writes: bool,
     /// The answer to a missing credential may carry a challenge; clients that upgrade or opt out must not get one.
     pub wants_challenge: bool,
     /// Its credentials.
     pub credentials: Credentials,
+    /// A browser sends it with nothing but a cookie for a credential, and without the proof that its own page sends it
+    /// (`X-API-CSRF` equal to the cookie `CSRF`): it must not write.
+    pub may_be_forged: bool,
+    /// The environments that it names besides its path.
+    pub environments: NamedEnvironments,
+}
+
+/// What a request is read for.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'p> {
+    /// Where credentials may come.
+    pub carriers: &'p Carriers,
+    /// Where environments may be named.
+    pub locators: &'p [Locator],
+    /// Reads JSON.
+    pub json: JsonField,
+}
+
+impl<'p> Reading<'p> {
+    /// A reading for those who ask for nothing but the credential.
+    pub fn for_credentials(carriers: &'p Carriers) -> Self {
+        Self { carriers, locators: &[], json: |_, _| None }
+    }
 }
 
 impl<'a> Request<'a> {
     /// Reads a header map.
-    pub fn read(headers: impl IntoIterator<Item = Header<'a>>, carriers: Carriers) -> Self {
-        let mut request =
-            Self { method: b"", path: None, writes: false, wants_challenge: true, credentials: Credentials::default() };
+    pub fn read(headers: impl IntoIterator<Item = Header<'a>>, reading: Reading<'_>) -> Self {
+        let mut request = Self {
+            method: b"",
+            path: None,
+            overrides_method: false,
+            writes: false,
+            wants_challenge: true,
+            credentials: Credentials::default(),
+            may_be_forged: false,
+            environments: NamedEnvironments::default(),
+        };
         let mut upgrades = false;
         let mut authorizations = 0;
-        let mut api_keys = 0;
+        let mut own_carriers = Occurrences::default();
+        let mut browser = Browser::default();
         for (name, value) in headers {
             match name {
                 b":method" => request.method = value,
                 b":path" => {
                     let (path, query) = path::split_query(value);
                     request.path = Some(path);
-                    request.writes |= overrides_method(query);
+                    request.overrides_method |= overrides_method(query);
+                    request.environments.read_query(reading.locators, reading.json, query);
                 }
                 b":protocol" | b"upgrade" => upgrades = true,
-                b"x-http-method-override" | b"x-http-method" | b"x-method-override" => request.writes = true,
                 b"x-api-no-challenge" if value.eq_ignore_ascii_case(b"true") => request.wants_challenge = false,
                 b"authorization" => {
                     authorizations += 1;
-                    request.credentials.add(read_authorization(value, carriers));
+                    request.credentials.add(read_authorization(value, reading.carriers));
                 }
-                b"x-api-key" if carriers.api_key => {
-                    api_keys += 1;
-                    request.credentials.add(credential::from_opaque(value));
-                }
-                _ => {}
+                b"cookie" => browser.read_cookies(value),
+                b"user-agent" => browser.is_one |= value.to_ascii_lowercase().windows(7).any(|part| part == b"mozilla"),
+                b"x-api-csrf" => browser.proof = Some(value),
+                _ => request.overrides_method |= METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes())),
             }
+            own_carriers.read(reading.carriers, name, value);
+            request.environments.read_header(reading.locators, name, value);
         }
-        // The same header twice is refused even if both say the same: which one an upstream reads is its own affair.
-        if authorizations > 1 || api_keys > 1 {
+        // The same carrier twice is refused even if both say the same: which one an upstream reads is its own affair.
+        if authorizations > 1 {
             request.credentials.add(None);
         }
-        request.writes |= upgrades || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
+        request.may_be_forged = authorizations == 0 && own_carriers.are_cookies() && browser.may_be_misled();
+        own_carriers.add_to(&mut request.credentials);
+        request.writes |= upgrades || request.overrides_method || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
         request.wants_challenge &= !upgrades;
         request
     }
 }
 
-/// Whether this header carries a credential, in any spelling that an upstream might fold together (`_` for `-`).
-pub fn is_credential_header(name: &[u8]) -> bool {
-    is_spelled(name, b"authorization") || is_spelled(name, b"x-api-key")
+/// The credentials found in headers, cookies and query parameters of their own.
+#[derive(Default)]
+struct Occurrences {
+    found: Vec<(Carrier, Option<crate::Digest>)>,
 }
 
-/// Whether this header belongs to those with which the filter tells the upstream who calls, in either spelling.
-pub fn is_identity_header(name: &[u8]) -> bool {
+impl Occurrences {
+    fn read(&mut self, carriers: &Carriers, name: &[u8], value: &[u8]) {
+        carriers.each_value(name, value, |carrier, value| self.found.push((carrier.clone(), credential::from_opaque(value))));
+    }
+
+    /// In cookies, and nowhere else.
+    fn are_cookies(&self) -> bool {
+        !self.found.is_empty() && self.found.iter().all(|(carrier, _)| matches!(carrier, Carrier::Cookie(_)))
+    }
+
+    fn add_to(self, credentials: &mut Credentials) {
+        for (index, (carrier, digest)) in self.found.iter().enumerate() {
+            let repeated = self.found.iter().take(index).any(|(earlier, _)| earlier == carrier);
+            credentials.add(digest.filter(|_| !repeated));
+        }
+    }
+}
+
+/// What tells a browser, which sends cookies unasked, from other clients, and its own page from a stranger's.
+#[derive(Default)]
+struct Browser<'a> {
+    is_one: bool,
+    cookie: Option<&'a [u8]>,
+    proof: Option<&'a [u8]>,
+}
+
+impl<'a> Browser<'a> {
+    fn read_cookies(&mut self, header: &'a [u8]) {
+        let own = carrier::cookies(header).find(|(name, _)| name.eq_ignore_ascii_case(b"csrf"));
+        self.cookie = self.cookie.or(own.map(|(_, value)| value));
+    }
+
+    fn may_be_misled(&self) -> bool {
+        let proved = self.proof.is_some_and(|proof| !proof.is_empty() && self.cookie == Some(proof));
+        self.is_one && !proved
+    }
+}
+
+/// Whether this header must never reach the upstream as it came: because the filter tells the upstream by it who calls, or because an
+/// upstream might take another path from it than the one that was judged. In any spelling.
+pub fn is_forbidden_header(name: &[u8]) -> bool {
+    is_identity_header(name) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
+}
+
+fn is_identity_header(name: &[u8]) -> bool {
     name.get(..IDENTITY_PREFIX.len()).is_some_and(|start| is_spelled(start, IDENTITY_PREFIX.as_bytes()))
 }
 
-fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
-    let same = |(byte, expected): (&u8, &u8)| byte.eq_ignore_ascii_case(expected) || (*byte == b'_' && *expected == b'-');
-    name.len() == canonical.len() && name.iter().zip(canonical).all(same)
-}
-
-fn read_authorization(value: &[u8], carriers: Carriers) -> Option<crate::Digest> {
+fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest> {
     match credential::from_authorization(value)? {
-        (Scheme::Basic, digest) if carriers.basic => digest,
-        (Scheme::Bearer, digest) if carriers.bearer => digest,
+        (Scheme::Basic, digest) if carriers.uses(&Carrier::Basic) => digest,
+        (Scheme::Bearer, digest) if carriers.uses(&Carrier::Bearer) => digest,
         _ => None,
     }
 }
 
-/// Rancher's API takes `?_method=` instead of the method.
+/// Rancher's APIs take `?_method=` instead of the method, and `?action=remove` for a DELETE.
 fn overrides_method(query: &[u8]) -> bool {
-    query.split(|byte| matches!(byte, b'&' | b';')).any(|pair| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        path::decode_once(name).eq_ignore_ascii_case(b"_method")
+    carrier::parameters(query).any(|(name, value)| {
+        let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
+        name.eq_ignore_ascii_case(b"_method") || (name.eq_ignore_ascii_case(b"action") && removes())
     })
 }
 
@@ -102,27 +184,63 @@ mod tests {
     use super::*;
     use crate::reason::Reason;
 
-    const ALL: Carriers = Carriers { basic: true, bearer: true, api_key: true };
+    fn carriers(used: &[&str]) -> Carriers {
+        Carriers { used: used.iter().map(|text| Carrier::parse(text).unwrap()).collect(), stripped: Vec::new() }
+    }
+
+    fn read_with<'a>(used: &[&str], headers: &[(&'a str, &'a str)]) -> Request<'a> {
+        let reading = Reading { carriers: &carriers(used), locators: &[], json: |_, _| None };
+        Request::read(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())), reading)
+    }
 
     fn read<'a>(headers: &[(&'a str, &'a str)]) -> Request<'a> {
-        Request::read(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())), ALL)
+        read_with(&["basic", "bearer", "header:x-api-key", "cookie:token", "query:x-api-key"], headers)
     }
 
     #[test]
     fn a_repeated_carrier_is_malformed_even_if_it_repeats_itself() {
-        let request = read(&[("x-api-key", "a:b"), ("x-api-key", "a:b")]);
-        assert_eq!(request.credentials.digest(), Err(Reason::MalformedCredential));
-        let request = read(&[("x-api-key", "a:b"), ("authorization", "Bearer a:b")]);
-        assert!(request.credentials.digest().is_ok());
+        for headers in [
+            &[("x-api-key", "a:b"), ("x-api-key", "a:b")][..],
+            &[("authorization", "Bearer a:b"), ("authorization", "Bearer a:b")],
+            &[("cookie", "token=a:b; TOKEN=a:b")],
+            &[("cookie", "token=a:b"), ("cookie", "x=y; token=a:b")],
+            &[(":path", "/?x-api-key=a:b&X-API-Key=a:b")],
+            &[(":path", "/?x-api-key=a:b;x%2dapi-key=a:b")],
+            &[(":path", "/?x-api-key=")],
+            &[("cookie", "token"), ("x-api-key", "a:b")],
+        ] {
+            assert_eq!(read(headers).credentials.digest(), Err(Reason::MalformedCredential), "{headers:?}");
+        }
+        let all = [
+            (":path", "/?X-Api-Key=a%3Ab"),
+            ("x-api-key", "a:b"),
+            ("authorization", "Bearer a:b"),
+            ("cookie", "x=1; Token=bearer a:b"),
+        ];
+        assert_eq!(read(&all).credentials.digest(), Ok(crate::Digest::of("a:b")));
+        let differing = [(":path", "/?x-api-key=a:b"), ("cookie", "token=a:c")];
+        assert_eq!(read(&differing).credentials.digest(), Err(Reason::ConflictingCredentials));
     }
 
     #[test]
     fn a_carrier_that_is_switched_off_grants_nothing() {
-        let off = Carriers { basic: false, bearer: true, api_key: false };
-        let headers = [(b"authorization".as_slice(), b"Basic YTpi".as_slice())];
-        assert_eq!(Request::read(headers, off).credentials.digest(), Err(Reason::MalformedCredential));
-        let headers = [(b"x-api-key".as_slice(), b"a:b".as_slice())];
-        assert_eq!(Request::read(headers, off).credentials.digest(), Err(Reason::NoCredential));
+        let request = read_with(&["bearer"], &[("authorization", "Basic YTpi")]);
+        assert_eq!(request.credentials.digest(), Err(Reason::MalformedCredential));
+        let request = read_with(&["bearer"], &[("x-api-key", "a:b"), ("cookie", "token=a:b"), (":path", "/?x-api-key=a:b")]);
+        assert_eq!(request.credentials.digest(), Err(Reason::NoCredential));
+    }
+
+    #[test]
+    fn a_browser_proves_that_its_own_page_writes() {
+        let cookie = ("cookie", "token=a:b; CSRF=xyz");
+        let browser = ("user-agent", "Mozilla/5.0");
+        assert!(read(&[cookie, browser]).may_be_forged);
+        assert!(read(&[cookie, browser, ("x-api-csrf", "abc")]).may_be_forged);
+        assert!(read(&[("cookie", "token=a:b; CSRF="), browser, ("x-api-csrf", "")]).may_be_forged);
+        assert!(!read(&[cookie, browser, ("x-api-csrf", "xyz")]).may_be_forged);
+        assert!(!read(&[cookie, ("user-agent", "curl/8")]).may_be_forged);
+        assert!(!read(&[cookie, browser, ("authorization", "Bearer a:b")]).may_be_forged);
+        assert!(!read(&[browser, ("x-api-key", "a:b")]).may_be_forged);
     }
 
     #[test]
@@ -134,8 +252,11 @@ mod tests {
             &[(":method", "get"), (":path", "/")],
             &[(":method", "GET"), (":path", "/?x&_method=DELETE")],
             &[(":method", "GET"), (":path", "/?%5fMethod=x")],
+            &[(":method", "GET"), (":path", "/?a&Action=re%6dove")],
             &[(":method", "GET"), (":path", "/"), ("upgrade", "websocket")],
             &[(":method", "GET"), (":path", "/"), ("x-http-method-override", "DELETE")],
+            &[(":method", "GET"), (":path", "/"), ("x_http_method-override", "DELETE")],
+            &[(":method", "GET"), (":path", "/"), ("x.http.method", "DELETE")],
             &[(":method", "CONNECT"), (":path", "/"), (":protocol", "websocket")],
             &[(":method", "CONNECT")],
         ] {
@@ -145,13 +266,16 @@ mod tests {
 
     #[test]
     fn identity_and_credential_headers_are_known_in_both_spellings() {
-        for name in ["x-keygate-key", "x_keygate_key", "x-keygate_account", "X-Keygate-anything"] {
-            assert!(is_identity_header(name.as_bytes()), "{name}");
+        let carriers = carriers(&["header:x-own-key"]);
+        for name in
+            ["x-keygate-key", "x_keygate_key", "x-keygate_account", "X-Keygate-anything", "x.keygate.key", "x-rewrite_url"]
+        {
+            assert!(is_forbidden_header(name.as_bytes()), "{name}");
         }
-        assert!(!is_identity_header(b"x-keygat"));
-        for name in ["authorization", "x-api-key", "x_api_key", "X-Api_Key"] {
-            assert!(is_credential_header(name.as_bytes()), "{name}");
+        assert!(!is_forbidden_header(b"x-keygat"));
+        for name in ["authorization", "x-api-key", "x_api_key", "X-Api_Key", "x_own-key"] {
+            assert!(carriers.strips_header(name.as_bytes(), false), "{name}");
         }
-        assert!(!is_credential_header(b"x-api-keys"));
+        assert!(!carriers.strips_header(b"x-api-keys", false));
     }
 }

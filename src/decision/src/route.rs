@@ -6,6 +6,7 @@ use std::fmt;
 use crate::environment::EnvironmentId;
 use crate::grant::Access;
 use crate::path;
+use crate::request::Request;
 
 /// What a rule says about the paths it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,19 @@ pub enum TargetKind {
     Own,
 }
 
+impl TargetKind {
+    /// Its word, as configurations write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Account => "account",
+            Self::Admin => "admin",
+            Self::Environment => "environment",
+            Self::Own => "own",
+        }
+    }
+}
+
 /// What a request asks for; public ones never get this far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -31,17 +45,23 @@ pub struct Target {
     pub access: Access,
 }
 
-/// Where a request wants to go.
+/// Where a request wants to go. Some rules are about no environment, but the request may name one all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Somewhere that belongs to no environment, open to every account.
-    Account,
+    /// A place of accounts.
+    Account(Option<EnvironmentId>),
     /// The upstream's administration.
     Admin,
     /// One environment.
     Environment(EnvironmentId),
-    /// The credential's own place: its environment, or none for an account.
-    Own,
+    /// The credential's own place: its environment, or none for an account. Where the request names none, an environment key's own
+    /// must begin with the prefix, because the others' are another upstream's.
+    Own {
+        /// The environment that the request names.
+        named: Option<EnvironmentId>,
+        /// The policy's prefix.
+        prefix: String,
+    },
 }
 
 /// One line of the policy. The first rule that matches decides.
@@ -57,12 +77,39 @@ pub struct Rule {
     pub always_write: bool,
     /// Credentials travel on to the upstream instead of being stripped.
     pub keep_credentials: bool,
+    /// What it refuses is only reported; `None` leaves that to the policy.
+    pub shadow: Option<bool>,
 }
 
 impl Rule {
-    /// Whether the rule is about requests with this method.
-    pub fn covers_method(&self, method: &[u8]) -> bool {
-        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m.as_bytes() == method))
+    /// Whether the other rule, standing behind this one, never decides: this one matches all that it matches.
+    pub fn hides(&self, other: &Self) -> bool {
+        let all_methods = match (&self.methods, &other.methods) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => others.iter().all(|method| own.contains(method)),
+        };
+        all_methods && self.template.covers(&other.template)
+    }
+
+    /// Whether the rule decides requests like this one, its path aside: with its method, and if the rule is about an environment that
+    /// stands elsewhere than in the path, with one named there.
+    pub fn decides(&self, request: &Request<'_>) -> bool {
+        let names_environment =
+            self.kind != TargetKind::Environment || self.template.has_environment() || !request.environments.0.is_empty();
+        names_environment && self.decides_method(request)
+    }
+
+    /// Whether the rule decides requests with this request's method. HEAD counts as GET. One that overrides its method has none that
+    /// could be relied on.
+    pub fn decides_method(&self, request: &Request<'_>) -> bool {
+        self.methods.is_none() || (!request.overrides_method && self.may_cover_method(request))
+    }
+
+    /// Whether some upstream may think that the rule is about this request's method.
+    pub fn may_cover_method(&self, request: &Request<'_>) -> bool {
+        let is_meant = |method: &[u8]| method == request.method || (method == b"GET" && request.method == b"HEAD");
+        self.methods.as_ref().is_none_or(|methods| request.overrides_method || methods.iter().any(|m| is_meant(m.as_bytes())))
     }
 }
 
@@ -82,6 +129,21 @@ enum Part {
     Any,
     Environment,
     EnvironmentBeforeColon,
+}
+
+impl fmt::Display for Template {
+    /// As [`Template::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Literal { exact, .. } => write!(f, "/{}", String::from_utf8_lossy(exact))?,
+                Part::Any => f.write_str("/*")?,
+                Part::Environment => f.write_str("/{environment}")?,
+                Part::EnvironmentBeforeColon => f.write_str("/{environment}:*")?,
+            }
+        }
+        if self.open_ended { f.write_str("/**") } else { Ok(()) }
+    }
 }
 
 /// The template cannot be used; the message says why.
@@ -143,6 +205,19 @@ impl Template {
         Ok(template)
     }
 
+    /// Some path that the template matches, made of words that no rule is likely to spell out.
+    pub fn example(&self) -> String {
+        const WORD: &str = "kq7zv";
+        let segment = |part: &Part| match part {
+            Part::Literal { exact, .. } => String::from_utf8_lossy(exact).into_owned(),
+            Part::Any | Part::Environment => WORD.to_owned(),
+            Part::EnvironmentBeforeColon => format!("{WORD}:{WORD}"),
+        };
+        let rest = self.open_ended.then(|| WORD.to_owned());
+        let segments: Vec<String> = self.parts.iter().map(segment).chain(rest).collect();
+        format!("/{}", segments.join("/"))
+    }
+
     /// Whether the template names an environment.
     pub fn has_environment(&self) -> bool {
         self.environment_index().is_some()
@@ -186,6 +261,30 @@ impl Template {
             }
         }
         (self.open_ended || segments.next().is_none()).then_some(environment)
+    }
+
+    /// Whether this template matches some path that the other one matches, too.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let common = self.parts.iter().zip(&other.parts).all(|(one, two)| match (one, two) {
+            (Part::Literal { exact: one, .. }, Part::Literal { exact: two, .. }) => one == two,
+            (Part::Literal { exact, .. }, _) | (_, Part::Literal { exact, .. }) => !exact.is_empty(),
+            _ => true,
+        });
+        let reaches = |longer: usize, open_ended: bool, shorter: usize| longer >= shorter || open_ended;
+        common
+            && reaches(self.parts.len(), self.open_ended, other.parts.len())
+            && reaches(other.parts.len(), other.open_ended, self.parts.len())
+    }
+
+    /// Whether this template matches every path that the other one matches. In doubt it does not.
+    pub fn covers(&self, other: &Self) -> bool {
+        let wider = |(one, two): (&Part, &Part)| match (one, two) {
+            (Part::Any, two) => !two.is_empty_literal(),
+            (one, two) => one == two,
+        };
+        let long_enough = other.parts.len() >= self.parts.len();
+        let ends_alike = self.open_ended || (!other.open_ended && other.parts.len() == self.parts.len());
+        long_enough && ends_alike && self.parts.iter().zip(&other.parts).all(wider)
     }
 
     /// Whether this template spells out, in plain text, the segment in which the other one sees an environment: then it is a
@@ -259,6 +358,26 @@ mod tests {
         assert_eq!(template.matches(b"/p/c-a:p-b/x%20y").map(|m| m.deciding_len), Some("/p/c-a".len()));
         let template = Template::parse("/p/**").unwrap();
         assert_eq!(template.matches(b"/p/x").map(|m| m.deciding_len), Some("/p/x".len()));
+    }
+
+    #[test]
+    fn a_wider_template_covers_a_narrower_one() {
+        let covers = |one: &str, two: &str| Template::parse(one).unwrap().covers(&Template::parse(two).unwrap());
+        for (wide, narrow) in
+            [("/**", "/"), ("/**", "/a/{environment}/**"), ("/a/**", "/a"), ("/a/*", "/a/{environment}"), ("/a/*/**", "/a/b/**")]
+        {
+            assert!(covers(wide, narrow), "{wide} {narrow}");
+        }
+        for (one, two) in [("/a/*", "/a/**"), ("/a/*", "/a/"), ("/a/{environment}", "/a/*"), ("/a/b/**", "/a/**"), ("/a", "/b")] {
+            assert!(!covers(one, two), "{one} {two}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_written_as_it_was_read() {
+        for text in ["/", "/**", "/a/", "/a/*/b", "/p/{environment}:*/**", "/p/{environment}/x"] {
+            assert_eq!(Template::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -10,6 +10,11 @@ use keygate_decision::Header;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HostError(pub(crate) u32);
 
+impl HostError {
+    /// What the host gave cannot be read: no status of the host's own.
+    pub(crate) const UNREADABLE: Self = Self(u32::MAX);
+}
+
 pub(crate) type Result<T> = std::result::Result<T, HostError>;
 
 const OK: u32 = 0;
@@ -18,8 +23,10 @@ const NOT_FOUND: u32 = 1;
 pub(crate) const CAS_MISMATCH: HostError = HostError(8);
 
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const GRPC_RECEIVE_BUFFER: u32 = 5;
 const PLUGIN_CONFIGURATION: u32 = 7;
+const COUNTER: u32 = 0;
 const GAUGE: u32 = 1;
 const MONOTONIC: u32 = 1;
 /// No CAS of any existing value: the write succeeds only where there is none.
@@ -52,6 +59,8 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_get_status(code: *mut u32, message: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, len: usize, end_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
 }
@@ -126,6 +135,11 @@ pub(crate) fn request_headers() -> Result<HeaderMap> {
     take(|value, len| unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, value, len) }).map(HeaderMap)
 }
 
+/// Reads the request's trailers.
+pub(crate) fn request_trailers() -> Result<HeaderMap> {
+    take(|value, len| unsafe { proxy_get_header_map_pairs(REQUEST_TRAILERS, value, len) }).map(HeaderMap)
+}
+
 impl HeaderMap {
     /// The headers in order; `None` if the host's serialization cannot be read.
     ///
@@ -156,13 +170,18 @@ fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Sets a request header, replacing all of that name.
-pub(crate) fn set_header(name: &str, value: &str) -> Result<()> {
+pub(crate) fn set_header(name: &str, value: &[u8]) -> Result<()> {
     check(unsafe { proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// Removes all request headers of a name.
 pub(crate) fn remove_header(name: &[u8]) -> Result<()> {
     check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// Removes all request trailers of a name.
+pub(crate) fn remove_trailer(name: &[u8]) -> Result<()> {
+    check(unsafe { proxy_remove_header_map_value(REQUEST_TRAILERS, name.as_ptr(), name.len()) })
 }
 
 /// Answers the request in the upstream's place. `details` shows in access logs.
@@ -242,6 +261,22 @@ impl Gauge {
     }
 }
 
+/// A counter of the filter's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counter(u32);
+
+impl Counter {
+    pub(crate) fn define(name: &str) -> Result<Self> {
+        let mut id = 0;
+        check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &mut id) })?;
+        Ok(Self(id))
+    }
+
+    pub(crate) fn increment(self) -> Result<()> {
+        check(unsafe { proxy_increment_metric(self.0, 1) })
+    }
+}
+
 /// Opens a gRPC stream; `service` is a serialized `envoy.config.core.v3.GrpcService`.
 ///
 /// This one call goes through the SDK, because its dispatcher passes on only what comes for streams it knows. It panics on none of
@@ -249,6 +284,13 @@ impl Gauge {
 #[expect(clippy::disallowed_methods, reason = "see above")]
 pub(crate) fn open_grpc_stream(service: &str, name: &str, method: &str) -> Result<u32> {
     proxy_wasm::hostcalls::open_grpc_stream(service, name, method, Vec::new()).map_err(|status| HostError(status as u32))
+}
+
+/// What the other side said when it ended the stream, in the callback that tells of the end.
+pub(crate) fn grpc_status_message() -> String {
+    let mut code = 0;
+    let message = take(|value, len| unsafe { proxy_get_status(&mut code, value, len) }).unwrap_or_default();
+    String::from_utf8_lossy(&message).into_owned()
 }
 
 /// Sends a message on a stream.

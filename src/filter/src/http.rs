@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use keygate_decision::request::{is_credential_header, is_identity_header};
-use keygate_decision::{Check, Decision, Header, Permit, Reason, Request, Screening};
+use keygate_decision::request::is_forbidden_header;
+use keygate_decision::{Carriers, Check, Decision, Grant, Header, Holder, Permit, Reason, Screening};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, HostError, Level};
+use crate::metrics::Outcome;
 use crate::reply;
 use crate::root::Plugin;
 use crate::table::Table;
@@ -15,70 +16,158 @@ use crate::table::Table;
 /// The filter of one request.
 pub(crate) struct Http {
     plugin: Option<Rc<Plugin>>,
+    /// Its rule keeps credentials: those in its trailers, too.
+    keep_credentials: bool,
 }
 
 impl Http {
     pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
-        Self { plugin }
+        Self { plugin, keep_credentials: false }
     }
 
-    fn judge(&self) -> Action {
-        let Some(Plugin { policy, table }) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, false) };
-        let map = match host::request_headers() {
-            Ok(map) => map,
-            Err(error) => return self.fail("the request's headers could not be read", error),
-        };
-        let Some(headers) = map.parse() else { return reply::deny(Reason::Misconfigured, false) };
-        let request = Request::read(headers.iter().copied(), policy.carriers);
-        match policy.screen(&request) {
-            Screening::Refuse(reason) => reply::deny(reason, request.wants_challenge),
-            Screening::Pass { keep_credentials } => self.forward(&headers, keep_credentials, None),
-            Screening::Check(check) => match decide(table, &check) {
-                Decision::Deny(reason) => reply::deny(reason, request.wants_challenge),
-                Decision::Allow(permit) => self.forward(&headers, check.keep_credentials(), Some(&permit)),
+    fn judge(&mut self) -> Action {
+        let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, None) };
+        match plugin.judge() {
+            Ok(Verdict::Forwarded { keep_credentials }) => {
+                self.keep_credentials = keep_credentials;
+                Action::Continue
+            }
+            Ok(Verdict::Answered(action)) => action,
+            // A request that cannot be handled as promised is refused.
+            Err(error) => {
+                host::log(Level::Error, &format!("keygate: a request's headers could not be handled (host status {})", error.0));
+                plugin.metrics.count(Outcome::Denied(Reason::Misconfigured));
+                reply::deny(Reason::Misconfigured, None)
+            }
+        }
+    }
+}
+
+/// What became of a request.
+enum Verdict {
+    Forwarded { keep_credentials: bool },
+    Answered(Action),
+}
+
+impl Plugin {
+    fn judge(&self) -> host::Result<Verdict> {
+        let map = host::request_headers()?;
+        let headers = map.parse().ok_or(HostError::UNREADABLE)?;
+        let request = self.policy.read(headers.iter().copied());
+        let (check, refused) = match self.policy.screen(&request) {
+            Screening::Refuse(reason) => (None, (reason, None)),
+            Screening::Pass { keep_credentials } => {
+                self.metrics.count(Outcome::Public);
+                return self.forward(&headers, keep_credentials, None);
+            }
+            Screening::Check(check) => match decide(&self.table, &check) {
+                (Decision::Allow(permit), _) => {
+                    self.metrics.count(Outcome::Allowed);
+                    return self.forward(&headers, check.keep_credentials(), Some(&permit));
+                }
+                (Decision::Deny(reason), grant) => (Some(check), (reason, grant)),
             },
+        };
+        let (reason, grant) = refused;
+        // What the client claims to be must not reach the access log, nor the upstream.
+        remove_forbidden(&headers)?;
+        if check.is_some_and(|check| check.is_shadowed()) && matches!(reason.status(), 401 | 403) {
+            self.metrics.count(Outcome::Shadowed(reason));
+            host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
+            host::set_header("x-keygate-shadow", reason.code().as_bytes())?;
+            return Ok(Verdict::Forwarded { keep_credentials: true });
         }
+        self.metrics.count(Outcome::Denied(reason));
+        if let Some(grant) = grant {
+            set_holder(&grant)?;
+        }
+        let challenge = self.policy.carriers.challenge().filter(|_| request.wants_challenge);
+        Ok(Verdict::Answered(reply::deny(reason, challenge)))
     }
 
-    fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> Action {
-        match rewrite(headers, keep_credentials, permit) {
-            Ok(()) => Action::Continue,
-            Err(error) => self.fail("the request's headers could not be rewritten", error),
+    /// Takes away what the client may not say, and says who it is.
+    fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Verdict> {
+        remove_forbidden(headers)?;
+        strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
+        protect_from_next_hop(headers)?;
+        if let Some(permit) = permit {
+            set_identity(permit)?;
         }
+        Ok(Verdict::Forwarded { keep_credentials })
     }
 
-    /// A request that cannot be handled as promised is refused.
-    fn fail(&self, what: &str, error: HostError) -> Action {
-        host::log(Level::Error, &format!("keygate: {what} (host status {})", error.0));
-        reply::deny(Reason::Misconfigured, false)
+    /// Trailers can claim and carry what headers can.
+    fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
+        let map = host::request_trailers()?;
+        for (name, _) in map.parse().ok_or(HostError::UNREADABLE)? {
+            if is_forbidden_header(name) || self.policy.carriers.strips_header(name, keep_credentials) {
+                host::remove_trailer(name)?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Order: no table, no or no good credential, then what the grant says.
-fn decide(table: &Table, check: &Check) -> Decision {
-    let looked_up = table.check_available().and_then(|()| check.digest()).and_then(|digest| table.find(&digest));
+fn decide(table: &Table, check: &Check) -> (Decision, Option<Grant>) {
+    let looked_up = table.available_at().and_then(|now_ns| Ok((table.find(&check.digest()?)?, now_ns)));
     match looked_up {
-        Ok(grant) => check.decide(grant.as_ref(), table.now()),
-        Err(reason) => Decision::Deny(reason),
+        Ok((grant, now_ns)) => (check.decide(grant.as_ref(), table.now(now_ns)), grant),
+        Err(reason) => (Decision::Deny(reason), None),
     }
 }
 
-/// Takes away what the client may not say, and says who it is.
-fn rewrite(headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<()> {
-    for (name, _) in headers {
-        if is_identity_header(name) || (!keep_credentials && is_credential_header(name)) {
+fn remove_forbidden(headers: &[Header<'_>]) -> host::Result<()> {
+    headers.iter().filter(|(name, _)| is_forbidden_header(name)).try_for_each(|(name, _)| host::remove_header(name))
+}
+
+/// An upgrade's `Connection` header travels on, and whatever it names is removed by the next hop: it must name nothing of ours.
+fn protect_from_next_hop(headers: &[Header<'_>]) -> host::Result<()> {
+    let has = |wanted: &[u8]| headers.iter().any(|(name, _)| *name == wanted);
+    if has(b"connection") && has(b"upgrade") { host::set_header("connection", b"upgrade") } else { Ok(()) }
+}
+
+fn strip_credentials(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {
+    for (name, value) in headers {
+        if carriers.strips_header(name, keep) {
             host::remove_header(name)?;
+        } else if *name == b":path"
+            && let Some(path) = carriers.strip_query(value, keep)
+        {
+            host::set_header(":path", &path)?;
         }
     }
-    let Some(permit) = permit else { return Ok(()) };
-    host::set_header("x-keygate-key", &permit.key().0.to_string())?;
+    strip_cookies(headers, carriers, keep)
+}
+
+fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {
+    let cookies = || headers.iter().filter(|(name, _)| *name == b"cookie").map(|(_, value)| *value);
+    if cookies().all(|value| carriers.strip_cookie(value, keep).is_none()) {
+        return Ok(());
+    }
+    let left = cookies().map(|value| carriers.strip_cookie(value, keep).unwrap_or_else(|| value.to_vec()));
+    let left: Vec<Vec<u8>> = left.filter(|value| !value.is_empty()).collect();
+    if left.is_empty() { host::remove_header(b"cookie") } else { host::set_header("cookie", &left.join(b"; ".as_slice())) }
+}
+
+fn set_identity(permit: &Permit) -> host::Result<()> {
+    host::set_header("x-keygate-key", permit.key().0.to_string().as_bytes())?;
     if let Some(account) = permit.account() {
-        host::set_header("x-keygate-account", &account.0.to_string())?;
+        host::set_header("x-keygate-account", account.0.to_string().as_bytes())?;
     }
     if let Some(environment) = permit.environment() {
-        host::set_header("x-keygate-environment", environment.as_str())?;
+        host::set_header("x-keygate-environment", environment.as_str().as_bytes())?;
     }
-    host::set_header("x-keygate-access", permit.access().as_str())
+    host::set_header("x-keygate-access", permit.access().as_str().as_bytes())
+}
+
+/// For the access log of a request that is refused: whose key it was.
+fn set_holder(grant: &Grant) -> host::Result<()> {
+    host::set_header("x-keygate-key", grant.key.0.to_string().as_bytes())?;
+    match &grant.holder {
+        Holder::Environment(_) => Ok(()),
+        Holder::Account { account, .. } => host::set_header("x-keygate-account", account.0.to_string().as_bytes()),
+    }
 }
 
 impl Context for Http {}
@@ -86,5 +175,16 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         self.judge()
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
+        match plugin.clean_trailers(self.keep_credentials) {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
+                reply::deny(Reason::Misconfigured, None)
+            }
+        }
     }
 }

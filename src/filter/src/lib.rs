@@ -11,6 +11,7 @@
 mod host;
 mod http;
 mod lease;
+mod metrics;
 mod reply;
 mod root;
 mod sync;

@@ -5,16 +5,14 @@ use proxy_wasm::types::Action;
 
 use crate::host::{self, Level};
 
-/// As Rancher 1.6 challenges, so that its clients prompt as they always did.
-const CHALLENGE: &str = r#"Basic realm="Enter API access key and secret key as username and password""#;
 const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Answers a request. Envoy leaves the body out for HEAD and turns the status into gRPC's for a gRPC request.
-pub(crate) fn deny(reason: Reason, wants_challenge: bool) -> Action {
+pub(crate) fn deny(reason: Reason, challenge: Option<&'static str>) -> Action {
     let mut headers = vec![("content-type", "application/json")];
-    match reason.status() {
-        401 if wants_challenge => headers.push(("www-authenticate", CHALLENGE)),
-        503 => headers.push(("retry-after", RETRY_AFTER_SECONDS)),
+    match (reason.status(), challenge) {
+        (401, Some(challenge)) => headers.push(("www-authenticate", challenge)),
+        (503, _) => headers.push(("retry-after", RETRY_AFTER_SECONDS)),
         _ => {}
     }
     let details = format!("keygate_{}", reason.code());

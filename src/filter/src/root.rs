@@ -10,6 +10,7 @@ use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Gauge, Level};
 use crate::http::Http;
+use crate::metrics::Metrics;
 use crate::sync::Subscription;
 use crate::table::Table;
 
@@ -19,6 +20,7 @@ const TICK_MS: u32 = 500;
 pub(crate) struct Plugin {
     pub(crate) policy: Policy,
     pub(crate) table: Table,
+    pub(crate) metrics: Metrics,
 }
 
 /// See the module.
@@ -40,7 +42,13 @@ impl Root {
                 let detector = define_detector(&config.table);
                 let table = Table::new(names.clone(), detector, config.staleness_limit_seconds);
                 self.subscription = Subscription::new(&config, names, detector);
-                self.plugin = Some(Rc::new(Plugin { policy: config.policy, table }));
+                let metrics = Metrics::define(&config.table);
+                let in_shadow = config.policy.has_shadow();
+                if in_shadow {
+                    host::log(Level::Warn, "keygate: shadow mode is on, requests pass that would be refused");
+                }
+                metrics.show_shadow(in_shadow);
+                self.plugin = Some(Rc::new(Plugin { policy: config.policy, table, metrics }));
             }
             Err(problem) => {
                 host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));
@@ -57,7 +65,10 @@ impl Root {
 
     fn refresh_clock(&self) {
         if let (Some(plugin), Ok(now_ns)) = (&self.plugin, host::monotonic_ns()) {
-            plugin.table.refresh_clock(now_ns);
+            plugin.table.refresh_clock();
+            if let Some((revision, age_seconds)) = plugin.table.state(now_ns) {
+                plugin.metrics.show_table(revision, age_seconds);
+            }
         }
     }
 

@@ -14,6 +14,8 @@ use crate::writer::{Failure, Incoming, Writer};
 const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
 /// A control plane whose clock differs by more from the host's is refused: one of them would make keys live too long.
 const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
+/// Longer than any request's callback may take between reading the head and reading a bucket.
+const LEFTOVERS_NS: u64 = 2_000_000_000;
 const RETRY_MIN_MS: u64 = 250;
 const RETRY_MAX_MS: u64 = 4_000;
 
@@ -31,8 +33,16 @@ pub(crate) struct Subscription {
     stream: Option<Stream>,
     retry_at_ns: u64,
     retry_ms: u64,
-    /// Buckets that nobody reads any more, emptied one tick after the head has moved away from them.
-    leftovers: Option<(Slot, BucketBits)>,
+    /// Buckets that the head has moved away from, to be emptied when no request can be reading them any more.
+    leftovers: Option<Leftovers>,
+    /// Streams that were given up inside one of their own callbacks, where Envoy does not expect it.
+    to_cancel: Vec<u32>,
+}
+
+struct Leftovers {
+    slot: Slot,
+    bits: BucketBits,
+    since_ns: u64,
 }
 
 /// An open stream.
@@ -65,11 +75,15 @@ impl Subscription {
             retry_at_ns: 0,
             retry_ms: RETRY_MIN_MS,
             leftovers: None,
+            to_cancel: Vec::new(),
         })
     }
 
     /// Renews or seeks the lease, and opens or closes the stream accordingly.
     pub(crate) fn tick(&mut self, now_ns: u64) {
+        for token in std::mem::take(&mut self.to_cancel) {
+            cancel(token);
+        }
         let fence = self.claim.acquire(now_ns);
         if fence != self.fence {
             self.cancel();
@@ -77,10 +91,8 @@ impl Subscription {
             self.leftovers = None;
         }
         let Some(fence) = fence else { return };
-        if let Some((slot, bits)) = self.leftovers.take()
-            && let Err(failure) = self.writer(fence).empty_buckets(slot, bits)
-        {
-            host::log(Level::Warn, &format!("keygate: old buckets could not be emptied: {failure:?}"));
+        if self.leftovers.as_ref().is_some_and(|leftovers| now_ns.saturating_sub(leftovers.since_ns) > LEFTOVERS_NS) {
+            self.empty_leftovers(fence);
         }
         match &self.stream {
             Some(stream) if now_ns.saturating_sub(stream.heard_at_ns) > SILENCE_LIMIT_NS => {
@@ -101,7 +113,7 @@ impl Subscription {
         if self.answer(&mut stream, fence, now_ns, size) {
             self.stream = Some(stream);
         } else {
-            let _ = host::cancel_grpc(token);
+            self.to_cancel.push(token);
             self.retry_later(now_ns);
         }
     }
@@ -109,7 +121,8 @@ impl Subscription {
     /// The stream has ended.
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
-            host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status})"));
+            let why = host::grpc_status_message();
+            host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
             self.retry_later(host::monotonic_ns().unwrap_or(0));
         }
     }
@@ -125,8 +138,8 @@ impl Subscription {
     fn open(&mut self, fence: Fence, now_ns: u64) {
         let hello = match self.hello(fence) {
             Ok(hello) => hello,
-            Err(error) => {
-                host::log(Level::Warn, &format!("keygate: the table could not be read (host status {})", error.0));
+            Err(failure) => {
+                host::log(Level::Warn, &format!("keygate: the table could not be read or written: {failure:?}"));
                 return self.retry_later(now_ns);
             }
         };
@@ -146,10 +159,11 @@ impl Subscription {
         }
     }
 
-    fn hello(&self, fence: Fence) -> host::Result<Vec<u8>> {
+    fn hello(&self, fence: Fence) -> Result<Vec<u8>, Failure> {
         let writer = self.writer(fence);
         // What a former worker wrote without announcing it must be forgotten before this one says what the table holds.
         writer.announce_change()?;
+        writer.note_limit(self.staleness_limit_seconds.saturating_mul(1_000_000_000))?;
         let head = writer.head()?;
         let position = head.and_then(|head| head.position);
         Ok(sync::encode_filter(FilterSays::Hello(Hello {
@@ -222,7 +236,9 @@ impl Subscription {
         }
         match says {
             ControlPlaneSays::SnapshotBegin(begin) => {
-                stream.incoming = Some(writer.begin_snapshot(&begin)?);
+                // Its buckets may get the very names of those that are still to be emptied.
+                self.empty_leftovers(fence);
+                stream.incoming = Some(self.writer(fence).begin_snapshot(&begin)?);
                 log_snapshot(&begin);
                 Ok(None)
             }
@@ -233,7 +249,7 @@ impl Subscription {
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
                 let (position, leftovers) = writer.end_snapshot(&incoming, now_ns)?;
-                self.leftovers = leftovers;
+                self.leftovers = leftovers.map(|(slot, bits)| Leftovers { slot, bits, since_ns: now_ns });
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
             }
@@ -251,8 +267,15 @@ impl Subscription {
 
     fn cancel(&mut self) {
         if let Some(stream) = self.stream.take() {
-            // A stream that is gone already needs no cancelling.
-            let _ = host::cancel_grpc(stream.token);
+            cancel(stream.token);
+        }
+    }
+
+    fn empty_leftovers(&mut self, fence: Fence) {
+        if let Some(Leftovers { slot, bits, .. }) = self.leftovers.take()
+            && let Err(failure) = self.writer(fence).empty_buckets(slot, bits)
+        {
+            host::log(Level::Warn, &format!("keygate: old buckets could not be emptied: {failure:?}"));
         }
     }
 
@@ -263,6 +286,11 @@ impl Subscription {
         self.retry_at_ns = now_ns.saturating_add(wait_ms * 1_000_000);
         self.retry_ms = (self.retry_ms * 2).min(RETRY_MAX_MS);
     }
+}
+
+fn cancel(token: u32) {
+    // A stream that is gone already needs no cancelling.
+    let _ = host::cancel_grpc(token);
 }
 
 fn log_snapshot(begin: &SnapshotBegin) {

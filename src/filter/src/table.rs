@@ -8,14 +8,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use keygate_decision::{Digest, Grant, Reason, UnixSeconds};
+use keygate_decision::{Digest, Grant, Holder, Reach, Reason, UnixSeconds};
 use keygate_wire::bucket;
 use keygate_wire::records::{Clock, Head, Names};
 
 use crate::host::{self, Gauge};
 
-/// Remembered grants per worker; when it is full, it is forgotten whole.
-const MAX_REMEMBERED: usize = 4096;
+/// Remembered grants and the environments they list, per worker; when they are more, all are forgotten.
+const MAX_REMEMBERED: usize = 65_536;
 
 /// One table as one worker sees it.
 pub(crate) struct Table {
@@ -25,8 +25,8 @@ pub(crate) struct Table {
     memory: RefCell<Memory>,
     /// No request is served when this moment of the monotonic clock has passed, unless a later one can be read.
     stale_after_ns: Cell<u64>,
-    /// A lower bound of the time, from what the control plane said; milliseconds since 1970.
-    time_floor_ms: Cell<u64>,
+    /// What was last read of it.
+    clock: Cell<Clock>,
 }
 
 #[derive(Default)]
@@ -34,6 +34,7 @@ struct Memory {
     change: u64,
     head: Option<Head>,
     grants: HashMap<Digest, Grant>,
+    weight: usize,
 }
 
 impl Table {
@@ -45,29 +46,38 @@ impl Table {
             staleness_limit_ns: staleness_limit_seconds.saturating_mul(1_000_000_000),
             memory: RefCell::default(),
             stale_after_ns: Cell::new(0),
-            time_floor_ms: Cell::new(0),
+            clock: Cell::default(),
         }
     }
 
     /// Re-reads since when the table ages and what time it is. Called on every tick, and by a request that finds the table stale.
-    pub(crate) fn refresh_clock(&self, now_ns: u64) {
+    pub(crate) fn refresh_clock(&self) {
         let clock = host::shared_data(&self.names.clock()).ok().and_then(|shared| Clock::decode(&shared.value));
         let Some(clock) = clock else { return };
-        self.time_floor_ms.set(clock.time_at(now_ns));
+        self.clock.set(clock);
         // Zero: it was never current.
         if clock.current_at_ns > 0 {
-            self.stale_after_ns.set(clock.current_at_ns.saturating_add(self.staleness_limit_ns));
+            // The control plane counts on the limit that it was told, which may be another plugin's.
+            let limit_ns = self.staleness_limit_ns.min(clock.limit_ns);
+            self.stale_after_ns.set(clock.current_at_ns.saturating_add(limit_ns));
         }
     }
 
-    /// Whether the table is there and fresh.
-    pub(crate) fn check_available(&self) -> Result<(), Reason> {
+    /// The table's revision, and for how many seconds it has not been known to be the newest; `None` without one, and while a snapshot
+    /// overwrites it.
+    pub(crate) fn state(&self, now_ns: u64) -> Option<(u64, u64)> {
+        let position = self.head(self.change()).ok()?.position?;
+        Some((position.revision, now_ns.saturating_sub(self.clock.get().current_at_ns) / 1_000_000_000))
+    }
+
+    /// The moment of the monotonic clock, if the table is there and fresh.
+    pub(crate) fn available_at(&self) -> Result<u64, Reason> {
         self.head(self.change())?;
         let now_ns = host::monotonic_ns().map_err(|_| Reason::StaleTable)?;
         if now_ns >= self.stale_after_ns.get() {
-            self.refresh_clock(now_ns);
+            self.refresh_clock();
         }
-        if now_ns >= self.stale_after_ns.get() { Err(Reason::StaleTable) } else { Ok(()) }
+        if now_ns >= self.stale_after_ns.get() { Err(Reason::StaleTable) } else { Ok(now_ns) }
     }
 
     /// What the table holds for a digest.
@@ -87,9 +97,9 @@ impl Table {
     }
 
     /// The time: the host's clock, unless the control plane's was already later.
-    pub(crate) fn now(&self) -> UnixSeconds {
+    pub(crate) fn now(&self, now_ns: u64) -> UnixSeconds {
         let host_ms = host::wall_clock_ms().unwrap_or(u64::MAX);
-        UnixSeconds(host_ms.max(self.time_floor_ms.get()) / 1000)
+        UnixSeconds(host_ms.max(self.clock.get().time_at(now_ns)) / 1000)
     }
 
     fn change(&self) -> u64 {
@@ -112,9 +122,11 @@ impl Table {
 
     fn remember(&self, change: u64, digest: Digest, grant: &Grant) {
         self.with_memory(change, |memory| {
-            if memory.grants.len() >= MAX_REMEMBERED {
+            if memory.weight >= MAX_REMEMBERED {
                 memory.grants.clear();
+                memory.weight = 0;
             }
+            memory.weight += weight(grant);
             memory.grants.insert(digest, grant.clone());
         });
     }
@@ -129,5 +141,12 @@ impl Table {
             *memory = Memory { change, ..Memory::default() };
         }
         Some(action(&mut memory))
+    }
+}
+
+fn weight(grant: &Grant) -> usize {
+    match &grant.holder {
+        Holder::Account { reach: Reach::Only(environments), .. } => 1 + environments.len(),
+        Holder::Account { reach: Reach::All, .. } | Holder::Environment(_) => 1,
     }
 }

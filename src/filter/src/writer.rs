@@ -68,6 +68,11 @@ impl Writer<'_> {
         detector.set(number | 1)
     }
 
+    /// Notes the staleness limit, before the control plane is told: it counts on the limit in every reader.
+    pub(crate) fn note_limit(&self, limit_ns: u64) -> Result<(), Failure> {
+        self.update_clock(|clock| Clock { limit_ns, ..clock })
+    }
+
     /// Notes what time the control plane said it was; time never goes back.
     pub(crate) fn note_time(&self, now_ns: u64, unix_ms: u64) -> Result<(), Failure> {
         self.update_clock(

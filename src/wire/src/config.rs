@@ -3,9 +3,11 @@
 
 use std::fmt;
 
-use keygate_decision::{Carriers, EnvironmentId, Policy, Rule, TargetKind, Template};
+use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, Rule, TargetKind, Template};
 use serde::Deserialize;
 
+use crate::json;
+use crate::preset;
 use crate::sync::MAX_CLUSTER_LEN;
 
 /// A configuration that may be used.
@@ -19,6 +21,10 @@ pub struct FilterConfig {
     pub control_plane_cluster: String,
     /// Without a word from the control plane for so long, everything but public rules answers 503.
     pub staleness_limit_seconds: u64,
+    /// The preset that it builds on.
+    pub preset: Option<String>,
+    /// How many of the policy's rules are its own; the preset's come behind them.
+    pub own_rules: usize,
     /// The rules.
     pub policy: Policy,
 }
@@ -47,6 +53,7 @@ impl std::error::Error for InvalidConfig {}
 pub const DEFAULT_STALENESS_LIMIT_SECONDS: u64 = 3600;
 const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 3600;
 const MAX_RULES: usize = 1000;
+const DEFAULT_CARRIERS: [&str; 3] = ["basic", "bearer", "header:x-api-key"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,8 +66,23 @@ struct Document {
     staleness_limit_seconds: u64,
     #[serde(default)]
     environment_prefix: String,
-    #[serde(default = "default_carriers")]
-    carriers: Vec<CarrierName>,
+    #[serde(default)]
+    shadow: bool,
+    preset: Option<String>,
+    carriers: Option<Vec<String>>,
+    strip: Option<Vec<String>>,
+    environment_places: Option<Vec<String>>,
+    #[serde(default)]
+    rules: Vec<RuleText>,
+}
+
+/// What a preset says for a known upstream: taken where the configuration itself says nothing, its rules after the configuration's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Preset {
+    carriers: Vec<String>,
+    strip: Vec<String>,
+    environment_places: Vec<String>,
     rules: Vec<RuleText>,
 }
 
@@ -70,17 +92,7 @@ struct ControlPlane {
     cluster: String,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-enum CarrierName {
-    #[serde(rename = "basic")]
-    Basic,
-    #[serde(rename = "bearer")]
-    Bearer,
-    #[serde(rename = "x-api-key")]
-    ApiKey,
-}
-
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleText {
     path: String,
@@ -90,6 +102,7 @@ struct RuleText {
     access: AccessName,
     #[serde(default)]
     keep_credentials: bool,
+    shadow: Option<bool>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -120,18 +133,20 @@ fn default_staleness_limit() -> u64 {
     DEFAULT_STALENESS_LIMIT_SECONDS
 }
 
-fn default_carriers() -> Vec<CarrierName> {
-    vec![CarrierName::Basic, CarrierName::Bearer, CarrierName::ApiKey]
-}
-
 impl FilterConfig {
     /// Parses a configuration.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let document: Document = serde_json::from_slice(json)
-            .map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
+        let document: Document =
+            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
+                let field = error.path().to_string();
+                invalid(
+                    if field == "." { "" } else { field.as_str() },
+                    format!("the configuration is not usable JSON: {}", error.inner()),
+                )
+            })?;
         require_name("proxy", &document.proxy)?;
         require_name("table", &document.table)?;
         if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
@@ -140,33 +155,80 @@ impl FilterConfig {
         if !STALENESS_LIMIT_SECONDS.contains(&document.staleness_limit_seconds) {
             return Err(invalid("staleness_limit_seconds", "must be 5 to 2592000 (30 days)"));
         }
-        let prefix = document.environment_prefix;
-        if !prefix.is_empty() && EnvironmentId::parse(&prefix).is_err() {
-            return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
-        }
-        if document.carriers.is_empty() {
-            return Err(invalid("carriers", "must list at least one of basic, bearer, x-api-key"));
-        }
-        if document.rules.is_empty() || document.rules.len() > MAX_RULES {
-            return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
-        }
-        let rules = document.rules.into_iter().enumerate().map(|(index, text)| parse_rule(index, text));
-        let carriers = Carriers {
-            basic: document.carriers.contains(&CarrierName::Basic),
-            bearer: document.carriers.contains(&CarrierName::Bearer),
-            api_key: document.carriers.contains(&CarrierName::ApiKey),
-        };
         Ok(Self {
-            proxy: document.proxy,
-            table: document.table,
-            control_plane_cluster: document.control_plane.cluster,
+            proxy: document.proxy.clone(),
+            table: document.table.clone(),
+            control_plane_cluster: document.control_plane.cluster.clone(),
             staleness_limit_seconds: document.staleness_limit_seconds,
-            policy: Policy { carriers, environment_prefix: prefix, rules: rules.collect::<Result<_, _>>()? },
+            preset: document.preset.clone(),
+            own_rules: document.rules.len(),
+            policy: parse_policy(document)?,
         })
     }
 }
 
-fn parse_rule(index: usize, text: RuleText) -> Result<Rule, InvalidConfig> {
+fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
+    let prefix = document.environment_prefix;
+    if !prefix.is_empty() && EnvironmentId::parse(&prefix).is_err() {
+        return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
+    }
+    let preset = document.preset.as_deref().map(read_preset).transpose()?;
+    let (carriers, strip, places, more_rules) = match preset {
+        Some(preset) => (preset.carriers, preset.strip, preset.environment_places, preset.rules),
+        None => (DEFAULT_CARRIERS.map(str::to_owned).to_vec(), Vec::new(), Vec::new(), Vec::new()),
+    };
+    let used = parse_list("carriers", &document.carriers.unwrap_or(carriers), Carrier::parse)?;
+    if used.is_empty() {
+        return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
+    }
+    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse)?;
+    let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
+    let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();
+    if texts.is_empty() || texts.len() > MAX_RULES {
+        return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
+    }
+    let rules = texts.into_iter().enumerate().map(|(index, text)| parse_rule(index, text, !locators.is_empty()));
+    let policy = Policy {
+        carriers: Carriers { used, stripped },
+        environment_prefix: prefix,
+        rules: rules.collect::<Result<_, _>>()?,
+        locators,
+        json: json::field,
+        shadow: document.shadow,
+    };
+    if let Some((dead, stricter)) = policy.first_dead() {
+        let why = format!("can never decide: rules[{stricter}] asks for more and claims the same paths in another spelling");
+        return Err(invalid(format!("rules[{dead}].path"), why));
+    }
+    match policy.first_bypass() {
+        Some((weaker, environment)) => Err(invalid(
+            format!("rules[{weaker}].path"),
+            format!(
+                "would decide paths of environments that rules[{environment}] is for: put it behind that rule, or name the segment where the environment stands"
+            ),
+        )),
+        None => Ok(policy),
+    }
+}
+
+fn read_preset(name: &str) -> Result<Preset, InvalidConfig> {
+    let text = preset::find(name)
+        .ok_or_else(|| invalid("preset", format!("there is no preset {name:?}, only {}", preset::NAMES.join(", "))))?;
+    serde_json::from_str(text).map_err(|error| invalid("preset", format!("{name} is broken: {error}")))
+}
+
+fn parse_list<T, E: fmt::Display>(
+    field: &str,
+    texts: &[String],
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, InvalidConfig> {
+    let parsed = texts.iter().enumerate().map(|(index, text)| {
+        parse(text).map_err(|error| invalid(format!("{field}[{index}]"), format!("{text:?} will not do: {error}")))
+    });
+    parsed.collect()
+}
+
+fn parse_rule(index: usize, text: RuleText, named_elsewhere: bool) -> Result<Rule, InvalidConfig> {
     let field = |name: &str| format!("rules[{index}].{name}");
     let template = Template::parse(&text.path).map_err(|error| invalid(field("path"), error.to_string()))?;
     let kind = match text.target {
@@ -177,7 +239,12 @@ fn parse_rule(index: usize, text: RuleText) -> Result<Rule, InvalidConfig> {
         TargetName::Own => TargetKind::Own,
     };
     match (kind == TargetKind::Environment, template.has_environment()) {
-        (true, false) => return Err(invalid(field("path"), "must name {environment}, because the target is environment")),
+        (true, false) if !named_elsewhere => {
+            return Err(invalid(
+                field("path"),
+                "must name {environment}, because the target is environment and environment_places is empty",
+            ));
+        }
         (false, true) => return Err(invalid(field("target"), "must be environment, because the path names {environment}")),
         _ => {}
     }
@@ -191,6 +258,7 @@ fn parse_rule(index: usize, text: RuleText) -> Result<Rule, InvalidConfig> {
         kind,
         always_write: text.access == AccessName::Write,
         keep_credentials: text.keep_credentials,
+        shadow: text.shadow,
     })
 }
 
@@ -237,7 +305,7 @@ mod tests {
         assert_eq!(config.table, "default");
         assert_eq!(config.staleness_limit_seconds, 3600);
         assert_eq!(config.policy.rules.len(), 2);
-        assert!(config.policy.carriers.basic && config.policy.carriers.bearer && config.policy.carriers.api_key);
+        assert_eq!(config.policy.carriers.used.len(), 3);
     }
 
     #[test]
@@ -249,10 +317,42 @@ mod tests {
         assert!(problem(|c| c["rules"] = json!([])).starts_with("rules"));
         assert!(problem(|c| c["proxy"] = json!("a b")).starts_with("proxy"));
         assert!(problem(|c| c["staleness_limit_seconds"] = json!(0)).starts_with("staleness_limit_seconds"));
+        assert!(problem(|c| c["proxy"] = json!(5)).starts_with("proxy: "));
+        assert!(problem(|c| c["control_plane"] = json!("keygate")).starts_with("control_plane: "));
+        assert!(problem(|c| c["rules"][1]["target"] = json!(1)).starts_with("rules[1].target: "));
         assert!(problem(|c| c["rulez"] = json!([])).contains("unknown field `rulez`"));
         assert!(problem(|c| c["rules"][0]["publik"] = json!(true)).contains("unknown field `publik`"));
         assert!(problem(|c| c["rules"][0]["target"] = json!("everyone")).contains("unknown variant `everyone`"));
+        assert!(problem(|c| c["carriers"] = json!(["basic", "cookies"])).starts_with("carriers[1]: \"cookies\""));
+        assert!(problem(|c| c["strip"] = json!(["x"])).starts_with("strip[0]"));
+        assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
+        assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
         assert!(FilterConfig::parse(&[0xFF]).is_err());
+    }
+
+    #[test]
+    fn a_rule_that_would_take_environments_paths_for_itself_is_refused() {
+        let before = |path: &str, target: &str| {
+            let mut config = good();
+            config["rules"].as_array_mut().unwrap().insert(0, json!({"path": path, "target": target}));
+            FilterConfig::parse(config.to_string().as_bytes()).map(|_| ()).map_err(|error| error.field)
+        };
+        for path in ["/**", "/v1/**", "/v1/projects/**", "/v1/projects/*", "/*/*/*", "/v1/*/**", "/v1/projects/*/x/**"] {
+            assert_eq!(before(path, "account"), Err("rules[0].path".to_owned()), "{path}");
+            assert_eq!(before(path, "public"), Err("rules[0].path".to_owned()), "{path}");
+        }
+        for path in ["/v1/projects", "/v1/*", "/v2/**", "/v1/projects/config", "/v1/projects/config/**", "/v1/accounts/*"] {
+            assert_eq!(before(path, "account"), Ok(()), "{path}");
+        }
+        assert_eq!(before("/v1/**", "admin"), Ok(()));
+    }
+
+    #[test]
+    fn a_rule_that_can_never_decide_is_refused() {
+        let mut config = good();
+        config["rules"] = json!([{"path": "/v1/secret/**", "target": "admin"}, {"path": "/v1/secrets/**", "target": "account"}]);
+        let error = FilterConfig::parse(config.to_string().as_bytes()).unwrap_err();
+        assert_eq!(error.field, "rules[1].path");
     }
 }

@@ -7,6 +7,8 @@
 pub mod bucket;
 pub mod config;
 pub mod entry;
+pub mod json;
+pub mod preset;
 pub mod records;
 pub mod sync;
 

@@ -64,6 +64,8 @@ pub struct Clock {
     pub unix_ms: u64,
     /// When that was heard, in nanoseconds of the monotonic clock.
     pub heard_at_ns: u64,
+    /// The staleness limit that the control plane was told, in nanoseconds. All readers keep it, whatever their own is.
+    pub limit_ns: u64,
 }
 
 /// The names of one table's values in shared data.
@@ -170,7 +172,7 @@ impl Clock {
 
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        [self.current_at_ns, self.unix_ms, self.heard_at_ns].map(u64::to_le_bytes).concat()
+        [self.current_at_ns, self.unix_ms, self.heard_at_ns, self.limit_ns].map(u64::to_le_bytes).concat()
     }
 
     /// From bytes; `None` if they are no clock.
@@ -180,6 +182,7 @@ impl Clock {
             current_at_ns: u64::from_le_bytes(fields.take()?),
             unix_ms: u64::from_le_bytes(fields.take()?),
             heard_at_ns: u64::from_le_bytes(fields.take()?),
+            limit_ns: u64::from_le_bytes(fields.take()?),
         };
         fields.end(clock)
     }
@@ -217,7 +220,7 @@ mod tests {
         }
         let lease = Lease { owner: [3; 16], fence: 7, deadline_ns: u64::MAX };
         assert_eq!(Lease::decode(&lease.encode()), Some(lease));
-        let clock = Clock { current_at_ns: 4, unix_ms: 5, heard_at_ns: 6 };
+        let clock = Clock { current_at_ns: 4, unix_ms: 5, heard_at_ns: 6, limit_ns: 7 };
         assert_eq!(Clock::decode(&clock.encode()), Some(clock));
         let bytes = head.encode();
         for len in 0..bytes.len() {

@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use keygate_decision::request::Reading;
 use keygate_decision::{Carriers, Reason, Request as Presented};
 
 use super::{App, Error};
@@ -29,7 +30,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
     let headers = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    let presented = Presented::read(headers, Carriers { basic: true, bearer: true, api_key: true });
+    let carriers = Carriers::standard();
+    let presented = Presented::read(headers, Reading::for_credentials(&carriers));
     let digest = presented.credentials.digest().map_err(|reason| match reason {
         Reason::ConflictingCredentials => Error::conflicting_credentials(),
         _ => Error::unauthorized(presented.wants_challenge),

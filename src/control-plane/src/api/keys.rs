@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use keygate_decision::key::KeyPair;
-use keygate_decision::{EnvironmentId, KeyId};
+use keygate_decision::{Access, EnvironmentId, Grant, Holder, KeyId, Reach};
 use serde_json::{Value, json};
 
 use super::input::{Body, Fields, Parameters, Path, number, text};
@@ -43,6 +43,12 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Par
 pub(super) async fn show(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
     let key = keys::show(&mut *app.store.read().await?, &caller, reference(&key)?).await?;
     Ok(reply::one(view(&key)))
+}
+
+/// GET /keys/{key}/grant
+pub(super) async fn grant(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
+    let (grant, environments) = keys::grant(&mut *app.store.read().await?, &caller, reference(&key)?).await?;
+    Ok(reply::one(grant_view(&grant, &environments)))
 }
 
 /// PATCH /keys/{key}
@@ -104,6 +110,26 @@ fn holder(fields: &mut Fields) -> Result<Option<HolderRef>, Error> {
 /// What is no number names no key.
 fn reference(segment: &str) -> Result<KeyId, Missing> {
     key_id(segment).ok_or_else(|| Missing::key("of such an id"))
+}
+
+/// A grant as proxies have it; the account goes by its number, as they tell it to upstreams.
+fn grant_view(grant: &Grant, environments: &[(EnvironmentId, Access)]) -> Value {
+    let reached = environments.iter().map(|(id, access)| json!({"environment": id.as_str(), "access": access.as_str()}));
+    let (field, holder, limited) = match &grant.holder {
+        Holder::Environment(id) => ("environment", id.to_string(), false),
+        Holder::Account { account, limited, .. } => ("account", account.0.to_string(), *limited),
+    };
+    let reach = match &grant.holder {
+        Holder::Account { reach: Reach::All, .. } => Value::from("all"),
+        _ => reached.collect(),
+    };
+    json!({
+        "key": grant.key.0.to_string(),
+        field: holder,
+        "limited": limited,
+        "reach": reach,
+        "expires": grant.expires_at.map(rfc3339),
+    })
 }
 
 fn view(key: &Key) -> Value {

@@ -82,6 +82,7 @@ fn router(app: App) -> Router {
         .route("/environments/{environment}/members", get(members::list))
         .route("/environments/{environment}/members/{account}", delete(members::remove))
         .route("/keys/{key}", get(keys::show).delete(keys::delete))
+        .route("/keys/{key}/grant", get(keys::grant))
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))

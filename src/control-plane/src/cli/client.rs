@@ -166,11 +166,13 @@ impl Client {
     fn refusal(&self, status: u16, text: &str) -> Failure {
         #[derive(Deserialize)]
         struct Refusal {
+            #[serde(default)]
+            code: String,
             message: String,
             field: Option<String>,
         }
         match serde_json::from_str(text) {
-            Ok(Refusal { message, field }) => Failure::Refused { message, field },
+            Ok(Refusal { code, message, field }) => Failure::Refused { code, message, field },
             Err(_) => self.not_keygate(status),
         }
     }

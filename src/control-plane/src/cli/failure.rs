@@ -1,4 +1,4 @@
-//! Why a command did not succeed, and the exit code that says so: 1 refused or failed, 2 usage, 3 not acknowledged.
+//! Why a command did not succeed, and the exit code that says so: 1 refused, failed or unusable, 2 usage, 3 not acknowledged.
 //!
 //! Code 3 means that the change was made all the same: whatever goes wrong between the change and the last proxy's
 //! acknowledgement is a [`Failure::NotAcknowledged`]. Never holds a secret.
@@ -15,11 +15,16 @@ pub(super) enum Failure {
     /// The control plane answered that it will not do it.
     #[error("{message}{}", field_unless_said(field.as_deref(), message))]
     Refused {
+        /// What is wrong, in a word that never changes; empty if the control plane gave none.
+        code: String,
         /// What is wrong and the way out, in the control plane's words.
         message: String,
         /// The field that is wrong, if it is one.
         field: Option<String>,
     },
+    /// A filter's configuration cannot be used or read.
+    #[error("{0}")]
+    Unusable(String),
     /// No answer came, or none that a control plane gives.
     #[error("{0}")]
     NoAnswer(String),
@@ -42,7 +47,7 @@ impl Failure {
     /// What the process ends with.
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Refused { .. } | Self::NoAnswer(_) | Self::Output(_) => 1,
+            Self::Refused { .. } | Self::Unusable(_) | Self::NoAnswer(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
             Self::NotAcknowledged(_) => 3,
         })

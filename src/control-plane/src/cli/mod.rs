@@ -1,11 +1,12 @@
-//! The command line: every admin command of `keygate`, as a client of the native API `/keygate/v1`.
+//! The command line: every admin command of `keygate`, as a client of the native API `/keygate/v1`; and `keygate filter`, which looks
+//! at a filter's configuration with the code that the filter is made of.
 //!
 //! One command, in the order of the files: clap parses [`Command`]; the resource's file (`key.rs` and its kin) turns it into an
 //! `Action`, which is plain data; `action.rs` performs it: `client.rs` sends, `output.rs` prints, `wait.rs` asks which proxies
 //! acknowledged. `connection.rs` holds the settings, `failure.rs` the exit codes.
 //!
 //! `main.rs` needs [`Command`] (a `clap::Subcommand`, to be flattened), [`ConnectionArgs`] (a `clap::Args` of global options),
-//! [`OutputFormat`] (a `clap::ValueEnum`) and [`run`]. `keygate init` and `keygate recover` print the key they made with
+//! [`OutputFormat`] (a `clap::ValueEnum`) and [`run`]; for `keygate filter`, [`FilterCommand`] and [`run_filter`]. `keygate init` and `keygate recover` print the key they made with
 //! [`print_key_created`], which takes the key as the API shows it at creation (`id`, `accessKey`, `secretKey`, `token`, `name`,
 //! `description`, `account` or `environment`, `state`, `created`, `expires`), so that all of them print the same.
 //!
@@ -20,6 +21,7 @@ mod client;
 mod connection;
 mod environment;
 mod failure;
+mod filter;
 mod key;
 mod member;
 mod output;
@@ -33,6 +35,7 @@ use clap::Subcommand;
 pub(crate) use account::AccountCommand;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use environment::EnvironmentCommand;
+pub(crate) use filter::FilterCommand;
 pub(crate) use key::KeyCommand;
 pub(crate) use member::MemberCommand;
 pub(crate) use output::{OutputFormat, print_key_created, print_note, print_script};
@@ -64,7 +67,16 @@ pub(crate) enum Command {
 
 /// Runs one command. Whatever goes wrong is told on standard error; `failure.rs` lists the exit codes.
 pub(crate) async fn run(command: Command, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
-    match try_run(command, connection, output).await {
+    ended(try_run(command, connection, output).await)
+}
+
+/// Runs a command of `keygate filter`; it fails as the others do.
+pub(crate) async fn run_filter(command: FilterCommand, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
+    ended(command.run(connection, output).await)
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::print_note(&format!("error: {failure}"));

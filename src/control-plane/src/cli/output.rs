@@ -39,6 +39,11 @@ impl Column {
         Self { title, field, none: "-" }
     }
 
+    /// A field that shows this word for null and for an empty list.
+    pub(super) const fn or(title: &'static str, field: &'static str, none: &'static str) -> Self {
+        Self { title, field, none }
+    }
+
     /// A time that shows `never` for null.
     pub(super) const fn time(title: &'static str, field: &'static str) -> Self {
         Self { title, field, none: "never" }
@@ -49,8 +54,9 @@ impl Column {
             None | Some(Value::Null) => self.none.to_owned(),
             Some(Value::Bool(true)) => "yes".to_owned(),
             Some(Value::Bool(false)) => "no".to_owned(),
-            Some(Value::String(text)) => printable(text),
-            Some(other) => other.to_string(),
+            Some(Value::Array(items)) if items.is_empty() => self.none.to_owned(),
+            Some(Value::Array(items)) => items.iter().map(word).collect::<Vec<_>>().join(", "),
+            Some(other) => word(other),
         }
     }
 }
@@ -78,6 +84,14 @@ pub(super) fn print_object(object: &Value, view: View, output: OutputFormat) -> 
     emit(match output {
         OutputFormat::Json => json(object),
         OutputFormat::Table => fields(view, object),
+    })
+}
+
+/// Prints a report: this object, or this text for people.
+pub(super) fn print_report(report: &Value, text: impl FnOnce() -> String, output: OutputFormat) -> io::Result<()> {
+    emit(&match output {
+        OutputFormat::Json => json(report),
+        OutputFormat::Table => text(),
     })
 }
 
@@ -113,19 +127,20 @@ fn json(value: &Value) -> String {
 }
 
 /// A header and a line for each object, in columns.
-fn table(view: View, objects: &[Value]) -> String {
+pub(super) fn table<'v>(view: View, objects: impl IntoIterator<Item = &'v Value>) -> String {
     let header = view.iter().map(|column| column.title.to_owned()).collect();
-    let rows = objects.iter().map(|object| view.iter().map(|column| column.cell(object)).collect());
+    let rows = objects.into_iter().map(|object| view.iter().map(|column| column.cell(object)).collect());
     align(once(header).chain(rows).collect())
 }
 
 /// A line for each field that the object has: a key has an account or an environment, and no line for the other.
-fn fields(view: View, object: &Value) -> String {
+pub(super) fn fields(view: View, object: &Value) -> String {
     let present = view.iter().filter(|column| object.get(column.field).is_some());
     align(present.map(|column| vec![column.title.to_owned(), column.cell(object)]).collect())
 }
 
-fn align(rows: Vec<Vec<String>>) -> String {
+/// Rows of cells, in columns.
+pub(super) fn align(rows: Vec<Vec<String>>) -> String {
     let mut widths = Vec::new();
     for row in &rows {
         widths.resize(widths.len().max(row.len()), 0);
@@ -137,7 +152,16 @@ fn align(rows: Vec<Vec<String>>) -> String {
     rows.iter().map(|row| format!("{}\n", line(row).trim_end())).collect()
 }
 
-fn printable(text: &str) -> String {
+/// A text or a number as it is.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        other => other.to_string(),
+    }
+}
+
+/// A text without control characters: those are escaped.
+pub(super) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }

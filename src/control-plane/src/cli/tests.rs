@@ -234,7 +234,9 @@ async fn a_refusal_carries_message_and_field() {
     let failure = canned().await.send(&Call::get(&["refused"])).await.expect_err("a refusal");
     assert!(matches!(failure, Failure::Refused { .. }));
     assert_eq!(failure.to_string(), "too long (field: name)");
-    let refused = |message: &str| Failure::Refused { message: message.to_owned(), field: Some("name".to_owned()) }.to_string();
+    let refused = |message: &str| {
+        Failure::Refused { code: "invalid".to_owned(), message: message.to_owned(), field: Some("name".to_owned()) }.to_string()
+    };
     assert_eq!(refused("name: must not be blank"), "name: must not be blank");
 }
 

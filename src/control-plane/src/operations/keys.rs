@@ -1,14 +1,14 @@
 //! What is done with keys. Access key and secret never change; only an inactive key can be deleted.
 
 use keygate_decision::key::KeyPair;
-use keygate_decision::{EnvironmentId, KeyId};
+use keygate_decision::{Access, EnvironmentId, Grant, KeyId};
 
 use super::{Missing, Refusal, accounts, environments, require};
 use crate::model::{AccountRef, Key, KeyHolder, State};
 use crate::name::{Description, Lifetime, Name};
 use crate::permission::{Action, Caller};
 use crate::store::key::{Filter, NewKey};
-use crate::store::{Change, Connection, environment, key};
+use crate::store::{Change, Connection, compile, environment, key};
 
 /// For whom a key is made.
 #[derive(Clone, Debug)]
@@ -76,6 +76,22 @@ pub(crate) async fn list(connection: &mut Connection, caller: &Caller, holder: O
 /// Finds a key.
 pub(crate) async fn show(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
     find(connection, caller, id).await
+}
+
+/// What proxies know of a key, with the environments that it reaches by name.
+pub(crate) async fn grant(
+    connection: &mut Connection,
+    caller: &Caller,
+    id: KeyId,
+) -> Result<(Grant, Vec<(EnvironmentId, Access)>), Refusal> {
+    let key = find(connection, caller, id).await?;
+    let without = || {
+        let inactive =
+            if key.state == State::Inactive { format!("key {} is", id.0) } else { format!("key {}'s account is", id.0) };
+        let message = format!("{inactive} inactive: no proxy knows the key, and a request that comes with it gets 401");
+        Refusal::conflict("no_grant", None, message)
+    };
+    compile::grant_of(connection, id).await?.ok_or_else(without)
 }
 
 /// Gives a key another name or description; what is `None` stays.

@@ -57,6 +57,25 @@ pub(super) async fn grants(
     Ok(grants)
 }
 
+/// The grant of one key, with the environments that it reaches by name; `None` if the key may not pass. For people: what proxies get
+/// names no environments.
+pub(crate) async fn grant_of(
+    connection: &mut Connection,
+    key: KeyId,
+) -> Result<Option<(Grant, Vec<(EnvironmentId, Access)>)>, StoreError> {
+    let query = sqlx::query(passing!(" AND c.id = $1")).bind(row::integer(key.0));
+    let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let (reaches, environments) = match row::optional_number(&row, "account")? {
+        None => (HashMap::new(), vec![(row::text(&row, "environment", EnvironmentId::parse)?, Access::Write)]),
+        Some(account) => {
+            let rows = sqlx::query(memberships!(" WHERE m.account = $1 ORDER BY e.id")).bind(row::integer(account));
+            let rows = rows.fetch_all(connection).await?;
+            (reaches(&rows)?, rows.iter().map(membership).collect::<Result<_, _>>()?)
+        }
+    };
+    Ok(Some((grant(&row, &reaches)?, environments)))
+}
+
 /// The whole table.
 pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Grant)>, StoreError> {
     let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;
@@ -82,17 +101,18 @@ async fn reaches_of(connection: &mut Connection, accounts: &BTreeSet<u64>) -> Re
 fn reaches(rows: &[SqliteRow]) -> Result<HashMap<AccountId, Reach>, StoreError> {
     let mut memberships: HashMap<AccountId, Vec<(EnvironmentRef, Access)>> = HashMap::new();
     for row in rows {
-        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push(membership(row)?);
+        let (environment, access) = membership(row)?;
+        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push((environment.reference(), access));
     }
     Ok(memberships.into_iter().map(|(account, entries)| (account, Reach::only(entries))).collect())
 }
 
-fn membership(row: &SqliteRow) -> Result<(EnvironmentRef, Access), StoreError> {
+fn membership(row: &SqliteRow) -> Result<(EnvironmentId, Access), StoreError> {
     let access = match row::text(row, "role", Role::parse)? {
         Role::Readonly => Access::Read,
         Role::Owner | Role::Member | Role::Restricted => Access::Write,
     };
-    Ok((row::text(row, "id", EnvironmentId::parse)?.reference(), access))
+    Ok((row::text(row, "id", EnvironmentId::parse)?, access))
 }
 
 /// `reaches` holds what accounts reach by their memberships; an account that has none is not in it.

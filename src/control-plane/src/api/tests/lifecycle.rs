@@ -56,6 +56,36 @@ async fn a_key_passes_while_it_is_active_and_is_deleted_only_after() {
 }
 
 #[tokio::test]
+async fn a_grant_is_shown_with_the_environments_by_name() {
+    let plane = Plane::start().await;
+    plane.environment("1a5").await;
+    plane.environment("1a6").await;
+    let (alice, _) = plane.account("alice", "user").await;
+    plane.member("1a5", "alice", "owner").await;
+    plane.member("1a6", "alice", "readonly").await;
+    let grant = async |key: &str, status| plane.admin("GET", &format!("keys/{key}/grant"), None, status).await.body;
+    let shown = grant(&alice, 200).await;
+    let account = plane.admin("GET", "accounts/alice", None, 200).await.body["id"].clone();
+    let reach = json!([{"environment": "1a5", "access": "write"}, {"environment": "1a6", "access": "read"}]);
+    assert_eq!(shown, json!({"key": alice, "account": account, "limited": false, "reach": reach, "expires": null}));
+
+    let (root, _) = plane.key(json!({"account": "root", "name": "k", "ttlSeconds": 60})).await;
+    let shown = grant(&root, 200).await;
+    assert_eq!((&shown["reach"], &shown["expires"]), (&json!("all"), &json!("2027-01-15T08:01:00Z")));
+    let (machine, _) = plane.key(json!({"environment": "1a6", "name": "k"})).await;
+    let shown = grant(&machine, 200).await;
+    assert_eq!((&shown["environment"], shown.get("account")), (&json!("1a6"), None));
+
+    plane.admin("POST", &format!("keys/{root}/deactivate"), None, 200).await;
+    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    for (key, who) in [(&root, format!("key {root} is")), (&alice, format!("key {alice}'s account is"))] {
+        let refusal = grant(key, 409).await;
+        assert_eq!(refusal["code"], "no_grant");
+        assert!(refusal["message"].as_str().unwrap().starts_with(&who), "{refusal}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_edited_field_by_field() {
     let plane = Plane::start().await;
     let (id, _) = plane.key(json!({"account": "root", "name": "ci", "description": "one"})).await;

@@ -86,10 +86,12 @@ async fn nobody_changes_what_is_not_theirs() {
 
     let (account_key, _) = cast.plane.key(json!({"account": "mia", "name": "k"})).await;
     cast.expect("GET", &format!("keys/{account_key}"), None, [200, 404, 200, 404, 404, 404, 404]).await;
+    cast.expect("GET", &format!("keys/{account_key}/grant"), None, [200, 404, 200, 404, 404, 404, 404]).await;
     cast.expect("PATCH", &format!("keys/{account_key}"), name.clone(), [200, 404, 200, 404, 404, 404, 404]).await;
     let (environment_key, _) = cast.plane.key(json!({"environment": "1a5", "name": "k"})).await;
     let path = format!("keys/{environment_key}");
     cast.expect("GET", &path, None, [200, 200, 404, 404, 404, 404, 404]).await;
+    cast.expect("GET", &format!("{path}/grant"), None, [200, 200, 404, 404, 404, 404, 404]).await;
     cast.expect("PATCH", &path, name, [200, 200, 404, 404, 404, 404, 404]).await;
     cast.expect("POST", &format!("{path}/deactivate"), None, [200, 200, 404, 404, 404, 404, 404]).await;
     cast.expect("DELETE", &path, None, [204, 404, 404, 404, 404, 404, 404]).await;

@@ -1,0 +1,134 @@
+//! `keygate filter check`: what a configuration comes to, and what in it may not be meant. A configuration that cannot be used never gets
+//! here.
+
+use keygate_decision::{Carrier, Carriers};
+use keygate_wire::FilterConfig;
+use serde_json::{Value, json};
+
+use super::super::failure::Failure;
+use super::super::output::{self, Column, OutputFormat, View};
+
+const CONFIGURATION: View = &[
+    Column::new("PROXY", "proxy"),
+    Column::new("TABLE", "table"),
+    Column::new("CONTROL PLANE'S CLUSTER", "controlPlaneCluster"),
+    Column::new("STALENESS LIMIT (S)", "stalenessLimitSeconds"),
+    Column::new("PRESET", "preset"),
+    Column::new("ENVIRONMENT PREFIX", "environmentPrefix"),
+    Column::new("CARRIERS", "carriers"),
+    Column::new("STRIPPED AS WELL", "strip"),
+    Column::new("ENVIRONMENT PLACES", "environmentPlaces"),
+    Column::new("SHADOW", "shadow"),
+];
+
+const RULES: View = &[
+    Column::new("#", "index"),
+    Column::new("FROM", "from"),
+    Column::or("METHODS", "methods", "all"),
+    Column::new("PATH", "path"),
+    Column::new("TARGET", "target"),
+    Column::new("ACCESS", "access"),
+    Column::new("CREDENTIALS KEPT", "keepCredentials"),
+    Column::new("SHADOW", "shadow"),
+];
+
+/// Shows a configuration.
+pub(super) fn run(config: &FilterConfig, output: OutputFormat) -> Result<(), Failure> {
+    let report = report(config);
+    Ok(output::print_report(&report, || text(&report), output)?)
+}
+
+/// The configuration with all that it leaves to defaults and to its preset.
+pub(super) fn report(config: &FilterConfig) -> Value {
+    let policy = &config.policy;
+    json!({
+        "proxy": config.proxy,
+        "table": config.table,
+        "controlPlaneCluster": config.control_plane_cluster,
+        "stalenessLimitSeconds": config.staleness_limit_seconds,
+        "preset": config.preset,
+        "environmentPrefix": Some(&policy.environment_prefix).filter(|prefix| !prefix.is_empty()),
+        "carriers": words(&policy.carriers.used),
+        "strip": words(&policy.carriers.stripped),
+        "environmentPlaces": words(&policy.locators),
+        "shadow": policy.shadow,
+        "rules": (0..policy.rules.len()).filter_map(|index| rule(config, index)).collect::<Vec<_>>(),
+        "warnings": warnings(config),
+    })
+}
+
+/// One rule, by its index.
+pub(super) fn rule(config: &FilterConfig, index: usize) -> Option<Value> {
+    let rule = config.policy.rules.get(index)?;
+    Some(json!({
+        "index": index,
+        "from": if index < config.own_rules { "own" } else { "preset" },
+        "methods": rule.methods,
+        "path": rule.template.to_string(),
+        "target": rule.kind.as_str(),
+        "access": if rule.always_write { "write" } else { "method" },
+        "keepCredentials": rule.keep_credentials,
+        "shadow": config.policy.shadows(rule),
+    }))
+}
+
+pub(super) fn text(report: &Value) -> String {
+    let list = |field: &str| report.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let warnings = list("warnings").iter().filter_map(Value::as_str);
+    let warnings: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
+    let gap = if warnings.is_empty() { "" } else { "\n" };
+    format!("{}\n{}{gap}{warnings}", output::fields(CONFIGURATION, report), output::table(RULES, list("rules")))
+}
+
+fn words<T: ToString>(all: &[T]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// What can be used, but may not be meant.
+fn warnings(config: &FilterConfig) -> Vec<String> {
+    let policy = &config.policy;
+    let mut warnings = Vec::new();
+    if policy.shadow {
+        warnings.push(
+            "shadow is on: what would be refused with 401 or 403 passes all the same, except where a rule says otherwise and in \
+             administration"
+                .to_owned(),
+        );
+    }
+    for (index, rule) in policy.rules.iter().enumerate() {
+        if rule.shadow == Some(true) {
+            warnings.push(format!("rules[{index}].shadow: what would be refused with 401 or 403 passes all the same"));
+        }
+        if let Some(earlier) = policy.rules.iter().take(index).position(|earlier| earlier.hides(rule)) {
+            warnings.push(format!("rules[{index}].path: never decides, because rules[{earlier}] takes all that it matches"));
+        }
+        if rule.template.to_string() == "/**" {
+            let target = rule.kind.as_str();
+            warnings.push(format!("rules[{index}].path: takes every path that no rule before it knows, for {target}"));
+        }
+    }
+    for carrier in policy.carriers.used.iter().filter(|carrier| matches!(carrier, Carrier::Query(_))) {
+        warnings.push(format!("carriers: {carrier} puts credentials into URLs, and so into logs and histories"));
+    }
+    warnings.extend(left_out(config));
+    warnings
+}
+
+/// What the preset knows of its upstream, and the configuration's own lists have dropped.
+fn left_out(config: &FilterConfig) -> Vec<String> {
+    let bare = json!({"proxy": "any", "control_plane": {"cluster": "any"}, "preset": config.preset});
+    let Some(Ok(preset)) = config.preset.as_ref().map(|_| FilterConfig::parse(bare.to_string().as_bytes())) else {
+        return Vec::new();
+    };
+    let all = |carriers: &Carriers| [carriers.used.as_slice(), &carriers.stripped].concat();
+    let known = all(&config.policy.carriers);
+    // `Authorization` is judged or taken out in any case.
+    let carriers = all(&preset.policy.carriers).into_iter().filter(|it| !matches!(it, Carrier::Basic | Carrier::Bearer));
+    let carriers = carriers
+        .filter(|carrier| !known.contains(carrier))
+        .map(|carrier| format!("strip: the upstream honours {carrier}, which is neither a carrier nor stripped"));
+    let places = preset.policy.locators.iter().filter(|place| !config.policy.locators.contains(place));
+    let places = places
+        .map(|place| format!("environment_places: the upstream takes an environment from {place}, which is not among them"));
+    carriers.chain(places).collect()
+}

@@ -1,0 +1,273 @@
+//! Where in a request a credential may come. Owns how the carriers are named, found and taken out again; what a value means is
+//! [`crate::credential`]'s affair. What is not taken out stays byte for byte as it was.
+
+use std::fmt;
+
+use crate::credential;
+use crate::path;
+
+/// One place that may carry a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// `Authorization: Basic`.
+    Basic,
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// A header of its own; the name in lower case.
+    Header(String),
+    /// A cookie; the name in lower case, and found in any letter case.
+    Cookie(String),
+    /// A query parameter; the name in lower case, and found in any letter case.
+    Query(String),
+}
+
+/// The text names no carrier; the message says what does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidCarrier;
+
+impl fmt::Display for InvalidCarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a carrier is basic, bearer, header:NAME, cookie:NAME or query:NAME, and Authorization is basic or bearer")
+    }
+}
+
+impl std::error::Error for InvalidCarrier {}
+
+impl fmt::Display for Carrier {
+    /// As [`Carrier::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Basic => f.write_str("basic"),
+            Self::Bearer => f.write_str("bearer"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+        }
+    }
+}
+
+impl Carrier {
+    /// Parses `basic`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`.
+    ///
+    /// # Errors
+    /// [`InvalidCarrier`] for anything else, and for headers that mean something to Envoy or HTTP itself.
+    pub fn parse(text: &str) -> Result<Self, InvalidCarrier> {
+        match text.split_once(':') {
+            None if text == "basic" => Ok(Self::Basic),
+            None if text == "bearer" => Ok(Self::Bearer),
+            Some((kind, name)) if is_token(name) => match (kind, name.to_ascii_lowercase()) {
+                ("header", name) if !matches!(name.as_str(), "authorization" | "cookie" | "host") => Ok(Self::Header(name)),
+                ("cookie", name) => Ok(Self::Cookie(name)),
+                ("query", name) => Ok(Self::Query(name)),
+                _ => Err(InvalidCarrier),
+            },
+            _ => Err(InvalidCarrier),
+        }
+    }
+}
+
+/// The carriers of one filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carriers {
+    /// Those that grant what their credential grants.
+    pub used: Vec<Carrier>,
+    /// Those that grant nothing, but that the upstream would honour: taken out as well.
+    pub stripped: Vec<Carrier>,
+}
+
+impl Carriers {
+    /// Basic, Bearer and `X-API-Key`.
+    pub fn standard() -> Self {
+        Self { used: vec![Carrier::Basic, Carrier::Bearer, Carrier::Header("x-api-key".to_owned())], stripped: Vec::new() }
+    }
+
+    /// What `WWW-Authenticate` asks for: what a client can answer with. Basic's words are Rancher 1.6's, so that its clients prompt as
+    /// they always did.
+    pub fn challenge(&self) -> Option<&'static str> {
+        if self.uses(&Carrier::Basic) {
+            Some(r#"Basic realm="Enter API access key and secret key as username and password""#)
+        } else {
+            self.uses(&Carrier::Bearer).then_some("Bearer")
+        }
+    }
+
+    /// Whether a credential in this carrier counts.
+    pub fn uses(&self, carrier: &Carrier) -> bool {
+        self.used.contains(carrier)
+    }
+
+    /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
+    /// may stand. `Authorization` is not among them.
+    pub fn each_value(&self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&Carrier, &[u8])) {
+        for carrier in &self.used {
+            match carrier {
+                Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),
+                Carrier::Cookie(own) if name == b"cookie" => {
+                    let same = cookies(value).filter(|(name, _)| own.as_bytes().eq_ignore_ascii_case(name));
+                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(value)));
+                }
+                Carrier::Query(own) if name == b":path" => {
+                    let same =
+                        parameters(path::split_query(value).1).filter(|(name, _)| own.as_bytes().eq_ignore_ascii_case(name));
+                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(&decode_parameter(value))));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The carriers to take out: all, or those that were never judged where a rule keeps the others.
+    fn to_strip(&self, keep: bool) -> impl Iterator<Item = &Carrier> {
+        let used: &[Carrier] = if keep { &[] } else { &self.used };
+        used.iter().chain(&self.stripped)
+    }
+
+    /// Whether a header carries nothing but a credential and must go, in any spelling that an upstream might fold together. That is so
+    /// for `Authorization` and `X-API-Key` even if no carrier says so. With `keep`, only what was never judged goes.
+    pub fn strips_header(&self, name: &[u8], keep: bool) -> bool {
+        let own = self.used.iter().chain(&self.stripped).filter_map(|carrier| match carrier {
+            Carrier::Header(own) => Some(own.as_bytes()),
+            _ => None,
+        });
+        let mut credential_names = own.chain([b"authorization".as_slice(), b"x-api-key"]);
+        credential_names.any(|own| is_spelled(name, own)) && !(keep && self.judges_header(name))
+    }
+
+    fn judges_header(&self, name: &[u8]) -> bool {
+        self.used.iter().any(|carrier| match carrier {
+            Carrier::Basic | Carrier::Bearer => name == b"authorization",
+            Carrier::Header(own) => name == own.as_bytes(),
+            Carrier::Cookie(_) | Carrier::Query(_) => false,
+        })
+    }
+
+    /// A `Cookie` header's value without the cookies that must go; `None` if there are none in it. Empty if nothing is left.
+    pub fn strip_cookie(&self, value: &[u8], keep: bool) -> Option<Vec<u8>> {
+        let goes = |name: &[u8]| {
+            self.to_strip(keep)
+                .any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
+        };
+        without(value, b";", |part| goes(split_pair(part).0.trim_ascii())).map(|left| left.trim_ascii().to_vec())
+    }
+
+    /// A `:path` without the query parameters that must go; `None` if there are none in it.
+    pub fn strip_query(&self, raw_path: &[u8], keep: bool) -> Option<Vec<u8>> {
+        let (path, query) = path::split_query(raw_path);
+        let goes = |name: &[u8]| {
+            self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
+        };
+        let left = without(query, b"&;", |part| goes(&query_name(part)))?;
+        let question_mark: &[u8] = if left.is_empty() { b"" } else { b"?" };
+        Some([path, question_mark, &left].concat())
+    }
+}
+
+/// Whether an upstream might take a header's name for this one: in any letter case, and with any other sign for `-`, which many fold.
+pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
+    let same = |(byte, expected): (&u8, &u8)| {
+        byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
+    };
+    name.len() == canonical.len() && name.iter().zip(canonical).all(same)
+}
+
+/// The cookies of a `Cookie` header: names and values without the white space around them.
+pub fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    value.split(|byte| *byte == b';').map(|pair| {
+        let (name, value) = split_pair(pair);
+        (name.trim_ascii(), value.trim_ascii())
+    })
+}
+
+/// The parameters of a query: decoded names, and values as they came. `;` separates as well as `&`, because some upstreams think so.
+pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, &[u8])> {
+    query.split(|byte| matches!(byte, b'&' | b';')).map(|pair| (query_name(pair), split_pair(pair).1))
+}
+
+/// Decodes a query parameter's name or value: percent-encoding, and `+` for a space.
+pub fn decode_parameter(text: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    path::decode_once(&spaced)
+}
+
+fn query_name(pair: &[u8]) -> Vec<u8> {
+    decode_parameter(split_pair(pair).0)
+}
+
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+}
+
+/// The text without the parts that are to go, each kept part with the separator that stood before it; `None` if none goes.
+fn without(text: &[u8], separators: &[u8], goes: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let mut kept: Option<Vec<u8>> = None;
+    let mut changed = false;
+    let mut end = 0_usize;
+    for part in text.split(|byte| separators.contains(byte)) {
+        let separator_before = end.checked_sub(1).and_then(|before| text.get(before));
+        end += part.len() + 1;
+        if goes(part) {
+            changed = true;
+        } else {
+            match &mut kept {
+                None => kept = Some(part.to_vec()),
+                Some(kept) => kept.extend(separator_before.into_iter().chain(part)),
+            }
+        }
+    }
+    changed.then(|| kept.unwrap_or_default())
+}
+
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carriers(used: &[&str], stripped: &[&str]) -> Carriers {
+        let parse = |texts: &[&str]| texts.iter().map(|text| Carrier::parse(text).unwrap()).collect();
+        Carriers { used: parse(used), stripped: parse(stripped) }
+    }
+
+    #[test]
+    fn carriers_have_names() {
+        assert_eq!(Carrier::parse("header:X-Auth"), Ok(Carrier::Header("x-auth".to_owned())));
+        for text in ["basic", "bearer", "header:x-auth", "cookie:token", "query:key"] {
+            assert_eq!(Carrier::parse(text).map(|carrier| carrier.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "basics", "header:", "header:authorization", "header:cookie", "header:a b", "cookie", "body:x", ":x"] {
+            assert_eq!(Carrier::parse(text), Err(InvalidCarrier), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_carriers_are_taken_out() {
+        let carriers = carriers(&["cookie:token", "query:x-api-key"], &["cookie:R_SESS", "query:token"]);
+        let cookie = |value: &str| carriers.strip_cookie(value.as_bytes(), false).map(|left| String::from_utf8(left).unwrap());
+        assert_eq!(cookie("a=1; b=2"), None);
+        assert_eq!(cookie("a=1; token=x; b=2").as_deref(), Some("a=1; b=2"));
+        assert_eq!(cookie("TOKEN=x;a=1").as_deref(), Some("a=1"));
+        assert_eq!(cookie("a=1; r_sess=x").as_deref(), Some("a=1"));
+        assert_eq!(cookie("token=x").as_deref(), Some(""));
+        let query = |path: &str| carriers.strip_query(path.as_bytes(), false).map(|left| String::from_utf8(left).unwrap());
+        assert_eq!(query("/a?b=1&c"), None);
+        assert_eq!(query("/a?b=%20+1&X-Api-Key=x&c&&d=").as_deref(), Some("/a?b=%20+1&c&&d="));
+        assert_eq!(query("/a?x%2dapi%2Dkey=x").as_deref(), Some("/a"));
+        assert_eq!(query("/a?token=1;b=2").as_deref(), Some("/a?b=2"));
+        assert_eq!(query("/a?b=1&token").as_deref(), Some("/a?b=1"));
+        assert_eq!(query("/a?&token=1&").as_deref(), Some("/a?&"));
+    }
+
+    #[test]
+    fn what_was_never_judged_is_not_kept() {
+        let carriers = carriers(&["basic", "cookie:token"], &["cookie:R_SESS"]);
+        for name in ["authorization", "x-api-key", "x_api_key"] {
+            assert!(carriers.strips_header(name.as_bytes(), false), "{name}");
+        }
+        assert!(!carriers.strips_header(b"authorization", true));
+        assert!(carriers.strips_header(b"x-api-key", true));
+        assert_eq!(carriers.strip_cookie(b"token=1; R_SESS=2", true).as_deref(), Some(b"token=1".as_slice()));
+    }
+}

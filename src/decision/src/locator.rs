@@ -1,0 +1,161 @@
+//! Where in a request, besides its path, an environment may be named. Owns how those places are written and read; whether the
+//! names agree is the policy's affair.
+
+use std::fmt;
+
+use crate::carrier::{decode_parameter, is_spelled, parameters};
+
+/// One place that may name an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locator {
+    /// A header; the name in lower case.
+    Header(String),
+    /// A query parameter; the name in lower case, and found in any letter case.
+    Query(String),
+    /// A label of the host name, counted from the left, from 0.
+    Host(usize),
+    /// A field of the JSON object in a query parameter.
+    Json {
+        /// The parameter's name, in lower case, and found in any letter case.
+        parameter: String,
+        /// The field's name.
+        field: String,
+    },
+}
+
+/// Reads a field of a JSON object as text, numbers as they are written: the outer `None` for what is no JSON object or names the
+/// field twice or with another type, the inner one where the field is absent. Passed in, because this crate reads no JSON.
+pub type JsonField = fn(document: &[u8], field: &str) -> Option<Option<String>>;
+
+/// The text names no place; the message says what does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidLocator;
+
+impl fmt::Display for InvalidLocator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an environment's place is header:NAME, query:NAME, host:NUMBER or json:PARAMETER.FIELD")
+    }
+}
+
+impl std::error::Error for InvalidLocator {}
+
+impl fmt::Display for Locator {
+    /// As [`Locator::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Host(index) => write!(f, "host:{index}"),
+            Self::Json { parameter, field } => write!(f, "json:{parameter}.{field}"),
+        }
+    }
+}
+
+impl Locator {
+    /// Parses `header:NAME`, `query:NAME`, `host:NUMBER` or `json:PARAMETER.FIELD`.
+    ///
+    /// # Errors
+    /// [`InvalidLocator`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidLocator> {
+        let (kind, name) = text.split_once(':').ok_or(InvalidLocator)?;
+        let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        match kind {
+            "header" if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+            "query" if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
+            "host" => name.parse().map(Self::Host).map_err(|_| InvalidLocator),
+            "json" => match name.split_once('.') {
+                Some((parameter, field)) if is_name(parameter) && is_name(field) => {
+                    Ok(Self::Json { parameter: parameter.to_ascii_lowercase(), field: field.to_owned() })
+                }
+                _ => Err(InvalidLocator),
+            },
+            _ => Err(InvalidLocator),
+        }
+    }
+}
+
+/// What a request names besides its path, place by place and in order; `None` for what is there but cannot be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NamedEnvironments(pub Vec<Option<String>>);
+
+impl NamedEnvironments {
+    /// Reads one header, `:authority` included.
+    pub fn read_header(&mut self, locators: &[Locator], name: &[u8], value: &[u8]) {
+        for locator in locators {
+            match locator {
+                Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.0.push(text(value)),
+                Locator::Host(index) if name == b":authority" => self.0.push(host_label(value, *index)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads a query.
+    pub fn read_query(&mut self, locators: &[Locator], json: JsonField, query: &[u8]) {
+        if locators.iter().all(|locator| !matches!(locator, Locator::Query(_) | Locator::Json { .. })) {
+            return;
+        }
+        for (name, value) in parameters(query) {
+            for locator in locators {
+                match locator {
+                    Locator::Query(own) if own.as_bytes().eq_ignore_ascii_case(&name) => {
+                        self.0.push(text(&decode_parameter(value)));
+                    }
+                    Locator::Json { parameter, field } if parameter.as_bytes().eq_ignore_ascii_case(&name) => {
+                        match json(&decode_parameter(value), field) {
+                            Some(None) => {}
+                            Some(Some(named)) => self.0.push(Some(named)),
+                            None => self.0.push(None),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    std::str::from_utf8(value).ok().map(str::to_owned)
+}
+
+/// Host names have no letter case: an environment in one is in lower case.
+fn host_label(authority: &[u8], index: usize) -> Option<String> {
+    let authority = std::str::from_utf8(authority).ok()?;
+    let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+    host.split('.').nth(index).map(str::to_ascii_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_json(_: &[u8], _: &str) -> Option<Option<String>> {
+        None
+    }
+
+    #[test]
+    fn places_have_names() {
+        for text in ["header:X-API-Project-Id", "query:endpointId", "host:0", "json:filters.EndpointID"] {
+            let written = Locator::parse(text).map(|locator| locator.to_string());
+            assert!(written.is_ok_and(|written| written.eq_ignore_ascii_case(text)), "{text}");
+        }
+        for text in ["", "header", "header:", "host:x", "json:filters", "json:.x", "path:x", "query:a b"] {
+            assert_eq!(Locator::parse(text), Err(InvalidLocator), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_place_is_read_and_what_cannot_be_read_is_not_overlooked() {
+        let locators =
+            ["header:x-project", "query:endpointId", "host:0", "json:filters.E"].map(|text| Locator::parse(text).unwrap());
+        let mut named = NamedEnvironments::default();
+        named.read_header(&locators, b"x-project", b"1a5");
+        named.read_header(&locators, b"x_project", b"\xFF");
+        named.read_header(&locators, b"x-other", b"1a7");
+        named.read_header(&locators, b":authority", b"C-Abc.example.org:443");
+        named.read_query(&locators, no_json, b"a=b&EndpointID=4&endpoint%49d=%35;endpointid=6&filters=x");
+        let expected = [Some("1a5"), None, Some("c-abc"), Some("4"), Some("5"), Some("6"), None];
+        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
+    }
+}

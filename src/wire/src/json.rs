@@ -1,0 +1,88 @@
+//! Reading one field of a JSON object, for environments that are named in one. Nothing else of the document is looked at.
+
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// See [`keygate_decision::locator::JsonField`]. A field that stands twice is not read: which one an upstream takes is its own affair.
+pub fn field(document: &[u8], name: &str) -> Option<Option<String>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(document);
+    let found = deserializer.deserialize_map(Field(name)).ok()?;
+    deserializer.end().ok().map(|()| found)
+}
+
+/// Looks for a field in any letter case, because Go's decoder, for one, takes it in any.
+struct Field<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Field<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = fields.next_key::<String>()? {
+            if !name.eq_ignore_ascii_case(self.0) {
+                fields.next_value::<IgnoredAny>()?;
+            } else if found.replace(fields.next_value::<Id>()?.0).is_some() {
+                return Err(A::Error::custom("the field stands twice"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A string, or a whole number as it is written.
+struct Id(String);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdVisitor;
+        impl Visitor<'_> for IdVisitor {
+            type Value = Id;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a whole number")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
+                Ok(Id(text.to_owned()))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Id, E> {
+                Ok(Id(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(IdVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field;
+
+    #[test]
+    fn only_what_has_one_meaning_is_read() {
+        let read = |document: &str| field(document.as_bytes(), "EndpointID");
+        assert_eq!(read(r#"{"EndpointID":4,"x":[]}"#), Some(Some("4".to_owned())));
+        assert_eq!(read(r#"{"endpointid":"4"}"#), Some(Some("4".to_owned())));
+        assert_eq!(read(r#"{"x":1}"#), Some(None));
+        assert_eq!(read("{}"), Some(None));
+        for document in [
+            r#"{"EndpointID":4,"EndpointID":5}"#,
+            r#"{"EndpointID":4,"endpointId":5}"#,
+            r#"{"EndpointID":null}"#,
+            "[]",
+            "x",
+            "",
+            r#"{"EndpointID":[4]}"#,
+            r#"{"EndpointID":4.0}"#,
+            r#"{"EndpointID":4} x"#,
+        ] {
+            assert_eq!(read(document), None, "{document}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The border that no request may cross: a filter between environments `1a5`, `1a6` and the administration, for keys of `1a5` alone.
+//! Owns how a crossing would show in what reaches the upstream.
+
+use std::sync::LazyLock;
+
+use keygate_decision::request::is_forbidden_header;
+use keygate_decision::{Header, Policy};
+use keygate_wire::{FilterConfig, json};
+
+use super::views::{decoded, views};
+
+/// The environment of the keys.
+pub const OWN: &str = "1a5";
+
+/// The filter's configuration. It ends in a catch-all, as no preset does: the worst that an operator may write.
+pub const FILTER: &str = r#"{
+  "proxy": "edge-1",
+  "control_plane": { "cluster": "keygate" },
+  "carriers": ["basic", "bearer", "header:x-api-key", "cookie:token", "query:x-api-key"],
+  "strip": ["cookie:R_SESS", "query:token"],
+  "environment_places": ["header:x-api-project-id", "query:projectId", "json:filters.EndpointID"],
+  "rules": [
+    { "path": "/public/**", "target": "public" },
+    { "path": "/v1/projects/{environment}/exec", "target": "environment", "access": "write" },
+    { "path": "/v1/projects/{environment}/**", "target": "environment" },
+    { "path": "/v3/projects/{environment}:*/**", "target": "environment" },
+    { "path": "/v1/settings/**", "target": "admin" },
+    { "path": "/api/kubernetes/config", "target": "own" },
+    { "path": "/api/kubernetes/{environment}/**", "target": "environment" },
+    { "path": "/**", "target": "own" }
+  ]
+}"#;
+
+/// [`FILTER`], parsed.
+pub fn policy() -> &'static Policy {
+    static POLICY: LazyLock<Policy> =
+        LazyLock::new(|| FilterConfig::parse(FILTER.as_bytes()).expect("the border's configuration is a good one").policy);
+    &POLICY
+}
+
+/// How some reader of this path would see another environment or the administration in it; `None` if none would.
+pub fn path_crossing(path: &[u8]) -> Option<String> {
+    let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    views(path).into_iter().find(|view| is_beyond(view))
+}
+
+/// How some reader of this request, for which a key was judged, would see another environment in it than [`OWN`].
+pub fn crossing(target: &[u8], headers: &[Header<'_>]) -> Option<String> {
+    let elsewhere = || headers.iter().find_map(|header| header_crossing(*header));
+    path_crossing(target).or_else(|| query_crossing(target)).or_else(elsewhere)
+}
+
+fn is_beyond(view: &str) -> bool {
+    let segments: Vec<&str> = view.split('/').filter(|segment| !segment.is_empty()).collect();
+    match segments.as_slice() {
+        ["v1", "project" | "projects", environment, ..] => *environment != OWN,
+        ["v3", "project" | "projects", environment, ..] => environment.split_once(':').is_some_and(|(id, _)| id != OWN),
+        ["v1", "setting" | "settings", ..] => true,
+        ["api", "kubernetes", "config"] => false,
+        ["api", "kubernetes", environment, ..] => *environment != OWN,
+        _ => false,
+    }
+}
+
+/// A parameter that names another environment, by whatever signs the query is split.
+fn query_crossing(target: &[u8]) -> Option<String> {
+    let query = target.splitn(2, |byte| *byte == b'?').nth(1)?;
+    let separators: [fn(&u8) -> bool; 2] = [|byte| *byte == b'&', |byte| matches!(byte, b'&' | b';')];
+    separators.into_iter().find_map(|is_separator| {
+        query.split(is_separator).find_map(|pair| {
+            let mut halves = pair.splitn(2, |byte| *byte == b'=').map(form_decoded);
+            let (name, value) = (halves.next()?.to_ascii_lowercase(), halves.next().unwrap_or_default());
+            let named = match name.as_slice() {
+                b"projectid" => Some(String::from_utf8_lossy(&value).into_owned()),
+                b"filters" => json::field(&value, "EndpointID")?,
+                _ => None,
+            };
+            named.filter(|named| named != OWN)
+        })
+    })
+}
+
+fn header_crossing((name, value): Header<'_>) -> Option<String> {
+    let text = String::from_utf8_lossy(value).into_owned();
+    match name {
+        b"x-api-project-id" | b"x-keygate-environment" => (text != OWN).then_some(text),
+        b"x-keygate-key" | b"x-keygate-account" | b"x-keygate-access" => None,
+        _ => is_forbidden_header(name).then_some(text),
+    }
+}
+
+fn form_decoded(text: &[u8]) -> Vec<u8> {
+    decoded(&text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect::<Vec<u8>>())
+}

@@ -1,0 +1,102 @@
+//! The paths that upstreams of different habits may take one path for. Its own decoder, not the filter's: the same mistake must not be
+//! made twice.
+
+use std::collections::BTreeSet;
+
+/// How often the most eager upstream decodes.
+const DECODINGS: usize = 4;
+
+/// Each view of a path without its query, in lower case: decoded up to four times, or not; over-long UTF-8 taken for what it means, or
+/// not; `\` for `/`, or not; segments cut at `;` or at whatever may end one, or not; slashes merged, or not; dot segments resolved, or
+/// not.
+pub fn views(path: &[u8]) -> BTreeSet<String> {
+    let mut views = BTreeSet::new();
+    let mut bytes = path.to_vec();
+    for _ in 0..=DECODINGS {
+        for read in [bytes.clone(), shortened(&bytes)] {
+            let text = String::from_utf8_lossy(&read).to_lowercase();
+            add(&mut views, &text);
+            add(&mut views, &text.replace('\\', "/"));
+        }
+        let next = decoded(&bytes);
+        if next == bytes {
+            break;
+        }
+        bytes = next;
+    }
+    views
+}
+
+/// Percent-decodes once.
+pub fn decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        let digits = bytes.get(index + 1..index + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let digits = digits.filter(|pair| *byte == b'%' && pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match digits.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(value) => {
+                out.push(value);
+                index += 3;
+            }
+            None => {
+                out.push(*byte);
+                index += 1;
+            }
+        }
+    }
+    out
+}
+
+fn add(views: &mut BTreeSet<String>, text: &str) {
+    let text = text.strip_prefix('/').unwrap_or(text);
+    for cut in [whole, before_parameters, before_any_end] {
+        let segments: Vec<&str> = text.split('/').map(cut).collect();
+        let merged: Vec<&str> = segments.iter().copied().filter(|segment| !segment.is_empty()).collect();
+        views.extend([joined(&merged), resolved(&segments), resolved(&merged)]);
+    }
+}
+
+fn whole(segment: &str) -> &str {
+    segment
+}
+
+fn before_parameters(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
+}
+
+fn before_any_end(segment: &str) -> &str {
+    let trimmed = segment.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    let end = trimmed.find(|c: char| matches!(c, ';' | '?' | '#') || c.is_control());
+    trimmed.get(..end.unwrap_or(trimmed.len())).unwrap_or_default().trim_end()
+}
+
+fn resolved(segments: &[&str]) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in segments {
+        match *segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    joined(&kept)
+}
+
+fn joined(segments: &[&str]) -> String {
+    format!("/{}", segments.join("/"))
+}
+
+/// ASCII that hides in over-long UTF-8 of two or three bytes, shown.
+fn shortened(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        (rest, _) = match (first, tail) {
+            (0xC0 | 0xC1, [low @ 0x80..=0xBF, after @ ..]) => (after, out.push((first & 1) << 6 | (low & 0x3F))),
+            (0xE0, [high @ 0x80..=0x81, low @ 0x80..=0xBF, after @ ..]) => (after, out.push((high & 1) << 6 | (low & 0x3F))),
+            _ => (tail, out.push(*first)),
+        };
+    }
+    out
+}
