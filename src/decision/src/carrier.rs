@@ -156,7 +156,7 @@ impl Carriers {
         let goes = |name: &[u8]| {
             self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
         };
-        let left = without(query, b"&;", |part| goes(&query_name(part)))?;
+        let left = without(query, PARAMETER_SEPARATORS, |part| goes(&query_name(part)))?;
         let question_mark: &[u8] = if left.is_empty() { b"" } else { b"?" };
         Some([path, question_mark, &left].concat())
     }
@@ -178,9 +178,12 @@ pub fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The parameters of a query: decoded names, and values as they came. `;` separates as well as `&`, because some upstreams think so.
+/// `;` separates as well as `&`, because some upstreams think so, and a second `?`, because some think that only there the query begins.
+const PARAMETER_SEPARATORS: &[u8] = b"&;?";
+
+/// The parameters of a query: decoded names, and values as they came.
 pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, &[u8])> {
-    query.split(|byte| matches!(byte, b'&' | b';')).map(|pair| (query_name(pair), split_pair(pair).1))
+    query.split(|byte| PARAMETER_SEPARATORS.contains(byte)).map(|pair| (query_name(pair), split_pair(pair).1))
 }
 
 /// Decodes a query parameter's name or value: percent-encoding, and `+` for a space.
@@ -257,6 +260,7 @@ mod tests {
         assert_eq!(query("/a?x%2dapi%2Dkey=x").as_deref(), Some("/a"));
         assert_eq!(query("/a?token=1;b=2").as_deref(), Some("/a?b=2"));
         assert_eq!(query("/a?b=1&token").as_deref(), Some("/a?b=1"));
+        assert_eq!(query("/a?b?token=1").as_deref(), Some("/a?b"));
         assert_eq!(query("/a?&token=1&").as_deref(), Some("/a?&"));
     }
 
