@@ -19,6 +19,5 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
-
 // What may depend on what.
 mod dependencies;
