@@ -10,6 +10,9 @@ export ADMIN_PORT ?= 9901
 export HTTP_PORT ?= 8080
 export SYNC_PORT ?= 8081
 
+# How long `make fuzz` runs each target.
+SECONDS ?= 60
+
 MODULE := target/wasm32-unknown-unknown/wasm/keygate_filter.wasm
 BINARY := target/release/keygate
 
@@ -27,6 +30,24 @@ test: setup wasm ## run every test, those in real Envoy included
 	@cargo build --locked
 	@cargo test --workspace --exclude keygate-filter --locked
 
+# REQUESTS and SEED reach the program as they are given to make.
+.PHONY: soak
+soak: build ## send a million hostile requests through real Envoy (REQUESTS=, and SEED= for the same again)
+	@cargo run --release --locked --package keygate-tests --bin soak
+
+# Stable Rust will do without a sanitizer: safe Rust needs none. What is found new stays in var/fuzz, what fails in tests/fuzz/artifacts:
+# once it is fixed, it belongs into tests/fuzz/corpus, which `make test` replays.
+.PHONY: fuzz
+fuzz: setup ## let a fuzzer try every target in tests/fuzz for a minute (SECONDS=)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install --locked cargo-fuzz"; exit 1; }
+	@c++ --version >/dev/null 2>&1 || { echo "a C++ compiler is missing, libFuzzer needs one: apt-get install g++"; exit 1; }
+	@cargo fetch --quiet --locked --manifest-path tests/fuzz/Cargo.toml
+	@for target in $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs))); do \
+		mkdir -p var/fuzz/$$target; \
+		cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none $$target var/fuzz/$$target tests/fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
+
 .PHONY: build
 build: setup wasm ## build what people deploy: the release binary and the module
 	@cargo build --release --locked --package keygate
@@ -39,6 +60,7 @@ wasm: setup ## build the filter's module
 lint: ## check format, lints and the paths that the documents name; show sizes
 	@envoy/setup.sh lint
 	@cargo fmt --all --check
+	@cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	@cargo clippy --workspace --all-targets --locked -- --deny warnings
 	@$(MAKE) --no-print-directory doc-paths sizes
 

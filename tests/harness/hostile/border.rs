@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use keygate_decision::request::is_forbidden_header;
-use keygate_decision::{Header, Policy};
+use keygate_decision::{EnvironmentId, Header, Policy};
 use keygate_wire::{FilterConfig, json};
 
 use super::views::{decoded, views};
@@ -54,12 +54,23 @@ fn is_beyond(view: &str) -> bool {
     let segments: Vec<&str> = view.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
         ["v1", "project" | "projects", environment, ..] => *environment != OWN,
-        ["v3", "project" | "projects", environment, ..] => environment.split_once(':').is_some_and(|(id, _)| id != OWN),
+        ["v3", "project" | "projects", environment, ..] => before_colon(environment).is_some_and(|id| id != OWN),
         ["v1", "setting" | "settings", ..] => true,
         ["api", "kubernetes", "config"] => false,
         ["api", "kubernetes", environment, ..] => *environment != OWN,
         _ => false,
     }
+}
+
+/// Whether this is an environment, but not the keys' own.
+fn is_another(named: &str) -> bool {
+    named != OWN && EnvironmentId::parse(named).is_ok()
+}
+
+/// The part of a segment before its first `:`, which `%3A` is as well.
+fn before_colon(segment: &str) -> Option<&str> {
+    let ends = [segment.find(':'), segment.find("%3a")];
+    ends.into_iter().flatten().min().and_then(|end| segment.get(..end))
 }
 
 /// A parameter that names another environment, by whatever signs the query is split.
@@ -75,17 +86,19 @@ fn query_crossing(target: &[u8]) -> Option<String> {
                 b"filters" => json::field(&value, "EndpointID")?,
                 _ => None,
             };
-            named.filter(|named| named != OWN)
+            named.filter(|named| is_another(named))
         })
     })
 }
 
+/// A header that names another environment, or whatever only the filter may say; `_` is `-` to some.
 fn header_crossing((name, value): Header<'_>) -> Option<String> {
     let text = String::from_utf8_lossy(value).into_owned();
-    match name {
-        b"x-api-project-id" | b"x-keygate-environment" => (text != OWN).then_some(text),
-        b"x-keygate-key" | b"x-keygate-account" | b"x-keygate-access" => None,
-        _ => is_forbidden_header(name).then_some(text),
+    let name = String::from_utf8_lossy(name).to_lowercase().replace('_', "-");
+    match name.as_str() {
+        "x-api-project-id" | "x-keygate-environment" => is_another(&text).then_some(text),
+        "x-keygate-key" | "x-keygate-account" | "x-keygate-access" => None,
+        name => is_forbidden_header(name.as_bytes()).then_some(text),
     }
 }
 

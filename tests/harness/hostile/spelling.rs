@@ -126,7 +126,7 @@ impl Spellings {
         self.claim(&mut headers);
         if !parameters.is_empty() {
             let separator = if self.0.one_in(4) { ";" } else { "&" };
-            target.push(b'?');
+            target.push(if target.contains(&b'?') { b'&' } else { b'?' });
             target.extend_from_slice(parameters.join(separator).as_bytes());
         }
         if self.0.one_in(50) {
@@ -140,7 +140,7 @@ impl Spellings {
             0 => headers.push(("authorization".to_owned(), format!("Basic {}", STANDARD.encode(credential)))),
             1 => headers.push(("Authorization".to_owned(), format!("bearer {credential}"))),
             2 => headers.push(("cookie".to_owned(), format!("a=b; {}={credential}; c=d", self.in_some_case("token")))),
-            3 => parameters.push(format!("{}={credential}", self.spelled("x-api-key"))),
+            3 => parameters.push(format!("{}={credential}", self.parameter("x-api-key"))),
             _ => headers.push((self.in_some_case("x-api-key"), credential.to_owned())),
         }
     }
@@ -148,7 +148,10 @@ impl Spellings {
     fn name_elsewhere(&mut self, headers: &mut Vec<(String, String)>, parameters: &mut Vec<String>) {
         let environment = self.0.pick(&["1a5", "1a5", "1a6"]);
         match self.0.below(12) {
-            0 => headers.push((self.in_some_case("x-api-project-id"), environment.to_owned())),
+            0 => {
+                let name = if self.0.one_in(4) { "x_api-project_id" } else { "x-api-project-id" };
+                headers.push((self.in_some_case(name), environment.to_owned()));
+            }
             1 => parameters.push(format!("{}={}", self.spelled("projectId"), self.spelled(environment))),
             2 => parameters.push(format!(
                 "{}=%7b\"{}\":\"{environment}\"}}",
@@ -174,6 +177,11 @@ impl Spellings {
         headers.push((name.to_owned(), value.to_owned()));
     }
 
+    /// A parameter's name, in a spelling that every upstream takes for it.
+    fn parameter(&mut self, name: &str) -> String {
+        if self.0.one_in(3) { self.encoded(name, "%") } else { self.in_some_case(name) }
+    }
+
     fn environment(&mut self) -> String {
         let environment = self.0.pick(&ENVIRONMENTS);
         self.spelled(environment)
@@ -185,12 +193,12 @@ impl Spellings {
     }
 
     fn separator(&mut self) -> String {
-        (if self.0.below(10) < 7 { "/" } else { self.0.pick(&SEPARATORS) }).to_owned()
+        (if self.0.below(10) < 8 { "/" } else { self.0.pick(&SEPARATORS) }).to_owned()
     }
 
     /// A word as it is, mostly; or in other letters, in the singular, encoded up to three times, with a parameter.
     fn spelled(&mut self, word: &str) -> String {
-        match self.0.below(24) {
+        match self.0.below(40) {
             0 => word.to_uppercase(),
             1 => self.in_some_case(word),
             2 => word.trim_end_matches('s').to_owned(),
@@ -219,9 +227,10 @@ impl Spellings {
             .collect()
     }
 
-    /// Changes a byte, mostly to one that means something.
+    /// Changes a byte, mostly to one that means something; never to a line's end, which would end the request line.
     fn mutate(&mut self, path: &mut Vec<u8>) {
         let new = if self.0.one_in(4) { self.0.below(256) as u8 } else { self.0.pick(b"/%.;\\:?#25eEfF+~*@,=&|") };
+        let new = if matches!(new, b'\r' | b'\n') { 0 } else { new };
         let place = self.0.below(path.len());
         match self.0.below(3) {
             0 => path[place] = new,
