@@ -19,5 +19,8 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// What nobody would send by mistake: the fuzz targets' corpus, and generated spellings natively and in real Envoy.
+mod hostile;
+
 // What may depend on what.
 mod dependencies;

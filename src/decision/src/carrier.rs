@@ -147,7 +147,8 @@ impl Carriers {
             self.to_strip(keep)
                 .any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
         };
-        without(value, b";", |part| goes(split_pair(part).0.trim_ascii())).map(|left| left.trim_ascii().to_vec())
+        let left = without(value, COOKIE_SEPARATORS, |part| goes(unquoted(split_pair(part).0)));
+        left.map(|left| left.trim_ascii().to_vec())
     }
 
     /// A `:path` without the query parameters that must go; `None` if there are none in it.
@@ -170,12 +171,20 @@ pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
     name.len() == canonical.len() && name.iter().zip(canonical).all(same)
 }
 
-/// The cookies of a `Cookie` header: names and values without the white space around them.
+/// `,` separates as well as `;`, because the first cookie specifications said so.
+const COOKIE_SEPARATORS: &[u8] = b";,";
+
+/// The cookies of a `Cookie` header: names and values without white space and quotes around them.
 pub fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    value.split(|byte| *byte == b';').map(|pair| {
+    value.split(|byte| COOKIE_SEPARATORS.contains(byte)).map(|pair| {
         let (name, value) = split_pair(pair);
-        (name.trim_ascii(), value.trim_ascii())
+        (unquoted(name), unquoted(value))
     })
+}
+
+fn unquoted(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text)
 }
 
 /// `;` separates as well as `&`, because some upstreams think so, and a second `?`, because some think that only there the query begins.
@@ -254,6 +263,8 @@ mod tests {
         assert_eq!(cookie("TOKEN=x;a=1").as_deref(), Some("a=1"));
         assert_eq!(cookie("a=1; r_sess=x").as_deref(), Some("a=1"));
         assert_eq!(cookie("token=x").as_deref(), Some(""));
+        assert_eq!(cookie("a=1, token=x").as_deref(), Some("a=1"));
+        assert_eq!(cookie("a=1; \"Token\"=x; b=\"2\"").as_deref(), Some("a=1; b=\"2\""));
         let query = |path: &str| carriers.strip_query(path.as_bytes(), false).map(|left| String::from_utf8(left).unwrap());
         assert_eq!(query("/a?b=1&c"), None);
         assert_eq!(query("/a?b=%20+1&X-Api-Key=x&c&&d=").as_deref(), Some("/a?b=%20+1&c&&d="));

@@ -3,6 +3,8 @@
 //! Layout: one byte [`BUCKET_MARK`], then per entry the digest (32 bytes), the length of the grant (LEB128) and the grant
 //! ([`crate::entry`]). The mark makes an empty bucket differ from a missing one, which shared data cannot tell apart.
 
+use std::collections::BTreeSet;
+
 use keygate_decision::{Digest, Grant};
 
 use crate::entry::{self, put_number, take_number};
@@ -95,13 +97,17 @@ pub fn find(bucket: &[u8], digest: &Digest) -> Result<Option<Grant>, Corrupt> {
 /// Applies changes to a bucket and returns the new one.
 ///
 /// # Errors
-/// [`Corrupt`] if the bucket or a changed grant cannot be read.
+/// [`Corrupt`] if the bucket or a changed grant cannot be read, or if two changes are about one digest.
 pub fn apply(bucket: &[u8], changes: &[EntryChange<'_>]) -> Result<Vec<u8>, Corrupt> {
+    let mut digests = BTreeSet::new();
+    if !changes.iter().all(|(digest, _)| digests.insert(digest)) {
+        return Err(Corrupt);
+    }
     let mut out = vec![BUCKET_MARK];
     for entry in entries(bucket)? {
         let (digest, grant) = entry?;
         let digest = Digest::from_bytes(*digest);
-        if !changes.iter().any(|(changed, _)| *changed == digest) {
+        if !digests.contains(&digest) {
             put_entry(&mut out, &digest, grant);
         }
     }
@@ -195,6 +201,13 @@ mod tests {
             let _ = find(&bytes, &Digest::from_bytes([0; 32]));
             let _ = validate(&bytes, BucketBits::MIN, BucketIndex(0));
         }
+    }
+
+    #[test]
+    fn two_changes_of_one_digest_are_refused() {
+        let digest = Digest::from_bytes([0; 32]);
+        let grant = [1, 1, 1].as_slice();
+        assert_eq!(apply(&build([]), &[(digest, Some(grant)), (digest, None)]), Err(Corrupt));
     }
 
     #[test]

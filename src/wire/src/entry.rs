@@ -45,7 +45,7 @@ pub fn encode(grant: &Grant) -> Vec<u8> {
     out
 }
 
-/// Decodes a grant; `None` for anything that [`encode`] does not write.
+/// Decodes a grant; `None` for anything that says something else than what [`encode`] writes. Numbers may be longer than they need.
 pub fn decode(bytes: &[u8]) -> Option<Grant> {
     let (flags, mut rest) = bytes.split_first()?;
     if flags & !KNOWN_FLAGS != 0 {

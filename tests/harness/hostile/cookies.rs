@@ -31,9 +31,10 @@ fn name_of(carrier: &Carrier) -> Option<&[u8]> {
 
 /// White space around a cookie is nobody's.
 fn pieces(header: &[u8]) -> impl Iterator<Item = &[u8]> {
-    header.split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
+    header.split(|byte| matches!(byte, b';' | b',')).map(<[u8]>::trim_ascii)
 }
 
 fn cookie_name(cookie: &[u8]) -> &[u8] {
-    cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+    let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name)
 }

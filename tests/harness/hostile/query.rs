@@ -38,7 +38,7 @@ fn halves(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn pieces(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    query.split(|byte| matches!(byte, b'&' | b';'))
+    query.split(|byte| matches!(byte, b'&' | b';' | b'?'))
 }
 
 fn parameter_name(piece: &[u8]) -> Vec<u8> {
