@@ -102,6 +102,8 @@ async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
         r#"keygate_requests{keygate_table="default",keygate_outcome="allowed"} 1"#,
         r#"keygate_requests{keygate_table="default",keygate_outcome="denied",keygate_reason="no_credential"}"#,
         r#"keygate_table_age_seconds{keygate_table="default"}"#,
+        r#"keygate_table_revision{keygate_table="default"}"#,
+        r#"keygate_table_keys{keygate_table="default"} 2"#,
     ] {
         ensure!(counted.contains(line), "{line} is not in\n{counted}");
     }

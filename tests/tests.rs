@@ -19,6 +19,9 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// Requests that are too long, too many-headed or of a strange kind.
+mod oddities;
+
 // What nobody would send by mistake: the fuzz targets' corpus, and generated spellings natively and in real Envoy.
 mod hostile;
 

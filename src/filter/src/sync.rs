@@ -27,6 +27,8 @@ pub(crate) struct Subscription {
     staleness_limit_seconds: u64,
     names: Names,
     detector: Option<Gauge>,
+    /// Shows how many credentials the table lets pass.
+    keys: Option<Gauge>,
     claim: Claim,
     instance: [u8; 16],
     fence: Option<Fence>,
@@ -69,6 +71,7 @@ impl Subscription {
             claim: Claim::new(&names, owner),
             names,
             detector,
+            keys: Gauge::define(&format!("keygate.{}.table_keys", config.table)).ok(),
             instance,
             fence: None,
             stream: None,
@@ -222,6 +225,10 @@ impl Subscription {
                 return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
             }
             self.retry_ms = RETRY_MIN_MS;
+            if let Some(gauge) = self.keys {
+                // A statistic that the host does not take changes nothing.
+                let _ = gauge.set(heartbeat.keys);
+            }
             let writer = self.writer(fence);
             let held = writer.head()?.and_then(|head| head.position);
             let newest = heartbeat.position.as_ref().and_then(|position| position.parse());

@@ -210,6 +210,9 @@ pub struct Heartbeat {
     /// it for closed already.
     #[prost(message, optional, tag = "2")]
     pub position: Option<Position>,
+    /// How many credentials the newest table lets pass, for statistics.
+    #[prost(uint64, tag = "3")]
+    pub keys: u64,
 }
 
 /// Encodes what the filter says.

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_message_reads_as_if_it_had_been_encoded_whole() {
-        let says = ControlPlaneSays::Heartbeat(Heartbeat { unix_ms: 5, position: None });
+        let says = ControlPlaneSays::Heartbeat(Heartbeat { unix_ms: 5, position: None, keys: 0 });
         let mut bytes = Vec::new();
         Outgoing { serial: 300, body: Body::new(says.clone()) }.encode(&mut bytes);
         assert_eq!(FromControlPlane::decode(bytes.as_slice()), Ok(FromControlPlane { serial: 300, says: Some(says) }));

@@ -180,8 +180,11 @@ impl Session {
             return Ok(());
         }
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let heartbeat =
-            Heartbeat { unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX), position: self.all_sent().map(Into::into) };
+        let heartbeat = Heartbeat {
+            unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX),
+            position: self.all_sent().map(Into::into),
+            keys: self.shared.table().keys(),
+        };
         self.send(Topic::Heartbeat, Body::new(ControlPlaneSays::Heartbeat(heartbeat)))
     }
 
