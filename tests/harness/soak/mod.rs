@@ -20,24 +20,30 @@ use echo::Echo;
 /// Connections at any time, over both workers.
 const CLIENTS: u64 = 8;
 
-/// What Envoy may do to paths before the filter sees them. Underscores in header names are let through in one of them.
-const HABITS: [(&str, &[(&str, &str)]); 3] = [
-    ("as it is shipped", &[]),
-    (
-        "leaving paths alone",
-        &[
-            ("normalize_path: true", "normalize_path: false"),
-            ("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW"),
-        ],
-    ),
-    (
-        "repairing paths",
-        &[
-            ("merge_slashes: false", "merge_slashes: true"),
-            ("path_with_escaped_slashes_action: KEEP_UNCHANGED", "path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD"),
-        ],
-    ),
+/// A text in the demo's Envoy configuration, and what stands there instead.
+type Edit = (&'static str, &'static str);
+
+/// What Envoy may do to paths before the filter sees them: each setting is as it is shipped first.
+const NORMALIZING: [&[Edit]; 2] = [
+    &[],
+    // Without, it also lets underscores through in header names.
+    &[
+        ("normalize_path: true", "normalize_path: false"),
+        ("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW"),
+    ],
 ];
+const MERGING: [&[Edit]; 2] = [&[], &[("merge_slashes: false", "merge_slashes: true")]];
+const UNESCAPING: [&[Edit]; 3] = [
+    &[],
+    &[("path_with_escaped_slashes_action: KEEP_UNCHANGED", "path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD")],
+    &[("path_with_escaped_slashes_action: KEEP_UNCHANGED", "path_with_escaped_slashes_action: REJECT_REQUEST")],
+];
+
+/// All combinations of these settings.
+fn habits() -> Vec<Vec<Edit>> {
+    let pairs = NORMALIZING.iter().flat_map(|normalizing| MERGING.iter().map(move |merging| [*normalizing, merging]));
+    pairs.flat_map(|[normalizing, merging]| UNESCAPING.map(|unescaping| [normalizing, merging, unescaping].concat())).collect()
+}
 
 /// How long, and from where.
 #[derive(Clone, Copy, Debug)]
@@ -83,16 +89,17 @@ impl Soak {
         let control_plane = ControlPlane::start().await?;
         let keys = Keys::create(&control_plane).await?;
         let mut answers = BTreeMap::new();
-        for (number, (habit, edits)) in (0..).zip(HABITS) {
+        let habits = habits();
+        for (number, edits) in (0..).zip(&habits) {
             let upstream = Echo::start().await?;
             let mut config = Config::new(upstream.port(), control_plane.sync_port())?;
             config.filter = border::FILTER.to_owned();
-            config.edits = edits.to_vec();
+            config.edits = edits.clone();
             let envoy = Envoy::start(&config).await?;
             envoy.until_table().await?;
             let before = upstream.received();
-            let requests = share(self.requests, number, HABITS.len() as u64);
-            let found = self.one_habit(&envoy, &keys, number, requests).await.with_context(|| format!("Envoy {habit}"))?;
+            let requests = share(self.requests, number, habits.len() as u64);
+            let found = self.one_habit(&envoy, &keys, number, requests).await.with_context(|| format!("Envoy with {edits:?}"))?;
             let passed = found.get(&200).copied().unwrap_or(0);
             ensure!(upstream.received() - before == passed, "{} of {passed} passes reached the upstream", upstream.received());
             ensure!(found.values().sum::<u64>() == requests, "an answer is missing: {found:?}");
