@@ -4,7 +4,7 @@
 use keygate_wire::FilterConfig;
 use keygate_wire::bucket::BucketBits;
 use keygate_wire::records::{Names, Position, Slot};
-use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Hello, SnapshotBegin};
+use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, SnapshotBegin};
 
 use crate::host::{self, Gauge, Level};
 use crate::lease::{Claim, Fence};
@@ -216,32 +216,11 @@ impl Subscription {
         now_ns: u64,
         says: ControlPlaneSays,
     ) -> Result<Option<Position>, Failure> {
-        let writer = self.writer(fence);
-        if let ControlPlaneSays::Heartbeat(heartbeat) = says {
-            let host_ms = host::wall_clock_ms()?;
-            stream.clock_accepted = host_ms.abs_diff(heartbeat.unix_ms) <= CLOCK_LIMIT_MS;
-            if !stream.clock_accepted {
-                let off = host_ms.abs_diff(heartbeat.unix_ms) / 1000;
-                return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
-            }
-            self.retry_ms = RETRY_MIN_MS;
-            if let Some(gauge) = self.keys {
-                // A statistic that the host does not take changes nothing.
-                let _ = gauge.set(heartbeat.keys);
-            }
-            let writer = self.writer(fence);
-            let held = writer.head()?.and_then(|head| head.position);
-            let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
-            writer.note_time(now_ns, heartbeat.unix_ms)?;
-            if held.is_some() && held == newest {
-                writer.note_current(now_ns)?;
-            }
-            return Ok(held);
-        }
-        if !stream.clock_accepted {
-            return Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()));
-        }
         match says {
+            ControlPlaneSays::Heartbeat(heartbeat) => self.take_heartbeat(stream, fence, now_ns, &heartbeat),
+            _ if !stream.clock_accepted => {
+                Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()))
+            }
             ControlPlaneSays::SnapshotBegin(begin) => {
                 // Its buckets may get the very names of those that are still to be emptied.
                 self.empty_leftovers(fence);
@@ -250,12 +229,12 @@ impl Subscription {
                 Ok(None)
             }
             ControlPlaneSays::SnapshotChunk(chunk) => match &mut stream.incoming {
-                Some(incoming) => writer.put_chunk(incoming, &chunk).map(|()| None),
+                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk).map(|()| None),
                 None => Err(Failure::Refused("a chunk without a snapshot".to_owned())),
             },
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
-                let (position, leftovers) = writer.end_snapshot(&incoming, now_ns)?;
+                let (position, leftovers) = self.writer(fence).end_snapshot(&incoming, now_ns)?;
                 self.leftovers = leftovers.map(|(slot, bits)| Leftovers { slot, bits, since_ns: now_ns });
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
@@ -263,9 +242,37 @@ impl Subscription {
             ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
                 Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
             }
-            ControlPlaneSays::Delta(delta) => writer.apply_delta(&delta, now_ns).map(Some),
-            ControlPlaneSays::Heartbeat(_) => Ok(None),
+            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&delta, now_ns).map(Some),
         }
+    }
+
+    /// Takes the time from a heartbeat, if it can be the time, and counts the table as fresh if it is the newest.
+    fn take_heartbeat(
+        &mut self,
+        stream: &mut Stream,
+        fence: Fence,
+        now_ns: u64,
+        heartbeat: &Heartbeat,
+    ) -> Result<Option<Position>, Failure> {
+        let off_ms = host::wall_clock_ms()?.abs_diff(heartbeat.unix_ms);
+        stream.clock_accepted = off_ms <= CLOCK_LIMIT_MS;
+        if !stream.clock_accepted {
+            let off = off_ms / 1000;
+            return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
+        }
+        self.retry_ms = RETRY_MIN_MS;
+        if let Some(gauge) = self.keys {
+            // A statistic that the host does not take changes nothing.
+            let _ = gauge.set(heartbeat.keys);
+        }
+        let writer = self.writer(fence);
+        let held = writer.head()?.and_then(|head| head.position);
+        let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
+        writer.note_time(now_ns, heartbeat.unix_ms)?;
+        if held.is_some() && held == newest {
+            writer.note_current(now_ns)?;
+        }
+        Ok(held)
     }
 
     fn writer(&self, fence: Fence) -> Writer<'_> {
