@@ -173,12 +173,13 @@ impl Subscription {
             proxy: self.proxy.clone(),
             instance: self.instance.to_vec(),
             table: self.table.clone(),
-            layout: keygate_wire::LAYOUT,
+            format: keygate_wire::FORMAT,
             fence: fence.0,
             position: position.map(Into::into),
             bucket_bits: head.filter(|_| position.is_some()).map_or(0, |head| head.bits.get()),
             staleness_limit_seconds: self.staleness_limit_seconds,
             filter_version: env!("CARGO_PKG_VERSION").to_owned(),
+            token: String::new(),
         })))
     }
 
@@ -190,11 +191,12 @@ impl Subscription {
             return false;
         };
         let outcome = self.handle(stream, fence, now_ns, says);
+        let unix_ms = host::wall_clock_ms().unwrap_or(0);
         let answer = match &outcome {
-            Ok(position) => FilterSays::Ack(sync::Ack { serial, position: position.map(Into::into) }),
+            Ok(position) => FilterSays::Ack(sync::Ack { serial, position: position.map(Into::into), unix_ms }),
             Err(Failure::Refused(reason)) => {
                 host::log(Level::Warn, &format!("keygate: refused a message of the control plane: {reason}"));
-                FilterSays::Nack(sync::Nack { serial, reason: reason.clone() })
+                FilterSays::Nack(sync::Nack { serial, reason: reason.clone(), unix_ms, quarantined: false })
             }
             Err(Failure::LeaseLost) => {
                 host::log(Level::Info, "keygate: another worker has taken over");

@@ -48,9 +48,9 @@ pub struct Hello {
     /// Which table.
     #[prost(string, tag = "3")]
     pub table: String,
-    /// [`crate::LAYOUT`] of the filter.
+    /// [`crate::FORMAT`] of the filter.
     #[prost(uint32, tag = "4")]
-    pub layout: u32,
+    pub format: u32,
     /// The lease's fence: of two streams of one instance and table the higher one is in charge.
     #[prost(uint64, tag = "5")]
     pub fence: u64,
@@ -66,6 +66,9 @@ pub struct Hello {
     /// The filter's version, for people.
     #[prost(string, tag = "9")]
     pub filter_version: String,
+    /// The join token by which the proxy proves itself; empty if it has none.
+    #[prost(string, tag = "10")]
+    pub token: String,
 }
 
 /// A point in the control plane's history.
@@ -101,6 +104,9 @@ pub struct Ack {
     /// What the table now holds; absent while a snapshot is under way.
     #[prost(message, optional, tag = "2")]
     pub position: Option<Position>,
+    /// The proxy's own clock, in milliseconds since 1970; 0 if it could not be read.
+    #[prost(uint64, tag = "3")]
+    pub unix_ms: u64,
 }
 
 /// "Refused."
@@ -112,6 +118,12 @@ pub struct Nack {
     /// Why, for people.
     #[prost(string, tag = "2")]
     pub reason: String,
+    /// As in [`Ack`].
+    #[prost(uint64, tag = "3")]
+    pub unix_ms: u64,
+    /// The message is not tried, because workers died over it or over its like.
+    #[prost(bool, tag = "4")]
+    pub quarantined: bool,
 }
 
 /// Control plane to filter.

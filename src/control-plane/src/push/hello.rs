@@ -2,7 +2,7 @@
 
 use keygate_wire::records::Position;
 use keygate_wire::sync;
-use keygate_wire::{BucketBits, LAYOUT};
+use keygate_wire::{BucketBits, FORMAT};
 use tonic::Status;
 
 use super::delta::Base;
@@ -26,11 +26,11 @@ pub(super) struct Hello {
 impl Hello {
     /// Parses a Hello.
     pub(super) fn parse(hello: sync::Hello) -> Result<Self, Status> {
-        let sync::Hello { proxy: name, instance, table, layout, fence, position, bucket_bits, staleness_limit_seconds, .. } =
+        let sync::Hello { proxy: name, instance, table, format, fence, position, bucket_bits, staleness_limit_seconds, .. } =
             hello;
-        if layout != LAYOUT {
+        if format != FORMAT {
             return Err(Status::failed_precondition(format!(
-                "the filter has table layout {layout}, this control plane {LAYOUT}: install the filter of this control plane's version"
+                "the filter reads format {format}, this control plane writes {FORMAT}: install the filter of this control plane's version"
             )));
         }
         if table != TABLE {
@@ -81,7 +81,7 @@ mod tests {
         for name in ["", "a b", "a/b", "ä", &"x".repeat(65)] {
             assert!(refusal(&|hello| hello.proxy = name.to_owned()).contains("\"proxy\""), "{name}");
         }
-        assert!(refusal(&|hello| hello.layout += 1).contains("install the filter"));
+        assert!(refusal(&|hello| hello.format += 1).contains("install the filter"));
         assert!(refusal(&|hello| hello.table = "other".to_owned()).contains("set the filter's \"table\""));
         for seconds in [0, 4, 2_592_001, u64::MAX] {
             assert!(refusal(&|hello| hello.staleness_limit_seconds = seconds).contains("5 to 2592000"));

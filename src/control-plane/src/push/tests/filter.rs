@@ -7,7 +7,7 @@ use std::time::Duration;
 use keygate_decision::{Digest, Grant};
 use keygate_wire::records::Position;
 use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromControlPlane, FromFilter, Nack};
-use keygate_wire::{BucketBits, BucketIndex, LAYOUT, bucket};
+use keygate_wire::{BucketBits, BucketIndex, FORMAT, bucket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,12 +26,13 @@ pub(crate) fn hello(proxy: &str, instance: u8) -> sync::Hello {
         proxy: proxy.to_owned(),
         instance: vec![instance; 16],
         table: TABLE.to_owned(),
-        layout: LAYOUT,
+        format: FORMAT,
         fence: 1,
         position: None,
         bucket_bits: 0,
         staleness_limit_seconds: 3600,
         filter_version: "test".to_owned(),
+        token: String::new(),
     }
 }
 
@@ -90,11 +91,11 @@ impl Filter {
     }
 
     pub(super) async fn ack(&self, serial: u64, position: Option<Position>) {
-        self.say(FilterSays::Ack(Ack { serial, position: position.map(Into::into) })).await;
+        self.say(FilterSays::Ack(Ack { serial, position: position.map(Into::into), unix_ms: 0 })).await;
     }
 
     pub(super) async fn nack(&self, serial: u64, reason: &str) {
-        self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned() })).await;
+        self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: false })).await;
     }
 
     /// The next message that is no heartbeat; heartbeats are acknowledged.

@@ -94,7 +94,7 @@ async fn a_stream_has_one_hello_and_answers_only_what_was_said() {
     assert_eq!(eager.follow_to_the_end().await.code(), Code::InvalidArgument);
 
     let mut other = hello("edge-1", 1);
-    other.layout += 1;
+    other.format += 1;
     let mut other = Filter::connect(control_plane.address, other, Stored::default()).await;
     assert_eq!(other.receive().await.unwrap_err().code(), Code::FailedPrecondition);
 }
