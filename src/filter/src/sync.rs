@@ -24,6 +24,8 @@ pub(crate) struct Subscription {
     proxy: String,
     table: String,
     cluster: String,
+    /// The join token, empty if there is none.
+    token: String,
     staleness_limit_seconds: u64,
     names: Names,
     detector: Option<Gauge>,
@@ -67,6 +69,7 @@ impl Subscription {
             proxy: config.proxy.clone(),
             table: config.table.clone(),
             cluster: config.control_plane_cluster.clone(),
+            token: config.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
             staleness_limit_seconds: config.staleness_limit_seconds,
             claim: Claim::new(&names, owner),
             names,
@@ -179,7 +182,7 @@ impl Subscription {
             bucket_bits: head.filter(|_| position.is_some()).map_or(0, |head| head.bits.get()),
             staleness_limit_seconds: self.staleness_limit_seconds,
             filter_version: env!("CARGO_PKG_VERSION").to_owned(),
-            token: String::new(),
+            token: self.token.clone(),
         })))
     }
 
