@@ -127,7 +127,7 @@ impl Subscription {
     /// The stream has ended.
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
-            let why = host::grpc_status_message();
+            let why = keygate_wire::status::readable(&host::grpc_status_message());
             host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
             self.retry_later(host::monotonic_ns().unwrap_or(0));
         }

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod json;
 pub mod preset;
 pub mod records;
+pub mod status;
 pub mod sync;
 pub mod token;
 

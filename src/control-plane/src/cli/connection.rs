@@ -4,6 +4,7 @@
 //! `keygate serve`. Never shows the secret key, neither in a help text nor in a `Debug` output.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -23,7 +24,7 @@ pub(crate) struct ConnectionArgs {
     url: String,
     /// Certificates to trust at an https URL, as PEM, instead of those that this machine trusts
     #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", env = "KEYGATE_CA", hide_env_values = true)]
-    ca: Option<PathBuf>,
+    ca: Option<OsString>,
     /// Access key of the key to act with
     #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_ACCESS_KEY", hide_env_values = true)]
     access_key: Option<String>,
@@ -56,7 +57,7 @@ impl TryFrom<&ConnectionArgs> for Connection {
         let url = parse_url(&args.url)?;
         // A variable that is set to nothing counts as missing.
         let access_key = args.access_key.clone().filter(|text| !text.is_empty());
-        let ca = args.ca.clone().filter(|path| !path.as_os_str().is_empty());
+        let ca = args.ca.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
         let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
         match (access_key, secret_key) {
             (Some(access_key), Some(secret_key)) => Ok(Self { url, ca, access_key, secret_key }),
