@@ -19,6 +19,9 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// The way between proxies and control plane when others are on it: certificates, join tokens, HTTPS.
+mod tls;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 

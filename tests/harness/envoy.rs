@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{Connection, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
+use crate::{Connection, Issued, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
 
 const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
 const SAMPLE: &str = include_str!("../../envoy/edge.yaml");
+const TLS_SAMPLE: &str = include_str!("../../envoy/edge-tls.yaml");
 
 /// Connections opened for each worker before the kernel is said not to spread them.
 const ATTEMPTS_PER_WORKER: usize = 64;
@@ -69,6 +70,19 @@ impl Config {
     }
 }
 
+/// What is to be changed in envoy/edge-tls.yaml, and the filter's name and token.
+#[derive(Clone, Debug)]
+pub struct TlsSample {
+    /// The control plane's name, and who must have signed its certificate.
+    pub control_plane: (String, PathBuf),
+    /// Envoy's own certificate.
+    pub client: Option<Issued>,
+    /// The filter's `proxy`.
+    pub proxy: String,
+    /// The filter's `control_plane.token`.
+    pub token: Option<String>,
+}
+
 /// The filter's configuration in envoy/demo.yaml.
 pub fn demo_filter() -> Result<Value> {
     let (_, filter, _) = around_filter()?;
@@ -112,14 +126,47 @@ impl Envoy {
 
     /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`.
     pub async fn start_sample(config: &Config) -> Result<Self> {
+        Self::start_sample_text(config, SAMPLE.to_owned(), "localhost").await
+    }
+
+    /// Starts one from envoy/edge.yaml with the cluster of envoy/edge-tls.yaml, with what is marked there to be changed taken from
+    /// `config` and `sample`. The control plane is on this machine, whatever its name.
+    pub async fn start_tls_sample(config: &Config, sample: &TlsSample) -> Result<Self> {
+        let (before, rest) = SAMPLE.split_once("    # Where the filter hears of keys").context("the sample's cluster")?;
+        let (_, after) = rest.split_once("overload_manager:").context("the end of the sample's cluster")?;
+        let mut cluster = TLS_SAMPLE.to_owned();
+        let (name, ca) = &sample.control_plane;
+        let token = sample.token.as_ref().map(|token| format!(", \"token\": \"{token}\"")).unwrap_or_default();
+        let certificate = "            tls_certificates:\n";
+        match &sample.client {
+            Some(Issued { cert, key }) => {
+                replace_once(&mut cluster, "/etc/keygate/edge.pem", &cert.to_string_lossy())?;
+                replace_once(&mut cluster, "/etc/keygate/edge.key", &key.to_string_lossy())?;
+            }
+            None => {
+                let (before, rest) = cluster.split_once(certificate).context("Envoy's own certificate")?;
+                let (_, after) = rest.split_once("      load_assignment:").context("the end of Envoy's own certificate")?;
+                cluster = format!("{before}      load_assignment:{after}");
+            }
+        }
+        replace_once(&mut cluster, "/etc/keygate/ca.pem", &ca.to_string_lossy())?;
+        replace_once(&mut cluster, "exact: keygate.example.org", &format!("exact: {name}"))?;
+        replace_once(&mut cluster, "sni: keygate.example.org", &format!("sni: {name}"))?;
+        let mut text = format!("{before}{cluster}\noverload_manager:{after}");
+        replace_once(&mut text, "\"proxy\": \"edge-1\"", &format!("\"proxy\": \"{}\"", sample.proxy))?;
+        replace_once(&mut text, "{ \"cluster\": \"keygate\" }", &format!("{{ \"cluster\": \"keygate\"{token} }}"))?;
+        Self::start_sample_text(config, text, "keygate.example.org").await
+    }
+
+    async fn start_sample_text(config: &Config, mut text: String, control_plane: &str) -> Result<Self> {
         let scratch = Scratch::new("keygate-envoy")?;
-        let mut text = SAMPLE.to_owned();
+        let sync = format!("address: {control_plane}, port_value: 8081");
         for (old, new) in [
             ("/etc/keygate/keygate_filter.wasm", module()?.display().to_string()),
             ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
             ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
             ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
-            ("address: localhost, port_value: 8081", format!("address: localhost, port_value: {}", config.sync_port)),
+            (&sync, format!("address: localhost, port_value: {}", config.sync_port)),
         ] {
             replace_once(&mut text, old, &new)?;
         }

@@ -3,6 +3,7 @@
 //! Nothing here waits a fixed time for something to have happened: [`until`] polls with a deadline. Nothing outlives its
 //! owner: dropping a [`Process`] kills it, and the kernel does the same if the whole program is killed.
 
+mod authority;
 mod cli;
 mod connection;
 mod control_plane;
@@ -15,10 +16,11 @@ pub mod soak;
 mod upstream;
 mod wait;
 
+pub use authority::{Authority, Issued};
 pub use cli::{Cli, Key};
 pub use connection::{Answer, Connection, Protocol, raw};
-pub use control_plane::ControlPlane;
-pub use envoy::{Config, Envoy, demo_filter};
+pub use control_plane::{ControlPlane, Serving};
+pub use envoy::{Config, Envoy, TlsSample, demo_filter};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;

@@ -15,6 +15,7 @@ mod random;
 mod serve;
 mod setup;
 mod store;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
-//! The one place that draws randomness: new keys and new epochs. It never stores or prints what it draws.
+//! The one place that draws randomness: new keys, join tokens and epochs. It never stores or prints what it draws.
 
 use keygate_decision::key::{AccessKey, KeyPair, SecretKey};
+use keygate_wire::JoinToken;
 
 /// The operating system gave no randomness, so nothing secret can be made.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,11 @@ pub(crate) fn key_pair() -> Result<KeyPair, NoRandomness> {
     let access = AccessKey::from_random(bytes()?);
     let secret = SecretKey::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))?;
     Ok(KeyPair { access, secret })
+}
+
+/// A new join token.
+pub(crate) fn join_token() -> Result<JoinToken, NoRandomness> {
+    JoinToken::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))
 }
 
 /// Random bytes.

@@ -24,6 +24,8 @@ pub(crate) struct Subscription {
     proxy: String,
     table: String,
     cluster: String,
+    /// The join token, empty if there is none.
+    token: String,
     staleness_limit_seconds: u64,
     names: Names,
     detector: Option<Gauge>,
@@ -67,6 +69,7 @@ impl Subscription {
             proxy: config.proxy.clone(),
             table: config.table.clone(),
             cluster: config.control_plane_cluster.clone(),
+            token: config.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
             staleness_limit_seconds: config.staleness_limit_seconds,
             claim: Claim::new(&names, owner),
             names,
@@ -124,7 +127,7 @@ impl Subscription {
     /// The stream has ended.
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
-            let why = host::grpc_status_message();
+            let why = keygate_wire::status::readable(&host::grpc_status_message());
             host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
             self.retry_later(host::monotonic_ns().unwrap_or(0));
         }
@@ -179,7 +182,7 @@ impl Subscription {
             bucket_bits: head.filter(|_| position.is_some()).map_or(0, |head| head.bits.get()),
             staleness_limit_seconds: self.staleness_limit_seconds,
             filter_version: env!("CARGO_PKG_VERSION").to_owned(),
-            token: String::new(),
+            token: self.token.clone(),
         })))
     }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::json;
 use crate::preset;
 use crate::sync::MAX_CLUSTER_LEN;
+use crate::token::{self, JoinToken};
 
 /// A configuration that may be used.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct FilterConfig {
     pub table: String,
     /// The Envoy cluster of the control plane.
     pub control_plane_cluster: String,
+    /// By which this Envoy proves its name there, if not by a client certificate.
+    pub token: Option<JoinToken>,
     /// Without a word from the control plane for so long, everything but public rules answers 503.
     pub staleness_limit_seconds: u64,
     /// The preset that it builds on.
@@ -90,6 +93,7 @@ struct Preset {
 #[serde(deny_unknown_fields)]
 struct ControlPlane {
     cluster: String,
+    token: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -144,7 +148,7 @@ impl FilterConfig {
                 let field = error.path().to_string();
                 invalid(
                     if field == "." { "" } else { field.as_str() },
-                    format!("the configuration is not usable JSON: {}", error.inner()),
+                    format!("the configuration is not usable JSON: {}", token::redact(&error.inner().to_string())),
                 )
             })?;
         require_name("proxy", &document.proxy)?;
@@ -152,6 +156,12 @@ impl FilterConfig {
         if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
             return Err(invalid("control_plane.cluster", "must name an Envoy cluster, in at most 100 bytes"));
         }
+        let token = document.control_plane.token.as_deref().map(|text| {
+            // What was given instead may be a secret, too: it is not repeated.
+            let wrong = "must be a join token as `keygate proxy token create` shows it: kgj_ and 40 letters and digits";
+            JoinToken::parse(text).ok_or_else(|| invalid("control_plane.token", wrong))
+        });
+        let token = token.transpose()?;
         if !STALENESS_LIMIT_SECONDS.contains(&document.staleness_limit_seconds) {
             return Err(invalid("staleness_limit_seconds", "must be 5 to 2592000 (30 days)"));
         }
@@ -159,6 +169,7 @@ impl FilterConfig {
             proxy: document.proxy.clone(),
             table: document.table.clone(),
             control_plane_cluster: document.control_plane.cluster.clone(),
+            token,
             staleness_limit_seconds: document.staleness_limit_seconds,
             preset: document.preset.clone(),
             own_rules: document.rules.len(),
@@ -262,14 +273,15 @@ fn parse_rule(index: usize, text: RuleText, named_elsewhere: bool) -> Result<Rul
     })
 }
 
-/// Names travel in logs, metrics and shared-data names.
 fn require_name(field: &str, name: &str) -> Result<(), InvalidConfig> {
+    if is_name(name) { Ok(()) } else { Err(invalid(field, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -")) }
+}
+
+/// Whether a proxy or a table may have this name: 1 to 64 characters of `A-Za-z0-9._-`. Names travel in logs, metrics and shared-data
+/// names.
+pub fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
-        Ok(())
-    } else {
-        Err(invalid(field, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"))
-    }
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidConfig {
@@ -329,6 +341,26 @@ mod tests {
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
         assert!(FilterConfig::parse(&[0xFF]).is_err());
+    }
+
+    #[test]
+    fn a_token_is_taken_by_its_form_and_never_repeated() {
+        let token = format!("kgj_{}", "aB3".repeat(13) + "z");
+        let mut value = good();
+        value["control_plane"]["token"] = json!(token);
+        let config = FilterConfig::parse(value.to_string().as_bytes()).unwrap();
+        assert_eq!(config.token.as_ref().map(JoinToken::expose), Some(token.as_str()));
+        assert!(!format!("{config:?}").contains(&token));
+        let short = token[..40].to_owned();
+        assert!(problem(|c| c["control_plane"]["token"] = json!(short)).starts_with("control_plane.token: must be a join token"));
+        for problem in [
+            problem(|c| c["control_plane"]["token"] = json!(short)),
+            problem(|c| c["control_plane"] = json!(token)),
+            problem(|c| c["control_plane"]["token"] = json!([token])),
+            problem(|c| c["staleness_limit_seconds"] = json!(token)),
+        ] {
+            assert!(!problem.contains(&short) && !problem.contains("aB3"), "{problem}");
+        }
     }
 
     #[test]

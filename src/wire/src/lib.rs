@@ -10,10 +10,13 @@ pub mod entry;
 pub mod json;
 pub mod preset;
 pub mod records;
+pub mod status;
 pub mod sync;
+pub mod token;
 
 pub use bucket::{BucketBits, BucketIndex};
 pub use config::{FilterConfig, InvalidConfig};
+pub use token::JoinToken;
 
 /// The version of everything that one filter leaves in shared data for another to read. A filter of another layout uses other
 /// names, so that old and new may run side by side in one Envoy.

@@ -11,6 +11,7 @@ mod keys;
 mod members;
 mod origin;
 mod proxies;
+mod proxy_tokens;
 mod reply;
 mod revisions;
 mod server;
@@ -70,7 +71,8 @@ fn router(app: App) -> Router {
         .route("/environments/{environment}", patch(environments::edit))
         .route("/environments/{environment}/members/{account}", put(members::put))
         .route("/keys", post(keys::create))
-        .route("/keys/{key}", patch(keys::edit));
+        .route("/keys/{key}", patch(keys::edit))
+        .route("/proxies/{proxy}/tokens", post(proxy_tokens::create));
     let with_parameters = Router::new().route("/keys", get(keys::list)).route("/revisions/{revision}", get(revisions::show));
     let plain = Router::new()
         .route("/accounts", get(accounts::list))
@@ -87,6 +89,9 @@ fn router(app: App) -> Router {
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", delete(proxies::forget))
+        .route("/proxies/{proxy}/tokens", get(proxy_tokens::list_of_proxy))
+        .route("/proxy-tokens", get(proxy_tokens::list))
+        .route("/proxy-tokens/{token}", delete(proxy_tokens::revoke))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
     let native = plain

@@ -18,17 +18,22 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Respo
 
 /// DELETE /proxies/{proxy}
 pub(super) async fn forget(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Error> {
-    let (publisher, proxy) = (app.publisher.clone(), name.clone());
-    let written =
-        app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &proxy).await).await?;
-    proxies::forgotten(&app.publisher, &name)?;
-    Ok(reply::gone(&written))
+    // Whoever asked may hang up: what storage has forgotten must be so at the push, too.
+    let forgotten = tokio::spawn(async move {
+        let (publisher, proxy) = (app.publisher.clone(), name.clone());
+        let written =
+            app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &proxy).await).await?;
+        proxies::forgotten(&app.publisher, &name, &written.value)?;
+        Ok::<_, Error>(written)
+    });
+    Ok(reply::gone(&forgotten.await.map_err(|error| Error::unavailable(&error))??))
 }
 
 fn view(proxy: &ProxyStatus) -> Value {
     let position = proxy.position.as_ref();
     json!({
         "name": proxy.name,
+        "identity": proxy.identity.map(|identity| identity.to_string()),
         "connected": proxy.connected,
         "position": position.map(|at| json!({"epoch": hex::encode(at.epoch), "revision": at.revision})),
         "acknowledged": proxy.acknowledged,

@@ -14,12 +14,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::{App, Error, router};
+use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
 const MAX_CONNECTIONS: usize = 256;
@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves the API until `shutdown`; then answers the requests that it has and drops what has not arrived.
-pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+pub(crate) async fn serve(mut incoming: Incoming, app: App, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
     let router =
         router(app).layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
@@ -51,8 +51,8 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
             () = &mut shutdown => break,
             // Reaps those that have ended, whichever way.
             Some(_) = connections.join_next() => {}
-            stream = accept(&listener), if connections.len() < MAX_CONNECTIONS => {
-                let connection = server.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+            connection = incoming.accept(), if connections.len() < MAX_CONNECTIONS => {
+                let connection = server.serve_connection(TokioIo::new(connection), service.clone()).into_owned();
                 let connection = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
@@ -62,24 +62,11 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
             }
         }
     }
-    drop(listener);
+    drop(incoming);
     tokio::select! {
         () = graceful.shutdown() => {}
         () = answered(&in_hand) => tracing::info!("connections without a whole request are dropped"),
         () = sleep(GRACE) => tracing::warn!("some requests were not answered in time and are dropped"),
-    }
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) => {
-                // Out of files, say: it passes, and must not keep a processor busy until then.
-                tracing::warn!("a connection to the API could not be accepted: {error}");
-                sleep(Duration::from_secs(1)).await;
-            }
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::connection::{Connection, ConnectionArgs};
 use super::failure::Failure;
+use crate::tls::{self, Roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -126,7 +127,14 @@ impl Client {
     /// A client for these settings; nothing is sent yet.
     pub(super) fn new(args: &ConnectionArgs) -> Result<Self, Failure> {
         let connection = Connection::try_from(args)?;
+        let roots = match (connection.url.scheme(), &connection.ca) {
+            ("https", Some(file)) => Roots::File("--ca", file),
+            ("https", None) => Roots::Machine,
+            _ => Roots::Nobody,
+        };
+        let tls = tls::client(roots).map_err(|error| Failure::Usage(format!("{error:#}: set KEYGATE_CA or pass --ca")))?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -138,7 +146,7 @@ impl Client {
 
     /// Sends the call, once.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, Failure> {
-        let Connection { url, access_key, secret_key } = &self.connection;
+        let Connection { url, access_key, secret_key, .. } = &self.connection;
         let mut request = self
             .http
             .request(call.method.clone(), call.url(url))
@@ -184,7 +192,11 @@ impl Client {
 
     fn no_answer(&self, call: &Call, error: &reqwest::Error) -> Failure {
         let (url, cause) = (&self.connection.url, root_cause(error));
-        Failure::NoAnswer(if error.is_connect() {
+        Failure::NoAnswer(if cause.contains("invalid peer certificate") {
+            format!(
+                "{url} is not trusted ({cause}): name who signed its certificate with KEYGATE_CA or --ca, or use the name it is for"
+            )
+        } else if error.is_connect() {
             format!("cannot connect to {url} ({cause}): is the control plane running there? Set KEYGATE_URL or pass --url")
         } else if call.method == Method::GET {
             format!("no answer from {url} ({cause})")

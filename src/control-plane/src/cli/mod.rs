@@ -26,6 +26,7 @@ mod key;
 mod member;
 mod output;
 mod proxy;
+mod proxy_token;
 mod wait;
 
 use std::process::ExitCode;

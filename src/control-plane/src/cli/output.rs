@@ -9,7 +9,7 @@ use std::iter::once;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::key;
+use super::{key, proxy_token};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -67,6 +67,17 @@ pub(crate) fn print_key_created(key: &Value, output: OutputFormat) -> io::Result
         OutputFormat::Json => json(key),
         OutputFormat::Table => {
             format!("{}\nThe secret key and the token are shown only now: they are not stored.\n", fields(key::NEW_KEY, key))
+        }
+    })
+}
+
+/// Prints a new join token with its text, which is shown this once.
+pub(super) fn print_token_created(token: &Value, output: OutputFormat) -> io::Result<()> {
+    emit(match output {
+        OutputFormat::Json => json(token),
+        OutputFormat::Table => {
+            let shown = fields(proxy_token::NEW_TOKEN, token);
+            format!("{shown}\nThe token is shown only now: it is not stored. It goes into the filter's control_plane.token.\n")
         }
     })
 }

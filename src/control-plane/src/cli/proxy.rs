@@ -5,10 +5,12 @@ use clap::Subcommand;
 use super::action::{Action, Outcome};
 use super::client::{Call, Reference};
 use super::output::{Column, View};
+use super::proxy_token::ProxyTokenCommand;
 use super::wait::WaitArgs;
 
 const PROXY: View = &[
     Column::new("NAME", "name"),
+    Column::new("IDENTITY", "identity"),
     Column::new("CONNECTED", "connected"),
     Column::new("ACKNOWLEDGED", "acknowledged"),
     Column::time("LAST HEARD", "lastHeard"),
@@ -28,11 +30,15 @@ pub(crate) enum ProxyCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Join tokens, by which proxies prove their names
+    #[command(subcommand)]
+    Token(ProxyTokenCommand),
 }
 
 impl From<ProxyCommand> for Action {
     fn from(command: ProxyCommand) -> Self {
         match command {
+            ProxyCommand::Token(command) => command.into(),
             ProxyCommand::List => Self::List(Call::get(&["proxies"]), PROXY),
             ProxyCommand::Forget { name, wait } => {
                 let outcome = Outcome::Gone(format!("proxy {name} forgotten"));

@@ -82,6 +82,11 @@ fn each_command_makes_its_call() {
         ("key delete 7", M::DELETE, "keys/7", none.clone()),
         ("proxy list", M::GET, "proxies", none.clone()),
         ("proxy forget edge-1", M::DELETE, "proxies/edge-1", none.clone()),
+        ("proxy token create edge-1", M::POST, "proxies/edge-1/tokens", json!({})),
+        ("proxy token create edge-1 --description rack7", M::POST, "proxies/edge-1/tokens", json!({"description": "rack7"})),
+        ("proxy token list", M::GET, "proxy-tokens", none.clone()),
+        ("proxy token list edge-1", M::GET, "proxies/edge-1/tokens", none.clone()),
+        ("proxy token revoke 3", M::DELETE, "proxy-tokens/3", none.clone()),
     ];
     for (line, method, path, body) in cases {
         let (call, wait) = call(&format!("keygate {line}"));

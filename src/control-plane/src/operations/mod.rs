@@ -7,6 +7,7 @@ pub(crate) mod environments;
 pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod proxies;
+pub(crate) mod proxy_tokens;
 mod refusal;
 
 pub(crate) use refusal::{Missing, Refusal};
@@ -32,7 +33,7 @@ fn way_out(action: Action) -> &'static str {
         Action::ManageAccountKey(_) | Action::ManageEnvironmentKey(_) => {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
-        Action::ManageProxies => "only an admin sees and forgets proxies",
+        Action::ManageProxies => "only an admin manages proxies and their join tokens",
         Action::AwaitRevision => "an environment key does not see proxies; use a key of an account",
     }
 }

@@ -1,5 +1,6 @@
 //! The first message of a stream, parsed: who opens it and what it holds. What cannot be accepted is refused with what to change.
 
+use keygate_wire::config::is_name;
 use keygate_wire::records::Position;
 use keygate_wire::sync;
 use keygate_wire::{BucketBits, FORMAT};
@@ -38,8 +39,7 @@ impl Hello {
                 "there is no table {table:?}: set the filter's \"table\" to {TABLE:?}"
             )));
         }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if !(1..=64).contains(&name.len()) || !name.bytes().all(allowed) {
+        if !is_name(&name) {
             return Err(Status::invalid_argument("the filter's \"proxy\" must be 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
         if !STALENESS_LIMIT_SECONDS.contains(&staleness_limit_seconds) {

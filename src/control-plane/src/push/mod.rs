@@ -9,6 +9,7 @@
 
 mod delta;
 mod hello;
+mod identity;
 mod message;
 mod registry;
 mod service;
@@ -23,14 +24,16 @@ use std::time::{Duration, SystemTime};
 
 use keygate_decision::{Digest, Grant};
 use keygate_wire::records::Position;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
+use self::identity::Revocations;
+pub(crate) use self::identity::{Identity, Proof, Standing, TokenLookup};
 use self::registry::Registry;
 pub(crate) use self::table::OutOfOrder;
 use self::table::Table;
+use crate::tls::Incoming;
 
 /// The only table that a control plane has so far.
 pub(crate) const TABLE: &str = "default";
@@ -85,6 +88,8 @@ pub(crate) struct Acknowledgement {
 pub(crate) struct ProxyStatus {
     /// Its configured name.
     pub(crate) name: String,
+    /// By what it has proved that name, on its newest stream since this control plane started.
+    pub(crate) identity: Option<Identity>,
     /// It has a stream open.
     pub(crate) connected: bool,
     /// What it last said its table holds, whatever the epoch.
@@ -118,11 +123,24 @@ pub(crate) struct Publisher(Arc<Shared>);
 
 impl Publisher {
     /// A publisher of a table as it is at `history.revision`, in a fresh epoch.
-    pub(crate) fn new(epoch: [u8; 16], history: History, table: Vec<(Digest, Grant)>, register: ProxyRegister) -> Self {
-        Self::with_pace(epoch, history, table, register, Pace::default())
+    pub(crate) fn new(
+        epoch: [u8; 16],
+        history: History,
+        table: Vec<(Digest, Grant)>,
+        register: ProxyRegister,
+        tokens: TokenLookup,
+    ) -> Self {
+        Self::with_pace(epoch, history, table, register, tokens, Pace::default())
     }
 
-    fn with_pace(epoch: [u8; 16], history: History, table: Vec<(Digest, Grant)>, register: ProxyRegister, pace: Pace) -> Self {
+    fn with_pace(
+        epoch: [u8; 16],
+        history: History,
+        table: Vec<(Digest, Grant)>,
+        register: ProxyRegister,
+        tokens: TokenLookup,
+        pace: Pace,
+    ) -> Self {
         let History { revision, epochs, changes, proxies } = history;
         Self(Arc::new(Shared {
             table: RwLock::new(Table::new(Position { epoch, revision }, epochs, changes, table)),
@@ -130,6 +148,8 @@ impl Publisher {
             deltas: Mutex::new(Deltas::default()),
             registry: Arc::new(Registry::new(epoch, proxies, Instant::now())),
             register,
+            tokens,
+            revocations: Revocations::new(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
             stopping: watch::Sender::new(false),
             pace,
@@ -186,12 +206,22 @@ impl Publisher {
         self.0.registry.forget(name)
     }
 
-    /// Serves the sync protocol until `shutdown`, then ends all streams.
+    /// Ends all streams that were opened with this join token, once storage takes it for revoked.
+    pub(crate) fn revoke(&self, token: u64) {
+        self.0.revocations.revoke(token);
+    }
+
+    /// Serves the sync protocol on these connections until `shutdown`, then ends all streams.
     ///
     /// # Errors
-    /// If the listener fails.
-    pub(crate) async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        service::serve(self.0, listener, shutdown).await
+    /// If the server fails.
+    pub(crate) async fn serve(
+        self,
+        incoming: Incoming,
+        proof: Proof,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<()> {
+        service::serve(self.0, incoming, proof, shutdown).await
     }
 }
 
@@ -203,6 +233,8 @@ struct Shared {
     deltas: Mutex<Deltas>,
     registry: Arc<Registry>,
     register: ProxyRegister,
+    tokens: TokenLookup,
+    revocations: Revocations,
     /// One permit for each snapshot that may be under way.
     snapshots: Arc<Semaphore>,
     stopping: watch::Sender<bool>,

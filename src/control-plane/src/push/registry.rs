@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::hello::Hello;
-use super::{Acknowledgement, Forgotten, KnownProxy, ProxyStatus, lock};
+use super::{Acknowledgement, Forgotten, Identity, KnownProxy, ProxyStatus, lock};
 
 /// Added to a staleness limit, for clocks that do not tick alike and for what was still under way when the stream ended: a filter takes
 /// a message at most as late as it tolerates silence, twice in a row at the worst.
@@ -36,6 +36,7 @@ struct Proxy {
     staleness_limit_seconds: u64,
     /// The limit that is stored durably, if it is.
     registered_seconds: Option<u64>,
+    identity: Option<Identity>,
     instance: Option<[u8; 16]>,
     stream: Option<Stream>,
     /// When the last stream ended; the start of the control plane if there was none since.
@@ -132,6 +133,7 @@ impl Registry {
         let state = lock(&self.state);
         let status = |(name, proxy): (&String, &Proxy)| ProxyStatus {
             name: name.clone(),
+            identity: proxy.identity,
             connected: proxy.stream.is_some(),
             position: proxy.position,
             acknowledged: proxy.acknowledged,
@@ -185,6 +187,7 @@ impl Proxy {
         Self {
             staleness_limit_seconds,
             registered_seconds: None,
+            identity: None,
             instance: None,
             stream: None,
             ended_at: now,
@@ -217,6 +220,14 @@ impl Claim {
     /// The proxy's name.
     pub(super) fn name(&self) -> &str {
         &self.proxy.name
+    }
+
+    /// The proxy has proved its name by this.
+    pub(super) fn proved(&self, identity: Identity) {
+        self.registry.update(&self.proxy.name, self.stream, |proxy| {
+            proxy.identity = Some(identity);
+            false
+        });
     }
 
     /// The proxy, if it has to be stored durably before it gets any of the table.

@@ -21,10 +21,12 @@ use tonic::{Status, Streaming};
 
 use super::delta::{Base, Lack};
 use super::hello::{Hello, parse_position};
+use super::identity::identify;
 use super::message::{Body, Outgoing};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
-use super::{Shared, lock};
+use super::{Identity, Proof, Shared, lock};
+use crate::tls::Peer;
 
 /// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
 /// in between, and that a proxy which lags gets one delta instead of many.
@@ -37,10 +39,10 @@ const TEXT_CHARS: usize = 300;
 pub(super) type Outbox = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// Holds a stream's session until it ends, and tells the filter why it did.
-pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<FromFilter>, outbox: Outbox) {
+pub(super) async fn run(shared: Arc<Shared>, peer: Peer, proof: Proof, incoming: Streaming<FromFilter>, outbox: Outbox) {
     let mut stopping = shared.stopping.subscribe();
     let Err(end) = tokio::select! {
-        end = converse(&shared, incoming, &outbox) => end,
+        end = converse(&shared, &peer, proof, incoming, &outbox) => end,
         _ = stopping.wait_for(|stopping| *stopping) => Err(Status::unavailable("the control plane is stopping")),
         () = outbox.closed() => Err(Status::cancelled("the proxy has gone")),
     };
@@ -49,23 +51,43 @@ pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<FromFilter>, ou
     }
 }
 
-async fn converse(shared: &Arc<Shared>, mut incoming: Streaming<FromFilter>, outbox: &Outbox) -> Result<Infallible, Status> {
+async fn converse(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    proof: Proof,
+    mut incoming: Streaming<FromFilter>,
+    outbox: &Outbox,
+) -> Result<Infallible, Status> {
     let first = timeout(shared.pace.hello, incoming.message());
     let first = first.await.map_err(|_| Status::deadline_exceeded("a stream begins with a hello, which did not come"))??;
     let Some(FilterSays::Hello(hello)) = first.and_then(|message| message.says) else {
         return Err(Status::invalid_argument("a stream begins with a hello"));
     };
     let (name, filter_version) = (shorten(&hello.proxy), shorten(&hello.filter_version));
-    let (claim, base) = admit(shared, hello)
+    let (claim, base, identity) = admit(shared, peer, proof, hello)
+        .await
         .inspect_err(|status| tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message()))?;
-    tracing::info!(proxy = name, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
-    let end = follow(shared.clone(), claim, base, incoming, outbox.clone()).await;
+    tracing::info!(proxy = name, %identity, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
+    let end = tokio::select! {
+        end = follow(shared.clone(), claim, base, incoming, outbox.clone()) => end,
+        revoked = shared.revocations.awaited(identity) => Err(revoked),
+    };
     end.inspect_err(|status| tracing::info!(proxy = name, "a stream has ended: {}", status.message()))
 }
 
-fn admit(shared: &Shared, hello: sync::Hello) -> Result<(Claim, Option<Base>), Status> {
+/// Who cannot prove a name does not even claim it: the one whose name it is would lose its stream.
+async fn admit(
+    shared: &Shared,
+    peer: &Peer,
+    proof: Proof,
+    mut hello: sync::Hello,
+) -> Result<(Claim, Option<Base>, Identity), Status> {
+    let token = std::mem::take(&mut hello.token);
     let hello = Hello::parse(hello)?;
-    Ok((shared.registry.claim(&hello, Instant::now())?, hello.base))
+    let identity = identify(shared, peer, proof, &hello.proxy.name, &token).await?;
+    let claim = shared.registry.claim(&hello, Instant::now())?;
+    claim.proved(identity);
+    Ok((claim, hello.base, identity))
 }
 
 async fn follow(

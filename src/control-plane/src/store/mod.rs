@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod key;
 pub(crate) mod member;
 pub(crate) mod proxy;
+pub(crate) mod proxy_token;
 mod row;
 mod writer;
 
@@ -26,7 +27,7 @@ use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::push::ProxyRegister;
+use crate::push::{ProxyRegister, TokenLookup};
 
 pub(crate) use folder::DataFolder;
 use writer::Signals;
@@ -151,6 +152,15 @@ impl Store {
                 store.write::<_, StoreError, _>(Actor::Sync, remember).await?;
                 Ok(())
             })
+        })
+    }
+
+    /// What the push calls to learn how a proxy's name stands with the join token that it shows.
+    pub(crate) fn token_lookup(&self) -> TokenLookup {
+        let store = self.clone();
+        Arc::new(move |proxy, digest| {
+            let store = store.clone();
+            Box::pin(async move { Ok(proxy_token::standing(&mut *store.read().await?, &proxy, digest.as_ref()).await?) })
         })
     }
 }

@@ -12,6 +12,7 @@ const CONFIGURATION: View = &[
     Column::new("PROXY", "proxy"),
     Column::new("TABLE", "table"),
     Column::new("CONTROL PLANE'S CLUSTER", "controlPlaneCluster"),
+    Column::new("JOIN TOKEN", "token"),
     Column::new("STALENESS LIMIT (S)", "stalenessLimitSeconds"),
     Column::new("PRESET", "preset"),
     Column::new("ENVIRONMENT PREFIX", "environmentPrefix"),
@@ -45,6 +46,8 @@ pub(super) fn report(config: &FilterConfig) -> Value {
         "proxy": config.proxy,
         "table": config.table,
         "controlPlaneCluster": config.control_plane_cluster,
+        // Whether there is one; which one is nobody's business.
+        "token": config.token.is_some(),
         "stalenessLimitSeconds": config.staleness_limit_seconds,
         "preset": config.preset,
         "environmentPrefix": Some(&policy.environment_prefix).filter(|prefix| !prefix.is_empty()),

@@ -144,6 +144,37 @@ async fn a_namesake_is_refused_until_the_stream_has_ended() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_at_once_when_its_token_is_revoked_and_others_go_on() {
+    let control_plane = ControlPlane::start(10).await;
+    let with_token = |name, instance| {
+        let token = format!("kgj_{}", "a".repeat(40));
+        Filter::connect(control_plane.address, keygate_wire::sync::Hello { token, ..hello(name, instance) }, Stored::default())
+    };
+    let mut proved = with_token("edge-1", 1).await;
+    proved.follow_to(1).await;
+    let mut local = Filter::connect(control_plane.address, hello("edge-2", 2), Stored::default()).await;
+    local.follow_to(1).await;
+    let identities = || control_plane.publisher.proxies().iter().map(|status| status.identity).collect::<Vec<_>>();
+    assert_eq!(identities(), [Some(Identity::Token(3)), Some(Identity::Loopback)]);
+    control_plane.publisher.revoke(3);
+    let end = proved.follow_to_the_end().await;
+    assert_eq!(end.code(), Code::Unauthenticated);
+    assert!(end.message().contains("join token 3 was revoked"), "{}", end.message());
+    assert!(tokio::time::timeout(Duration::from_millis(300), local.follow_to_the_end()).await.is_err());
+    // One that was looked up before the revocation, and opens its stream after it, gets nothing either.
+    let mut late = with_token("edge-1", 1).await;
+    assert_eq!(late.follow_to_the_end().await.code(), Code::Unauthenticated);
+    assert_eq!(late.stored.position, None);
+
+    let mut malformed = hello("edge-3", 3);
+    malformed.token = "kgj_short".to_owned();
+    let mut malformed = Filter::connect(control_plane.address, malformed, Stored::default()).await;
+    let end = malformed.receive().await.unwrap_err();
+    assert_eq!(end.code(), Code::Unauthenticated);
+    assert!(end.message().contains("keygate proxy token create edge-3") && !end.message().contains("kgj_"), "{}", end.message());
+}
+
+#[tokio::test]
 async fn a_proxy_that_cannot_be_stored_gets_nothing() {
     let control_plane = ControlPlane::start(10).await;
     let mut unlucky = Filter::connect(control_plane.address, hello("unlucky", 1), Stored::default()).await;
