@@ -19,6 +19,9 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// What may happen between Envoy and the control plane, under load: cuts, kills, silence, slowness, and messages of every bad kind.
+mod faults;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 

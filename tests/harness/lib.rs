@@ -3,11 +3,16 @@
 //! Nothing here waits a fixed time for something to have happened: [`until`] polls with a deadline. Nothing outlives its
 //! owner: dropping a [`Process`] kills it, and the kernel does the same if the whole program is killed.
 
+mod api;
+mod cable;
 mod cli;
 mod connection;
 mod control_plane;
 mod envoy;
+mod fake;
+pub mod faults;
 pub mod hostile;
+mod load;
 mod ports;
 mod process;
 mod scratch;
@@ -15,10 +20,14 @@ pub mod soak;
 mod upstream;
 mod wait;
 
+pub use api::{Api, Done};
+pub use cable::{Cable, Cut, Direction, Flow};
 pub use cli::{Cli, Key};
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::ControlPlane;
 pub use envoy::{Config, Envoy, demo_filter};
+pub use fake::{FakeControlPlane, FakeStream, FakeTable, Heard};
+pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
