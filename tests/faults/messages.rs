@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::faults::ensure_sound;
 use harness::hostile::Random;
-use harness::{Config, Envoy, FakeControlPlane, FakeStream, FakeTable, Heard, Key, Load, Protocol, Upstream, Verdict, until};
+use harness::{Config, Envoy, FakeControlPlane, FakeStream, FakeTable, Heard, Load, Protocol, Upstream, Verdict, until};
 use keygate_decision::key::KeyPair;
-use keygate_decision::{Digest, EnvironmentId, Grant, Holder, KeyId};
+use keygate_decision::{Access, AccountId, Digest, EnvironmentId, EnvironmentRef, Grant, Holder, KeyId, Reach};
 use keygate_wire::records::Position;
 use keygate_wire::sync::{
     Change, ControlPlaneSays, Delta, FromControlPlane, Heartbeat, Position as SaidPosition, SnapshotBegin, SnapshotChunk,
@@ -114,6 +114,12 @@ fn chunk(first_bucket: u32, buckets: Vec<Vec<u8>>) -> ControlPlaneSays {
     ControlPlaneSays::SnapshotChunk(SnapshotChunk { first_bucket, buckets })
 }
 
+fn environment_ref(number: u32) -> EnvironmentRef {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    EnvironmentRef::from_bytes(bytes)
+}
+
 /// A digest that lies in the last bucket, whatever their number.
 const LAST: [u8; 32] = [0xFF; 32];
 
@@ -125,10 +131,10 @@ fn bad_rows(stage: &Stage) -> Result<Vec<(&'static str, Vec<ControlPlaneSays>)>>
     let smuggle = || change(digest, &good);
     let mut smuggling = stage.table.clone();
     smuggling.grants.insert(stage.smuggled.digest(), good.clone());
-    let mut buckets = smuggling.buckets();
+    let buckets = smuggling.buckets();
     // A whole table in one chunk, whose last bucket is spoilt.
     let last = buckets.len() - 1;
-    let mut spoilt = |bytes: Vec<u8>| {
+    let spoilt = |bytes: Vec<u8>| {
         let mut buckets = buckets.clone();
         buckets[last] = bytes;
         buckets
@@ -147,7 +153,10 @@ fn bad_rows(stage: &Stage) -> Result<Vec<(&'static str, Vec<ControlPlaneSays>)>>
         ("two changes of one digest", vec![delta(10, to(11), vec![smuggle(), change(&LAST, &good), change(&LAST, &good)])]),
         ("a chunk without a beginning", vec![chunk(0, buckets.clone())]),
         ("an end without a beginning", vec![ControlPlaneSays::SnapshotEnd(SnapshotEnd {})]),
-        ("a beginning without a position", vec![ControlPlaneSays::SnapshotBegin(SnapshotBegin { position: None, bucket_bits: 6 })]),
+        (
+            "a beginning without a position",
+            vec![ControlPlaneSays::SnapshotBegin(SnapshotBegin { position: None, bucket_bits: 6 })],
+        ),
         ("too few buckets", vec![begin(11, 5)]),
         ("too many buckets", vec![begin(11, 23)]),
         ("absurdly many buckets", vec![begin(11, u32::MAX)]),
@@ -168,7 +177,6 @@ fn bad_rows(stage: &Stage) -> Result<Vec<(&'static str, Vec<ControlPlaneSays>)>>
             vec![begin(11, 6), chunk(0, spoilt(bucket::build([(&Digest::from_bytes(LAST), [0xFF].as_slice())])))],
         ),
     ];
-    buckets.clear();
     Ok(rows)
 }
 
@@ -212,7 +220,11 @@ async fn a_message_that_cannot_be_right_is_refused_and_changes_nothing() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_ends_the_stream_and_the_next_one_begins_where_the_table_is() -> Result<()> {
     let (mut stage, mut stream) = Stage::set().await?;
-    let smuggle = delta(10, Some(Position { epoch: EPOCH, revision: 11 }.into()), vec![change(stage.smuggled.digest().as_bytes(), &grant(3)?)]);
+    let smuggle = delta(
+        10,
+        Some(Position { epoch: EPOCH, revision: 11 }.into()),
+        vec![change(stage.smuggled.digest().as_bytes(), &grant(3)?)],
+    );
     let whole = FromControlPlane { serial: 1_000, says: Some(smuggle) }.encode_to_vec();
     let mut random = Random::new(SEED);
     let mut messages = vec![
@@ -255,7 +267,7 @@ async fn what_cannot_be_read_ends_the_stream_and_the_next_one_begins_where_the_t
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_far_too_long_ends_the_stream_and_nothing_else() -> Result<()> {
     let (mut stage, mut stream) = Stage::set().await?;
-    for mebibytes in [65, 300] {
+    for mebibytes in [65, 600] {
         // It says nothing that could not be read, so that its length is all that is wrong.
         let padding = Change { digest: vec![1; 32], grant: Some(vec![0; mebibytes << 20]) };
         let message = delta(10, Some(Position { epoch: EPOCH, revision: 11 }.into()), vec![padding]);
@@ -266,8 +278,14 @@ async fn a_message_that_is_far_too_long_ends_the_stream_and_nothing_else() -> Re
         stage.expect_passing(&[&stage.held]).await?;
         stream = stage.next_stream().await?;
     }
-    // One of a few MiB may come: a single grant can list a great many environments.
-    stream.say_well(delta(10, Some(Position { epoch: EPOCH, revision: 11 }.into()), vec![])).await?;
+    // A long one may come: a single grant can list a great many environments.
+    let environments: Vec<_> = (0..200_000_u32).map(|number| (environment_ref(number), Access::Read)).collect();
+    let holder = Holder::Account { account: AccountId(1), limited: false, reach: Reach::only(environments) };
+    let long = entry::encode(&Grant { key: KeyId(9), holder, expires_at: None });
+    ensure!(long.len() > 3 << 20, "that was not long: {}", long.len());
+    let (held, unknown) = (stage.held.digest(), stage.unknown.digest());
+    stream.say_well(ControlPlaneSays::Delta(stage.table.change(unknown, Some(long)))).await?;
+    stream.say_well(ControlPlaneSays::Delta(stage.table.change(held, Some(grant(1)?)))).await?;
     stage.end().await
 }
 

@@ -1,6 +1,7 @@
 //! Load: steady requests on every worker, with a ledger of which key must pass and which must not. What passes wrongly, or is refused
 //! wrongly, is remembered and fails the test.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +80,16 @@ pub struct Tally {
     pub broken: u64,
 }
 
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, refused, unavailable, broken } = self;
+        write!(
+            f,
+            "{passed} requests passed, {refused} were refused, {unavailable} got 503, {broken} no answer; none was judged wrongly"
+        )
+    }
+}
+
 impl Load {
     /// Begins with no key: requests without a credential, on one connection for each worker of these Envoys, by HTTP/1.1 and HTTP/2 in
     /// turn. A connection that ends is replaced, by whichever worker the kernel gives it to.
@@ -102,7 +113,8 @@ impl Load {
     /// What came of the requests so far.
     pub fn tally(&self) -> Tally {
         let Counters { passed, refused, unavailable, broken } = &self.shared.tally;
-        let [passed, refused, unavailable, broken] = [passed, refused, unavailable, broken].map(|count| count.load(Ordering::Relaxed));
+        let [passed, refused, unavailable, broken] =
+            [passed, refused, unavailable, broken].map(|count| count.load(Ordering::Relaxed));
         Tally { passed, refused, unavailable, broken }
     }
 

@@ -87,8 +87,7 @@ impl Site {
 pub async fn verify(api: &mut Api, envoys: &[&Envoy], keys: &[Key]) -> Result<()> {
     let states = api.key_states().await?;
     let active = |key: &Key| states.get(&key.access_key).is_some_and(|state| state == "active");
-    let wanted: Vec<(String, u16)> =
-        keys.iter().map(|key| (key.token.clone(), if active(key) { 200 } else { 401 })).collect();
+    let wanted: Vec<(String, u16)> = keys.iter().map(|key| (key.token.clone(), if active(key) { 200 } else { 401 })).collect();
     let mut workers = JoinSet::new();
     for envoy in envoys {
         for connection in envoy.connections_on_every_worker(Protocol::Http1).await? {

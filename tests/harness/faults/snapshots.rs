@@ -19,7 +19,7 @@ const DIFFERENT: usize = 20;
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshots {
-    /// How many keys the table holds: at least 3,000, for a snapshot of more than one message.
+    /// How many keys the table holds: at least 3,000, so that its snapshot is more than one message long.
     pub keys: usize,
     /// How often each of the two snapshots is interrupted.
     pub kills: usize,
@@ -68,14 +68,7 @@ impl Snapshots {
     }
 
     /// Changes things, puts the state of before back, and kills the control plane while it brings that to Envoy.
-    async fn go_back(
-        self,
-        site: &mut Site,
-        envoy: &Envoy,
-        load: &Load,
-        keys: &mut Vec<Key>,
-        random: &mut Random,
-    ) -> Result<()> {
+    async fn go_back(self, site: &mut Site, envoy: &Envoy, load: &Load, keys: &mut Vec<Key>, random: &mut Random) -> Result<()> {
         site.control_plane.stop().await?;
         let data = site.control_plane.data().to_owned();
         let aside = data.with_file_name("before");
