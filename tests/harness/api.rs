@@ -51,8 +51,10 @@ impl Api {
     /// The state of every key that storage knows, by access key: ids are given again when older data is put back.
     pub async fn key_states(&mut self) -> Result<BTreeMap<String, String>> {
         let keys = self.ask("GET", "/keys", &Value::Null).await?.json()?;
-        let keys = keys["data"].as_array().context("no list of keys")?;
-        let text = |key: &Value, field: &str| Ok::<_, anyhow::Error>(key[field].as_str().context("no text")?.to_owned());
+        let keys = keys.get("data").and_then(Value::as_array).context("no list of keys")?;
+        let text = |key: &Value, field: &str| {
+            Ok::<_, anyhow::Error>(key.get(field).and_then(Value::as_str).context("a key without it")?.to_owned())
+        };
         keys.iter().map(|key| Ok((text(key, "accessKey")?, text(key, "state")?))).collect()
     }
 

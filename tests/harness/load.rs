@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::{Connection, DEADLINE, Envoy, Key, Protocol};
 
 /// Between two requests of one connection.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(4);
 /// So many wrongs are told in full.
 const WRONGS_TOLD: usize = 5;
 /// Where keys of environment `1a5` may go.

@@ -80,9 +80,10 @@ impl Changes {
         let mut api = site.api();
         let active = api.key_states().await?.values().filter(|state| *state == "active").count() as u64;
         let proxies = api.ask("GET", "/proxies", &Value::Null).await?.json()?;
-        let proxies = proxies["data"].as_array().context("no list of proxies")?;
-        let revision = proxies.first().and_then(|proxy| proxy["acknowledged"].as_u64()).context("no revision acknowledged")?;
-        ensure!(proxies.iter().all(|proxy| proxy["acknowledged"] == revision), "they are not in step: {proxies:?}");
+        let proxies = proxies.get("data").and_then(Value::as_array).context("no list of proxies")?;
+        let mut acknowledged = proxies.iter().map(|proxy| proxy.get("acknowledged").and_then(Value::as_u64));
+        let revision = acknowledged.next().flatten().context("no revision acknowledged")?;
+        ensure!(acknowledged.all(|other| other == Some(revision)), "they are not in step: {proxies:?}");
         for envoy in envoys {
             until_gauge(envoy, "table_revision", revision).await?;
             until_gauge(envoy, "table_keys", active).await?;
@@ -109,5 +110,5 @@ fn sample(mut keys: Vec<Key>, seed: u64) -> Vec<Key> {
 /// What Envoy has allocated, shared data included, in bytes.
 async fn allocated(envoy: &Envoy) -> Result<u64> {
     let memory: Value = serde_json::from_str(&envoy.ask_admin("GET", "/memory").await?)?;
-    Ok(memory["allocated"].as_str().context("Envoy does not say what it has allocated")?.parse()?)
+    Ok(memory.get("allocated").and_then(Value::as_str).context("Envoy does not say what it has allocated")?.parse()?)
 }

@@ -33,7 +33,7 @@ impl Site {
     pub fn config(&self, proxy: &str, cable: &Cable) -> Result<Config> {
         let mut config = Config::new(self.upstream.port(), cable.port())?;
         let mut filter = demo_filter()?;
-        filter["proxy"] = proxy.into();
+        filter.as_object_mut().context("no filter configuration")?.insert("proxy".to_owned(), proxy.into());
         config.filter = filter.to_string();
         Ok(config)
     }
