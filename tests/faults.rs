@@ -38,7 +38,7 @@ async fn after_thousands_of_changes_nothing_has_grown_and_a_fresh_envoy_judges_a
 const KEEPALIVE: (&str, &str) =
     ("http2_protocol_options: {}", "http2_protocol_options: { connection_keepalive: { interval: 10s, timeout: 5s } }");
 /// Within so long either side has found out by itself, and the filter has come back: Envoy's ping and its patience, and a retry.
-const BACK_WITHIN: Duration = Duration::from_secs(25);
+const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_find_a_half_open_connection_out_and_what_changed_meanwhile_arrives() -> Result<()> {
@@ -77,7 +77,7 @@ async fn both_sides_find_a_half_open_connection_out_and_what_changed_meanwhile_a
         Ok(ended.then_some(()))
     })
     .await?;
-    ensure!(dark.elapsed() < Duration::from_secs(16), "that took {:?}", dark.elapsed());
+    ensure!(dark.elapsed() < Duration::from_secs(20), "that took {:?}", dark.elapsed());
     // What a network does in the end to a connection of which nothing is heard.
     cables[0].cut(Cut::Reset);
     site.until_acknowledged().await?;
@@ -110,10 +110,10 @@ async fn a_proxy_that_reads_slowly_holds_nobody_up_and_costs_no_memory() -> Resu
     // It reads nothing at first, and then less than it is sent.
     cable.set(Direction::Down, Flow::Stopped);
     keys.extend(site.create_keys(CHANGES).await?);
-    only_missing(&site, &keys[0], "deactivate", "slow", &load).await?;
+    only_missing(&site, &keys[0], "slow", &load).await?;
     cable.set(Direction::Down, Flow::Slow { bytes_per_second: 4_000 });
     keys.extend(site.create_keys(CHANGES).await?);
-    only_missing(&site, &keys[1], "deactivate", "slow", &load).await?;
+    only_missing(&site, &keys[1], "slow", &load).await?;
     verify(&mut site.api(), &[&quick], &keys).await?;
     let grown = site.control_plane.process()?.resident_bytes()?.saturating_sub(before);
     ensure!(grown < 48 << 20, "the control plane grew by {grown} bytes");
@@ -127,9 +127,10 @@ async fn a_proxy_that_reads_slowly_holds_nobody_up_and_costs_no_memory() -> Resu
     Ok(())
 }
 
-async fn only_missing(site: &Site, key: &Key, action: &str, proxy: &str, load: &Load) -> Result<()> {
+/// Withdraws a key: all acknowledge that in time but one proxy, which is named.
+async fn only_missing(site: &Site, key: &Key, proxy: &str, load: &Load) -> Result<()> {
     load.ledger().expect(key, Verdict::Either);
-    let done = site.api().key_action(key, action, 1).await?;
+    let done = site.api().key_action(key, "deactivate", 3).await?;
     ensure!(done == Done::Missing(proxy.to_owned()), "it said {done:?}");
     Ok(())
 }

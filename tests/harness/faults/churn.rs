@@ -5,8 +5,9 @@ use anyhow::Result;
 use crate::hostile::Random;
 use crate::{Api, Done, Key, Ledger, Verdict};
 
-/// Of all keys of a client, so many are asked with all the time.
+/// Of the keys that a client has, so many are asked with all the time; and so many of those that it had last.
 const WATCHED: usize = 20;
+const WATCHED_GONE: usize = 5;
 /// One in so many changes is waited for.
 const WAITED: usize = 6;
 /// Long enough for a stream that was just cut.
@@ -85,7 +86,7 @@ impl Churn {
     async fn create(&mut self, wait: u64) -> Result<Done> {
         self.created += 1;
         let (key, done) = self.api.create_key("1a5", &format!("churn-{}", self.created), wait).await?;
-        let watched = self.created <= WATCHED;
+        let watched = self.keys.iter().filter(|held| held.watched).count() < WATCHED;
         if watched {
             self.ledger.expect(&key, Verdict::Either);
         }
@@ -93,9 +94,14 @@ impl Churn {
         Ok(done)
     }
 
-    fn settle(&self) {
+    /// Everything it did is in force.
+    fn settle(&mut self) {
         for held in self.keys.iter().chain(&self.deleted).filter(|held| held.watched) {
             self.ledger.expect(&held.key, if held.active { Verdict::Pass } else { Verdict::Refuse });
+        }
+        for held in self.deleted.iter_mut().filter(|held| held.watched).rev().skip(WATCHED_GONE) {
+            self.ledger.forget(&held.key);
+            held.watched = false;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
@@ -9,8 +10,10 @@ use tokio::time::timeout;
 
 use super::{Churn, Site, ensure_sound, verify};
 use crate::hostile::Random;
-use crate::{Cut, DEADLINE, Direction, Load, Tally};
+use crate::{Cut, DEADLINE, Direction, Flow, Load, Tally};
 
+/// Sometimes messages are still under way when it happens.
+const LATE: Flow = Flow::Late(Duration::from_millis(20));
 /// Keys of one client at a time.
 const KEYS_EACH: usize = 50;
 
@@ -48,10 +51,12 @@ impl Cuts {
             // Some fall into the handshake, most behind it.
             let reach = random.pick(&[100, 1_000, 10_000]);
             let cut = random.pick(&[Cut::Close, Cut::Reset]);
+            site.cable.set(Direction::Down, random.pick(&[Flow::Pass, Flow::Pass, LATE]));
             let cutting = site.cable.cut_after(direction, 1 + random.below(reach), cut);
             timeout(DEADLINE, cutting).await.context("nothing passed that could be cut")?;
             load.ensure_right()?;
         }
+        site.cable.set(Direction::Down, Flow::Pass);
         enough.store(true, Ordering::Relaxed);
         let mut keys = Vec::new();
         while let Some(churn) = clients.join_next().await {
