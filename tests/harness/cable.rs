@@ -135,7 +135,7 @@ impl Cable {
 
     /// Ends all connections.
     pub fn cut(&self, cut: Cut) {
-        for link in lock(&self.shared.links).drain(..) {
+        for link in lock(&self.shared.links).iter() {
             link.cut.send_replace(Some(cut));
         }
     }
