@@ -30,9 +30,9 @@ test: setup wasm ## run every test, those in real Envoy included
 	@cargo build --locked
 	@cargo test --workspace --exclude keygate-filter --locked
 
-# REQUESTS and SEED reach the program as they are given to make.
+# The variables reach the program as they are given to make.
 .PHONY: soak
-soak: build ## send a million hostile requests through real Envoy (REQUESTS=, and SEED= for the same again)
+soak: build ## a million hostile requests, then hundreds of faults (REQUESTS= CUTS= KEYS= CHANGES=, and SEED= for the same again)
 	@cargo run --release --locked --package keygate-tests --bin soak
 
 # Stable Rust will do without a sanitizer: safe Rust needs none. What is found new stays in var/fuzz, what fails in tests/fuzz/artifacts:

@@ -22,6 +22,9 @@ mod fail_closed;
 // The way between proxies and control plane when others are on it: certificates, join tokens, HTTPS.
 mod tls;
 
+// What may happen between Envoy and the control plane, under load: cuts, kills, silence, slowness, and messages of every bad kind.
+mod faults;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 

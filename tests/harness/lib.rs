@@ -3,12 +3,17 @@
 //! Nothing here waits a fixed time for something to have happened: [`until`] polls with a deadline. Nothing outlives its
 //! owner: dropping a [`Process`] kills it, and the kernel does the same if the whole program is killed.
 
+mod api;
 mod authority;
+mod cable;
 mod cli;
 mod connection;
 mod control_plane;
 mod envoy;
+mod fake;
+pub mod faults;
 pub mod hostile;
+mod load;
 mod ports;
 mod process;
 mod scratch;
@@ -16,11 +21,15 @@ pub mod soak;
 mod upstream;
 mod wait;
 
+pub use api::{Api, Done};
 pub use authority::{Authority, Issued};
+pub use cable::{Cable, Cut, Direction, Flow};
 pub use cli::{Cli, Key};
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::{ControlPlane, Serving};
 pub use envoy::{Config, Envoy, TlsSample, demo_filter};
+pub use fake::{FakeControlPlane, FakeStream, FakeTable, Heard};
+pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;

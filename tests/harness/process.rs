@@ -73,6 +73,14 @@ impl Process {
         Ok(())
     }
 
+    /// How much memory it has resident, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a program without VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
     /// The last lines of what it printed.
     pub fn log_tail(&self) -> String {
         let text = self.log();

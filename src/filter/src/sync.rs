@@ -16,6 +16,9 @@ const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
 const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 /// Longer than any request's callback may take between reading the head and reading a bucket.
 const LEFTOVERS_NS: u64 = 2_000_000_000;
+/// A message is about 64 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
+/// it; whoever sends it is no control plane.
+const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
 const RETRY_MAX_MS: u64 = 4_000;
 
@@ -188,6 +191,10 @@ impl Subscription {
 
     /// Handles one message and answers it; false when the stream is of no use any more.
     fn answer(&mut self, stream: &mut Stream, fence: Fence, now_ns: u64, size: usize) -> bool {
+        if size > MESSAGE_LIMIT {
+            host::log(Level::Error, &format!("keygate: a message of the control plane is too long: {size} bytes"));
+            return false;
+        }
         let message = host::grpc_message(size).ok().and_then(|bytes| sync::decode_control_plane(&bytes));
         let Some((serial, says)) = message else {
             host::log(Level::Warn, "keygate: a message of the control plane could not be read");

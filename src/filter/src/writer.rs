@@ -103,10 +103,14 @@ impl Writer<'_> {
             let digest = Digest::from_bytes(bytes);
             by_bucket.entry(head.bits.index(&digest)).or_default().push((digest, change.grant.as_deref()));
         }
+        // Refused as a whole or not at all: nothing is written yet.
+        for (index, changes) in &by_bucket {
+            bucket::apply(&bucket::build([]), changes)
+                .map_err(|_| refused(format!("a change to bucket {} is corrupt", index.0)))?;
+        }
         for (index, changes) in &by_bucket {
             self.replace(&self.names.bucket(head.slot, *index), |shared| {
-                bucket::apply(&shared.value, changes)
-                    .map_err(|_| refused(format!("bucket {} or a change to it is corrupt", index.0)))
+                bucket::apply(&shared.value, changes).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))
             })?;
         }
         if delta.more {
@@ -140,12 +144,15 @@ impl Writer<'_> {
         if chunk.first_bucket != incoming.next_bucket {
             return Err(refused(format!("expected bucket {}, got {}", incoming.next_bucket, chunk.first_bucket)));
         }
-        for bytes in &chunk.buckets {
-            let index = BucketIndex(incoming.next_bucket);
+        // Refused as a whole or not at all, as with a delta.
+        let buckets: Vec<(BucketIndex, &Vec<u8>)> = (incoming.next_bucket..).map(BucketIndex).zip(&chunk.buckets).collect();
+        for (index, bytes) in &buckets {
             if index.0 >= incoming.bits.count() {
                 return Err(refused("a bucket too many"));
             }
-            bucket::validate(bytes, incoming.bits, index).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))?;
+            bucket::validate(bytes, incoming.bits, *index).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))?;
+        }
+        for (index, bytes) in buckets {
             self.replace(&self.names.bucket(incoming.slot, index), |_| Ok(bytes.clone()))?;
             incoming.next_bucket += 1;
         }
