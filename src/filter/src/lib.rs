@@ -14,8 +14,11 @@ mod lease;
 mod metrics;
 mod reply;
 mod root;
+mod shared;
 mod sync;
 mod table;
+#[cfg(feature = "traps")]
+mod traps;
 mod writer;
 
 mod entry {

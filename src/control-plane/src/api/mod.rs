@@ -14,6 +14,7 @@ mod proxies;
 mod reply;
 mod revisions;
 mod server;
+mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -87,6 +88,7 @@ fn router(app: App) -> Router {
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", delete(proxies::forget))
+        .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
     let native = plain

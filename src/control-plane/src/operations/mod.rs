@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod proxies;
 mod refusal;
+pub(crate) mod table;
 
 pub(crate) use refusal::{Missing, Refusal};
 
@@ -33,6 +34,7 @@ fn way_out(action: Action) -> &'static str {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
         Action::ManageProxies => "only an admin sees and forgets proxies",
+        Action::ExportTable => "only an admin exports the table",
         Action::AwaitRevision => "an environment key does not see proxies; use a key of an account",
     }
 }

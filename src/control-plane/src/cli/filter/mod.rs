@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::connection::ConnectionArgs;
 use super::failure::Failure;
 use super::output::OutputFormat;
+use crate::clock::Clock;
 
 /// The commands of `keygate filter`.
 #[derive(Debug, Subcommand)]
@@ -40,7 +41,7 @@ impl FilterCommand {
     /// Runs the command.
     pub(super) async fn run(self, connection: &ConnectionArgs, output: OutputFormat) -> Result<(), Failure> {
         match self {
-            Self::Check { file } => check::run(&load(&file)?, output),
+            Self::Check { file } => check::run(&load(&file)?, Clock::system().now(), output),
             Self::Explain(args) => explain::run(&load(&args.file)?, &args, connection, output).await,
         }
     }
