@@ -18,7 +18,7 @@ mod wait;
 pub use cli::{Cli, Key};
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::ControlPlane;
-pub use envoy::{Config, Envoy, demo_filter};
+pub use envoy::{Config, EMBEDDED_FILTER, Envoy, demo_filter};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
@@ -47,6 +47,12 @@ pub fn keygate_binary() -> Result<PathBuf> {
 pub fn module() -> Result<PathBuf> {
     let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/keygate_filter.wasm");
     existing(path, "the filter's module")?.canonicalize().context("finding the filter's module")
+}
+
+/// The module that traps on command, where `make test` leaves it.
+pub fn traps_module() -> Result<PathBuf> {
+    let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/examples/traps.wasm");
+    existing(path, "the module that traps on command")?.canonicalize().context("finding the module that traps on command")
 }
 
 /// Envoy: `ENVOY`, or the one that set-up brought.
