@@ -69,6 +69,10 @@ async fn a_file_that_is_moved_into_place_is_in_force_on_every_worker_without_a_r
     let short = Key::from_json(&short)?;
     export(&cli, &file, Some(&base)).await?;
 
+    // The check takes the very file that Envoy reads, too.
+    let report = cli.json(&["filter", "check", &file.to_string_lossy()]).await?;
+    ensure!(report["embeddedKeys"] == json!(4), "{report}");
+
     let upstream = Upstream::start()?;
     let envoy = Envoy::start_embedded(&file, &Config::new(upstream.port(), free_port()?)?).await?;
     let mut connections = envoy.connections_on_every_worker(Protocol::Http1).await?;

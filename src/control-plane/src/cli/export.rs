@@ -56,6 +56,12 @@ pub(super) async fn run(args: &ExportArgs, connection: &ConnectionArgs, output: 
     Ok(output::print_object(&report, EXPORTED, output)?)
 }
 
+/// The filter's configuration that an Envoy file in JSON holds as text, if it holds exactly one.
+pub(super) fn configuration_inside(bytes: &[u8]) -> Option<String> {
+    let document = Document::read(Path::new(""), bytes).ok()?;
+    document.inside.map(|_| Value::from(document.config).to_string())
+}
+
 /// The table as the API gives it.
 #[derive(Deserialize)]
 struct Table {
@@ -151,7 +157,7 @@ impl Document {
 fn config_of(value: &Value) -> Option<&Map<String, Value>> {
     value
         .as_object()
-        .filter(|fields| ["control_plane", "embedded_table", "rules"].iter().any(|field| fields.contains_key(*field)))
+        .filter(|fields| ["control_plane", "embedded_table", "preset", "rules"].iter().any(|field| fields.contains_key(*field)))
 }
 
 /// Finds the texts of Envoy's `StringValue`s that are filters' configurations, with where they stand.

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 /// What to explain.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The filter's JSON: the text in `configuration.value` of an Envoy configuration; - reads standard input
+    /// The filter's JSON, as for check
     pub(super) file: PathBuf,
     /// The method, such as GET
     pub(super) method: String,
