@@ -27,6 +27,7 @@ run: setup wasm ## start everything on this machine until Ctrl-C, and print curl
 
 .PHONY: test
 test: setup wasm ## run every test, those in real Envoy included
+	@envoy/module.sh traps
 	@cargo build --locked
 	@cargo test --workspace --exclude keygate-filter --locked
 
@@ -62,6 +63,7 @@ lint: ## check format, lints and the paths that the documents name; show sizes
 	@cargo fmt --all --check
 	@cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	@cargo clippy --workspace --all-targets --locked -- --deny warnings
+	@cargo clippy --package keygate-filter --all-targets --all-features --locked -- --deny warnings
 	@$(MAKE) --no-print-directory doc-paths sizes
 
 # Every path in backticks in a document, below a folder that is in git, exists.

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
 # Builds the filter's module with the compiler that envoy/setup.sh picked, and leaves it where cargo puts it:
-# target/wasm32-unknown-unknown/wasm/keygate_filter.wasm
+# target/wasm32-unknown-unknown/wasm/keygate_filter.wasm. `module.sh traps` builds, beside it, the one for tests that traps on command:
+# target/wasm32-unknown-unknown/wasm/examples/traps.wasm
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=(build --locked --package keygate-filter --profile wasm --target wasm32-unknown-unknown)
+case "${1:-}" in
+    "") ;;
+    traps) build+=(--example traps --features traps) ;;
+    *) echo "usage: $0 [traps]" >&2; exit 2 ;;
+esac
 read -r toolchain _ <.tools/wasm-toolchain
 case "$toolchain" in
     rustup) cargo "${build[@]}" ;;

@@ -31,5 +31,14 @@ mod oddities;
 // What nobody would send by mistake: the fuzz targets' corpus, and generated spellings natively and in real Envoy.
 mod hostile;
 
+// Where load balancers ask whether an edge is ready.
+mod readiness;
+
+// An edge without a control plane: the table in the filter's configuration.
+mod embedded;
+
+// Workers of the filter that die: the leader, all of them, whoever writes a message.
+mod traps;
+
 // What may depend on what.
 mod dependencies;

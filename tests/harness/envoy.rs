@@ -12,6 +12,9 @@ use crate::{Connection, Issued, Process, Protocol, Scratch, envoy_binary, free_p
 const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
 const SAMPLE: &str = include_str!("../../envoy/edge.yaml");
 const TLS_SAMPLE: &str = include_str!("../../envoy/edge-tls.yaml");
+const EMBEDDED: &str = include_str!("../../envoy/embedded.yaml");
+/// The sample of a filter's configuration that Envoy discovers in a file.
+pub const EMBEDDED_FILTER: &str = include_str!("../../envoy/embedded.json");
 
 /// Connections opened for each worker before the kernel is said not to spread them.
 const ATTEMPTS_PER_WORKER: usize = 64;
@@ -31,6 +34,8 @@ pub struct Config {
     pub sync_port: u16,
     /// The filter's configuration, sent as it is, JSON or not. [`demo_filter`] is a good start.
     pub filter: String,
+    /// The filter's module.
+    pub module: PathBuf,
     /// Texts in envoy/demo.yaml to replace, each of which stands there once.
     pub edits: Vec<(&'static str, &'static str)>,
 }
@@ -45,6 +50,7 @@ impl Config {
             upstream_port,
             sync_port,
             filter: demo_filter()?.to_string(),
+            module: module()?,
             edits: Vec::new(),
         })
     }
@@ -53,7 +59,7 @@ impl Config {
         let (before, _, after) = around_filter()?;
         let filter = serde_json::to_string(&self.filter)?;
         let mut text = format!("{before}value: {filter}\n{after}");
-        let module = serde_json::to_string(&module()?)?;
+        let module = serde_json::to_string(&self.module)?;
         replace_once(&mut text, "${MODULE}", &module)?;
         for (name, port) in [
             ("${EDGE_PORT}", self.edge_port),
@@ -162,11 +168,29 @@ impl Envoy {
         let scratch = Scratch::new("keygate-envoy")?;
         let sync = format!("address: {control_plane}, port_value: 8081");
         for (old, new) in [
-            ("/etc/keygate/keygate_filter.wasm", module()?.display().to_string()),
+            ("/etc/keygate/keygate_filter.wasm", config.module.display().to_string()),
             ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
             ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
             ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
             (&sync, format!("address: localhost, port_value: {}", config.sync_port)),
+        ] {
+            replace_once(&mut text, old, &new)?;
+        }
+        let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
+        envoy._scratch = Some(scratch);
+        Ok(envoy)
+    }
+
+    /// Starts one from envoy/embedded.yaml, whose filter is configured by a file; what is marked there to be changed is taken from
+    /// `config`.
+    pub async fn start_embedded(filter: &Path, config: &Config) -> Result<Self> {
+        let scratch = Scratch::new("keygate-envoy")?;
+        let mut text = EMBEDDED.to_owned();
+        for (old, new) in [
+            ("{ path: /etc/keygate/filter.json }", format!("{{ path: {} }}", filter.display())),
+            ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
+            ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
+            ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
         ] {
             replace_once(&mut text, old, &new)?;
         }

@@ -27,7 +27,7 @@ pub use cable::{Cable, Cut, Direction, Flow};
 pub use cli::{Cli, Key};
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::{ControlPlane, Serving};
-pub use envoy::{Config, Envoy, TlsSample, demo_filter};
+pub use envoy::{Config, EMBEDDED_FILTER, Envoy, TlsSample, demo_filter};
 pub use fake::{FakeControlPlane, FakeStream, FakeTable, Heard};
 pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
@@ -58,6 +58,12 @@ pub fn keygate_binary() -> Result<PathBuf> {
 pub fn module() -> Result<PathBuf> {
     let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/keygate_filter.wasm");
     existing(path, "the filter's module")?.canonicalize().context("finding the filter's module")
+}
+
+/// The module that traps on command, where `make test` leaves it.
+pub fn traps_module() -> Result<PathBuf> {
+    let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/examples/traps.wasm");
+    existing(path, "the module that traps on command")?.canonicalize().context("finding the module that traps on command")
 }
 
 /// Envoy: `ENVOY`, or the one that set-up brought.

@@ -65,6 +65,11 @@ impl Process {
         self.end();
     }
 
+    /// Its number, which on Linux is that of its main thread, too.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by name: `STOP` makes it hang, `CONT` go on.
     pub fn signal(&self, name: &str) -> Result<()> {
         let pid = self.child.id().to_string();

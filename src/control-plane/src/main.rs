@@ -52,6 +52,8 @@ enum Command {
     /// A filter's configuration, before it reaches Envoy
     #[command(subcommand)]
     Filter(cli::FilterCommand),
+    /// Write a filter's configuration that carries the whole table, for an edge without a control plane (admins only)
+    Export(cli::ExportArgs),
     #[command(flatten)]
     Admin(cli::Command),
 }
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
             cli::print_script(&script).context("cannot write to standard output")
         }
         Command::Filter(command) => return cli::run_filter(command, &connection, output).await,
+        Command::Export(args) => return cli::run_export(args, &connection, output).await,
         Command::Admin(command) => return cli::run(command, &connection, output).await,
     };
     match done {

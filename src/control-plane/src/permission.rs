@@ -77,6 +77,8 @@ pub(crate) enum Action {
     /// See and manage a key of an environment.
     ManageEnvironmentKey(Tie),
     ManageProxies,
+    /// Read all digests and grants, for an edge without a control plane.
+    ExportTable,
     /// Ask which proxies have a revision, by name.
     AwaitRevision,
 }
@@ -107,7 +109,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
         (Standing::Environment(_), SeeEnvironment(Tie::Key)) => Verdict::Allowed,
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
-        (_, CreateAccount | CreateEnvironment | ManageProxies | AwaitRevision) => Verdict::Forbidden,
+        (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
         (_, SeeAccount(_) | ManageAccount(_) | SeeEnvironment(_) | ManageEnvironment(_)) => Verdict::Hidden,
         (_, ManageAccountKey(_) | ManageEnvironmentKey(_)) => Verdict::Hidden,
     }
@@ -146,6 +148,7 @@ mod tests {
             (ManageEnvironmentKey(owner), [Allowed, Allowed, Hidden]),
             (ManageEnvironmentKey(Tie::Key), [Allowed, Hidden, Hidden]),
             (ManageProxies, [Allowed, Forbidden, Forbidden]),
+            (ExportTable, [Allowed, Forbidden, Forbidden]),
             (AwaitRevision, [Allowed, Allowed, Forbidden]),
         ];
         for (action, answers) in table {

@@ -53,7 +53,16 @@ impl Plugin {
     fn judge(&self) -> host::Result<Verdict> {
         let map = host::request_headers()?;
         let headers = map.parse().ok_or(HostError::UNREADABLE)?;
+        #[cfg(feature = "traps")]
+        if let Some(answered) = crate::traps::take_command(&headers) {
+            return answered.map(Verdict::Answered);
+        }
         let request = self.policy.read(headers.iter().copied());
+        // Before everything else: nothing is decided by it, and nothing reaches the upstream.
+        if self.readiness.as_ref().is_some_and(|path| path.is_asked_by(&request)) {
+            self.metrics.count(Outcome::Readiness);
+            return Ok(Verdict::Answered(reply::readiness(self.table.available_at().map(|_| ()))));
+        }
         let (check, refused) = match self.policy.screen(&request) {
             Screening::Refuse(reason) => (None, (reason, None)),
             Screening::Pass { keep_credentials } => {

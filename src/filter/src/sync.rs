@@ -1,9 +1,9 @@
 //! Keeping the table in step with the control plane: who of the workers does it, over which stream, and what is answered to which
 //! message. One root context of the process is elected ([`crate::lease`]); only that one has a stream and writes ([`crate::writer`]).
 
-use keygate_wire::FilterConfig;
 use keygate_wire::bucket::BucketBits;
 use keygate_wire::records::{Names, Position, Slot};
+use keygate_wire::source::ControlPlane;
 use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, SnapshotBegin};
 
 use crate::host::{self, Gauge, Level};
@@ -59,25 +59,27 @@ struct Stream {
     /// The control plane's clock was found good, without which nothing else it says is taken.
     clock_accepted: bool,
     incoming: Option<Incoming>,
+    /// Where the delta leads of which some parts have been applied.
+    begun: Option<Position>,
 }
 
 impl Subscription {
     /// `None`, which leaves the edge without a table and so closed, if the host gives no randomness or no shared data.
-    pub(crate) fn new(config: &FilterConfig, names: Names, detector: Option<Gauge>) -> Option<Self> {
+    pub(crate) fn new(table: &str, source: ControlPlane, names: Names, detector: Option<Gauge>) -> Option<Self> {
         let prepared = host::random().and_then(|owner| Ok((owner, process_instance(&names)?)));
         let (owner, instance) = prepared
             .inspect_err(|error| host::log(Level::Error, &format!("keygate: cannot synchronize (host status {})", error.0)))
             .ok()?;
         Some(Self {
-            proxy: config.proxy.clone(),
-            table: config.table.clone(),
-            cluster: config.control_plane_cluster.clone(),
-            token: config.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
-            staleness_limit_seconds: config.staleness_limit_seconds,
+            proxy: source.proxy,
+            table: table.to_owned(),
+            cluster: source.cluster,
+            token: source.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
+            staleness_limit_seconds: source.staleness_limit_seconds,
             claim: Claim::new(&names, owner),
             names,
             detector,
-            keys: Gauge::define(&format!("keygate.{}.table_keys", config.table)).ok(),
+            keys: Gauge::define(&format!("keygate.{table}.table_keys")).ok(),
             instance,
             fence: None,
             stream: None,
@@ -112,6 +114,12 @@ impl Subscription {
             None if now_ns >= self.retry_at_ns => self.open(fence, now_ns),
             _ => {}
         }
+    }
+
+    /// Whether this worker held the lease at its last tick.
+    #[cfg(feature = "traps")]
+    pub(crate) fn leads(&self) -> bool {
+        self.fence.is_some()
     }
 
     /// Takes a message from the stream.
@@ -158,7 +166,7 @@ impl Subscription {
             .and_then(|token| host::send_grpc(token, &hello).map(|()| token));
         match opened {
             Ok(token) => {
-                self.stream = Some(Stream { token, heard_at_ns: now_ns, clock_accepted: false, incoming: None });
+                self.stream = Some(Stream { token, heard_at_ns: now_ns, clock_accepted: false, incoming: None, begun: None });
             }
             Err(error) => {
                 let cluster = &self.cluster;
@@ -173,16 +181,15 @@ impl Subscription {
         // What a former worker wrote without announcing it must be forgotten before this one says what the table holds.
         writer.announce_change()?;
         writer.note_limit(self.staleness_limit_seconds.saturating_mul(1_000_000_000))?;
-        let head = writer.head()?;
-        let position = head.and_then(|head| head.position);
+        let base = writer.base()?;
         Ok(sync::encode_filter(FilterSays::Hello(Hello {
             proxy: self.proxy.clone(),
             instance: self.instance.to_vec(),
             table: self.table.clone(),
             format: keygate_wire::FORMAT,
             fence: fence.0,
-            position: position.map(Into::into),
-            bucket_bits: head.filter(|_| position.is_some()).map_or(0, |head| head.bits.get()),
+            position: base.map(|head| head.position.into()),
+            bucket_bits: base.map_or(0, |head| head.bits.get()),
             staleness_limit_seconds: self.staleness_limit_seconds,
             filter_version: env!("CARGO_PKG_VERSION").to_owned(),
             token: self.token.clone(),
@@ -207,6 +214,10 @@ impl Subscription {
             Err(Failure::Refused(reason)) => {
                 host::log(Level::Warn, &format!("keygate: refused a message of the control plane: {reason}"));
                 FilterSays::Nack(sync::Nack { serial, reason: reason.clone(), unix_ms, quarantined: false })
+            }
+            Err(Failure::Quarantined(reason)) => {
+                host::log(Level::Error, &format!("keygate: quarantined a message of the control plane: {reason}"));
+                FilterSays::Nack(sync::Nack { serial, reason: reason.clone(), unix_ms, quarantined: true })
             }
             Err(Failure::LeaseLost) => {
                 host::log(Level::Info, "keygate: another worker has taken over");
@@ -236,12 +247,13 @@ impl Subscription {
             ControlPlaneSays::SnapshotBegin(begin) => {
                 // Its buckets may get the very names of those that are still to be emptied.
                 self.empty_leftovers(fence);
-                stream.incoming = Some(self.writer(fence).begin_snapshot(&begin)?);
+                (stream.incoming, stream.begun) = (None, None);
+                stream.incoming = Some(self.writer(fence).begin_snapshot(&begin, now_ns)?);
                 log_snapshot(&begin);
                 Ok(None)
             }
             ControlPlaneSays::SnapshotChunk(chunk) => match &mut stream.incoming {
-                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk).map(|()| None),
+                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk, now_ns).map(|()| None),
                 None => Err(Failure::Refused("a chunk without a snapshot".to_owned())),
             },
             ControlPlaneSays::SnapshotEnd(_) => {
@@ -254,7 +266,7 @@ impl Subscription {
             ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
                 Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
             }
-            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&delta, now_ns).map(Some),
+            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&mut stream.begun, &delta, now_ns).map(Some),
         }
     }
 
@@ -278,7 +290,7 @@ impl Subscription {
             let _ = gauge.set(heartbeat.keys);
         }
         let writer = self.writer(fence);
-        let held = writer.head()?.and_then(|head| head.position);
+        let held = writer.base()?.map(|head| head.position);
         let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
         writer.note_time(now_ns, heartbeat.unix_ms)?;
         if held.is_some() && held == newest {

@@ -3,27 +3,24 @@
 
 use std::fmt;
 
-use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, Rule, TargetKind, Template};
+use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, ReadinessPath, Rule, TargetKind, Template};
 use serde::Deserialize;
 
+use crate::embedded::EntryTexts;
 use crate::json;
 use crate::preset;
-use crate::sync::MAX_CLUSTER_LEN;
-use crate::token::{self, JoinToken};
+use crate::source::{self, ControlPlaneText, Source, SourceText};
+use crate::token;
 
 /// A configuration that may be used.
 #[derive(Clone, Debug)]
 pub struct FilterConfig {
-    /// This Envoy's name at the control plane; one process each.
-    pub proxy: String,
-    /// Which table; filters with the same table and `vm_id` share it.
+    /// Which table; filters with the same table and `vm_id` share it, unless it is embedded. It also names the statistics.
     pub table: String,
-    /// The Envoy cluster of the control plane.
-    pub control_plane_cluster: String,
-    /// By which this Envoy proves its name there, if not by a client certificate.
-    pub token: Option<JoinToken>,
-    /// Without a word from the control plane for so long, everything but public rules answers 503.
-    pub staleness_limit_seconds: u64,
+    /// Where the table comes from.
+    pub source: Source,
+    /// Where the filter says itself whether it is ready.
+    pub readiness: Option<ReadinessPath>,
     /// The preset that it builds on.
     pub preset: Option<String>,
     /// How many of the policy's rules are its own; the preset's come behind them.
@@ -52,21 +49,20 @@ impl fmt::Display for InvalidConfig {
 
 impl std::error::Error for InvalidConfig {}
 
-/// One hour: how long an edge may go on with what it last heard.
-pub const DEFAULT_STALENESS_LIMIT_SECONDS: u64 = 3600;
-const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 3600;
 const MAX_RULES: usize = 1000;
 const DEFAULT_CARRIERS: [&str; 3] = ["basic", "bearer", "header:x-api-key"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    proxy: String,
+    proxy: Option<String>,
     #[serde(default = "default_table")]
     table: String,
-    control_plane: ControlPlane,
-    #[serde(default = "default_staleness_limit")]
-    staleness_limit_seconds: u64,
+    control_plane: Option<ControlPlaneText>,
+    staleness_limit_seconds: Option<u64>,
+    embedded_table: Option<EntryTexts>,
+    embedded_revision: Option<u64>,
+    readiness_path: Option<String>,
     #[serde(default)]
     environment_prefix: String,
     #[serde(default)]
@@ -87,13 +83,6 @@ struct Preset {
     strip: Vec<String>,
     environment_places: Vec<String>,
     rules: Vec<RuleText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ControlPlane {
-    cluster: String,
-    token: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -133,17 +122,13 @@ fn default_table() -> String {
     "default".to_owned()
 }
 
-fn default_staleness_limit() -> u64 {
-    DEFAULT_STALENESS_LIMIT_SECONDS
-}
-
 impl FilterConfig {
     /// Parses a configuration.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let document: Document =
+        let mut document: Document =
             serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
                 let field = error.path().to_string();
                 invalid(
@@ -151,26 +136,18 @@ impl FilterConfig {
                     format!("the configuration is not usable JSON: {}", token::redact(&error.inner().to_string())),
                 )
             })?;
-        require_name("proxy", &document.proxy)?;
         require_name("table", &document.table)?;
-        if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
-            return Err(invalid("control_plane.cluster", "must name an Envoy cluster, in at most 100 bytes"));
-        }
-        let token = document.control_plane.token.as_deref().map(|text| {
-            // What was given instead may be a secret, too: it is not repeated.
-            let wrong = "must be a join token as `keygate proxy token create` shows it: kgj_ and 40 letters and digits";
-            JoinToken::parse(text).ok_or_else(|| invalid("control_plane.token", wrong))
-        });
-        let token = token.transpose()?;
-        if !STALENESS_LIMIT_SECONDS.contains(&document.staleness_limit_seconds) {
-            return Err(invalid("staleness_limit_seconds", "must be 5 to 2592000 (30 days)"));
-        }
+        let readiness = document.readiness_path.as_deref().map(ReadinessPath::parse).transpose();
         Ok(Self {
-            proxy: document.proxy.clone(),
+            source: source::parse(SourceText {
+                proxy: document.proxy.take(),
+                control_plane: document.control_plane.take(),
+                staleness_limit_seconds: document.staleness_limit_seconds,
+                embedded_table: document.embedded_table.take(),
+                embedded_revision: document.embedded_revision,
+            })?,
+            readiness: readiness.map_err(|error| invalid("readiness_path", error.to_string()))?,
             table: document.table.clone(),
-            control_plane_cluster: document.control_plane.cluster.clone(),
-            token,
-            staleness_limit_seconds: document.staleness_limit_seconds,
             preset: document.preset.clone(),
             own_rules: document.rules.len(),
             policy: parse_policy(document)?,
@@ -273,7 +250,8 @@ fn parse_rule(index: usize, text: RuleText, named_elsewhere: bool) -> Result<Rul
     })
 }
 
-fn require_name(field: &str, name: &str) -> Result<(), InvalidConfig> {
+/// Checks a name, see [`is_name`].
+pub(crate) fn require_name(field: &str, name: &str) -> Result<(), InvalidConfig> {
     if is_name(name) { Ok(()) } else { Err(invalid(field, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -")) }
 }
 
@@ -284,7 +262,8 @@ pub fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidConfig {
+/// The error about a field.
+pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidConfig {
     InvalidConfig { field: field.into(), problem: problem.into() }
 }
 
@@ -293,6 +272,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::JoinToken;
 
     fn good() -> Value {
         json!({
@@ -315,7 +295,8 @@ mod tests {
     fn a_small_configuration_gets_its_defaults() {
         let config = FilterConfig::parse(good().to_string().as_bytes()).unwrap();
         assert_eq!(config.table, "default");
-        assert_eq!(config.staleness_limit_seconds, 3600);
+        assert!(matches!(config.source, Source::ControlPlane(from) if from.staleness_limit_seconds == 3600));
+        assert_eq!(config.readiness, None);
         assert_eq!(config.policy.rules.len(), 2);
         assert_eq!(config.policy.carriers.used.len(), 3);
     }
@@ -338,6 +319,7 @@ mod tests {
         assert!(problem(|c| c["carriers"] = json!(["basic", "cookies"])).starts_with("carriers[1]: \"cookies\""));
         assert!(problem(|c| c["strip"] = json!(["x"])).starts_with("strip[0]"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
+        assert!(problem(|c| c["readiness_path"] = json!("/a/*")).starts_with("readiness_path: must be one plain path"));
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
         assert!(FilterConfig::parse(&[0xFF]).is_err());
@@ -349,7 +331,8 @@ mod tests {
         let mut value = good();
         value["control_plane"]["token"] = json!(token);
         let config = FilterConfig::parse(value.to_string().as_bytes()).unwrap();
-        assert_eq!(config.token.as_ref().map(JoinToken::expose), Some(token.as_str()));
+        let Source::ControlPlane(from) = &config.source else { panic!("{config:?}") };
+        assert_eq!(from.token.as_ref().map(JoinToken::expose), Some(token.as_str()));
         assert!(!format!("{config:?}").contains(&token));
         let short = token[..40].to_owned();
         assert!(problem(|c| c["control_plane"]["token"] = json!(short)).starts_with("control_plane.token: must be a join token"));

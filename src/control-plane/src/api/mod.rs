@@ -15,6 +15,7 @@ mod proxy_tokens;
 mod reply;
 mod revisions;
 mod server;
+mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -92,6 +93,7 @@ fn router(app: App) -> Router {
         .route("/proxies/{proxy}/tokens", get(proxy_tokens::list_of_proxy))
         .route("/proxy-tokens", get(proxy_tokens::list))
         .route("/proxy-tokens/{token}", delete(proxy_tokens::revoke))
+        .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
     let native = plain

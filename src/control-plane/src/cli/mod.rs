@@ -20,6 +20,7 @@ mod action;
 mod client;
 mod connection;
 mod environment;
+mod export;
 mod failure;
 mod filter;
 mod key;
@@ -36,6 +37,7 @@ use clap::Subcommand;
 pub(crate) use account::AccountCommand;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use environment::EnvironmentCommand;
+pub(crate) use export::ExportArgs;
 pub(crate) use filter::FilterCommand;
 pub(crate) use key::KeyCommand;
 pub(crate) use member::MemberCommand;
@@ -74,6 +76,11 @@ pub(crate) async fn run(command: Command, connection: &ConnectionArgs, output: O
 /// Runs a command of `keygate filter`; it fails as the others do.
 pub(crate) async fn run_filter(command: FilterCommand, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
     ended(command.run(connection, output).await)
+}
+
+/// Runs `keygate export`; it fails as the others do.
+pub(crate) async fn run_export(args: ExportArgs, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
+    ended(export::run(&args, connection, output).await)
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {

@@ -9,6 +9,7 @@ pub(crate) mod members;
 pub(crate) mod proxies;
 pub(crate) mod proxy_tokens;
 mod refusal;
+pub(crate) mod table;
 
 pub(crate) use refusal::{Missing, Refusal};
 
@@ -34,6 +35,7 @@ fn way_out(action: Action) -> &'static str {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
         Action::ManageProxies => "only an admin manages proxies and their join tokens",
+        Action::ExportTable => "only an admin exports the table",
         Action::AwaitRevision => "an environment key does not see proxies; use a key of an account",
     }
 }

@@ -308,9 +308,12 @@ impl Session {
     fn refused(&mut self, nack: Nack) -> Result<(), Status> {
         let topic = self.answered(nack.serial)?;
         let reason = shorten(&nack.reason);
+        // What was sent before a refusal was heard is refused for its sake: that would hide the cause.
+        let is_news = topic == Topic::Heartbeat || nack.serial > self.dealt_with;
         // A clock that is off is refused with every heartbeat; once is enough for the log.
-        if self.last_refusal.as_ref() != Some(&reason) {
-            tracing::warn!(proxy = self.claim.name(), ?topic, ?reason, "the filter refused a message");
+        if is_news && self.last_refusal.as_ref() != Some(&reason) {
+            let quarantined = nack.quarantined;
+            tracing::warn!(proxy = self.claim.name(), ?topic, quarantined, ?reason, "the filter refused a message");
             self.claim.refused(reason.clone());
             self.last_refusal = Some(reason);
         }

@@ -39,6 +39,15 @@ pub(crate) async fn begin_epoch(connection: &mut Connection, epoch: [u8; 16]) ->
     Ok(Start { history, table })
 }
 
+/// The newest revision, and the table that it is of: read in one transaction, so that they belong together.
+pub(crate) async fn table_at_revision(connection: &mut Connection) -> Result<(u64, Vec<(Digest, Grant)>), StoreError> {
+    let mut transaction = connection.begin().await?;
+    let revision = revision(&mut transaction).await?;
+    let table = compile::table(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok((revision, table))
+}
+
 /// The table's newest revision; 0 before the first.
 pub(crate) async fn revision(connection: &mut Connection) -> Result<u64, StoreError> {
     let row = sqlx::query("SELECT revision FROM head").fetch_one(connection).await?;

@@ -222,6 +222,40 @@ async fn a_refused_message_is_answered_with_a_snapshot_later_each_time() {
 }
 
 #[tokio::test]
+async fn a_quarantined_snapshot_is_offered_again_later_and_its_reason_is_not_hidden_by_what_follows() {
+    let mut control_plane =
+        ControlPlane::with(EPOCH, no_history(1), (0..5_000).map(|n| (digest(n), grant(n))).collect(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    let mut offered = 0;
+    let began = Instant::now();
+    while offered < 4 {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            offered += 1;
+            filter.quarantine(serial, "2 workers died").await;
+        } else {
+            filter.nack(serial, "a chunk without a snapshot").await;
+        }
+    }
+    assert!(began.elapsed() >= quick().after_refusals.iter().take(3).sum(), "it spins");
+    let status = control_plane.publisher.proxies().remove(0);
+    assert_eq!((status.connected, status.last_refusal.as_deref()), (true, Some("2 workers died")));
+    // Another revision is offered like any, and heals it.
+    control_plane.publish(2, &[(1, None)]);
+    loop {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            filter.stored.take(says);
+            filter.ack(serial, None).await;
+            break;
+        }
+        filter.nack(serial, "a chunk without a snapshot").await;
+    }
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
 async fn a_filter_that_refuses_the_time_is_told_nothing_else() {
     let mut control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
     let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
