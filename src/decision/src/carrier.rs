@@ -15,6 +15,8 @@ pub enum Carrier {
     Bearer,
     /// A header of its own; the name in lower case.
     Header(String),
+    /// All headers whose names begin so, in lower case; they are only ever taken out.
+    Headers(String),
     /// A cookie; the name in lower case, and found in any letter case.
     Cookie(String),
     /// A query parameter; the name in lower case, and found in any letter case.
@@ -40,6 +42,7 @@ impl fmt::Display for Carrier {
             Self::Basic => f.write_str("basic"),
             Self::Bearer => f.write_str("bearer"),
             Self::Header(name) => write!(f, "header:{name}"),
+            Self::Headers(start) => write!(f, "header:{start}*"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
         }
@@ -62,6 +65,20 @@ impl Carrier {
                 _ => Err(InvalidCarrier),
             },
             _ => Err(InvalidCarrier),
+        }
+    }
+
+    /// Parses what is only taken out: as [`Self::parse`], or `header:NAME-*` for all headers that begin so.
+    ///
+    /// # Errors
+    /// [`InvalidCarrier`] for anything else.
+    pub fn parse_stripped(text: &str) -> Result<Self, InvalidCarrier> {
+        let start = text.strip_prefix("header:").and_then(|name| name.strip_suffix('*'));
+        match start {
+            Some(start) if is_token(start) && start.len() > 1 && start.ends_with('-') => {
+                Ok(Self::Headers(start.to_ascii_lowercase()))
+            }
+            _ => Self::parse(text),
         }
     }
 }
@@ -125,19 +142,20 @@ impl Carriers {
     /// Whether a header carries nothing but a credential and must go, in any spelling that an upstream might fold together. That is so
     /// for `Authorization` and `X-API-Key` even if no carrier says so. With `keep`, only what was never judged goes.
     pub fn strips_header(&self, name: &[u8], keep: bool) -> bool {
-        let own = self.used.iter().chain(&self.stripped).filter_map(|carrier| match carrier {
-            Carrier::Header(own) => Some(own.as_bytes()),
-            _ => None,
+        let is_listed = self.used.iter().chain(&self.stripped).any(|carrier| match carrier {
+            Carrier::Header(own) => is_spelled(name, own.as_bytes()),
+            Carrier::Headers(start) => begins_as(name, start.as_bytes()),
+            Carrier::Basic | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => false,
         });
-        let mut credential_names = own.chain([b"authorization".as_slice(), b"x-api-key"]);
-        credential_names.any(|own| is_spelled(name, own)) && !(keep && self.judges_header(name))
+        let is_known = || [b"authorization".as_slice(), b"x-api-key"].iter().any(|own| is_spelled(name, own));
+        (is_listed || is_known()) && !(keep && self.judges_header(name))
     }
 
     fn judges_header(&self, name: &[u8]) -> bool {
         self.used.iter().any(|carrier| match carrier {
             Carrier::Basic | Carrier::Bearer => name == b"authorization",
             Carrier::Header(own) => name == own.as_bytes(),
-            Carrier::Cookie(_) | Carrier::Query(_) => false,
+            Carrier::Headers(_) | Carrier::Cookie(_) | Carrier::Query(_) => false,
         })
     }
 
@@ -169,6 +187,11 @@ pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
         byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
     };
     name.len() == canonical.len() && name.iter().zip(canonical).all(same)
+}
+
+/// Whether a header's name begins with this one, to some upstream, as in [`is_spelled`].
+pub fn begins_as(name: &[u8], canonical: &[u8]) -> bool {
+    name.get(..canonical.len()).is_some_and(|start| is_spelled(start, canonical))
 }
 
 /// `,` separates as well as `;`, because the first cookie specifications said so.
@@ -252,6 +275,24 @@ mod tests {
         for text in ["", "basics", "header:", "header:authorization", "header:cookie", "header:a b", "cookie", "body:x", ":x"] {
             assert_eq!(Carrier::parse(text), Err(InvalidCarrier), "{text}");
         }
+    }
+
+    #[test]
+    fn headers_can_be_taken_out_by_how_they_begin() {
+        let start = Carrier::parse_stripped("header:Impersonate-*");
+        assert_eq!(start.as_ref().map(ToString::to_string).as_deref(), Ok("header:impersonate-*"));
+        assert_eq!(Carrier::parse_stripped("cookie:a"), Carrier::parse("cookie:a"));
+        for text in ["header:*", "header:-*", "header:a*", "header:a-**", "cookie:a-*", "query:a-*", "header:a b-*"] {
+            assert_eq!(Carrier::parse_stripped(text), Err(InvalidCarrier), "{text}");
+        }
+        // What only begins so says nothing of who calls.
+        assert_eq!(Carrier::parse("header:impersonate-*"), Err(InvalidCarrier));
+        let carriers = Carriers { used: vec![Carrier::Basic], stripped: vec![start.unwrap()] };
+        for name in ["impersonate-user", "Impersonate-Extra-Scopes", "impersonate_extra_x", "impersonate-"] {
+            assert!(carriers.strips_header(name.as_bytes(), false) && carriers.strips_header(name.as_bytes(), true), "{name}");
+        }
+        assert!(!carriers.strips_header(b"impersonate", false));
+        assert!(!carriers.strips_header(b"x-impersonate-user", false));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Locator {
     Header(String),
     /// A query parameter; the name in lower case, and found in any letter case.
     Query(String),
+    /// The same, but only what stands before its value's first `:`. Without one it names nothing that can be read.
+    QueryBeforeColon(String),
     /// A label of the host name, counted from the left, from 0.
     Host(usize),
     /// A field of the JSON object in a query parameter.
@@ -33,7 +35,7 @@ pub struct InvalidLocator;
 
 impl fmt::Display for InvalidLocator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an environment's place is header:NAME, query:NAME, host:NUMBER or json:PARAMETER.FIELD")
+        f.write_str("an environment's place is header:NAME, query:NAME, query:NAME:*, host:NUMBER or json:PARAMETER.FIELD")
     }
 }
 
@@ -45,6 +47,7 @@ impl fmt::Display for Locator {
         match self {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
+            Self::QueryBeforeColon(name) => write!(f, "query:{name}:*"),
             Self::Host(index) => write!(f, "host:{index}"),
             Self::Json { parameter, field } => write!(f, "json:{parameter}.{field}"),
         }
@@ -52,7 +55,7 @@ impl fmt::Display for Locator {
 }
 
 impl Locator {
-    /// Parses `header:NAME`, `query:NAME`, `host:NUMBER` or `json:PARAMETER.FIELD`.
+    /// Parses `header:NAME`, `query:NAME`, `query:NAME:*`, `host:NUMBER` or `json:PARAMETER.FIELD`.
     ///
     /// # Errors
     /// [`InvalidLocator`] for anything else.
@@ -61,7 +64,11 @@ impl Locator {
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         match kind {
             "header" if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
-            "query" if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
+            "query" => match name.strip_suffix(":*") {
+                Some(name) if is_name(name) => Ok(Self::QueryBeforeColon(name.to_ascii_lowercase())),
+                None if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
+                _ => Err(InvalidLocator),
+            },
             "host" => name.parse().map(Self::Host).map_err(|_| InvalidLocator),
             "json" => match name.split_once('.') {
                 Some((parameter, field)) if is_name(parameter) && is_name(field) => {
@@ -92,7 +99,7 @@ impl NamedEnvironments {
 
     /// Reads a query.
     pub fn read_query(&mut self, locators: &[Locator], json: JsonField, query: &[u8]) {
-        if locators.iter().all(|locator| !matches!(locator, Locator::Query(_) | Locator::Json { .. })) {
+        if locators.iter().all(|locator| matches!(locator, Locator::Header(_) | Locator::Host(_))) {
             return;
         }
         for (name, value) in parameters(query) {
@@ -100,6 +107,10 @@ impl NamedEnvironments {
                 match locator {
                     Locator::Query(own) if own.as_bytes().eq_ignore_ascii_case(&name) => {
                         self.0.push(text(&decode_parameter(value)));
+                    }
+                    Locator::QueryBeforeColon(own) if own.as_bytes().eq_ignore_ascii_case(&name) => {
+                        let named = text(&decode_parameter(value));
+                        self.0.push(named.and_then(|named| Some(named.split_once(':')?.0.to_owned())));
                     }
                     Locator::Json { parameter, field } if parameter.as_bytes().eq_ignore_ascii_case(&name) => {
                         match json(&decode_parameter(value), field) {
@@ -136,13 +147,34 @@ mod tests {
 
     #[test]
     fn places_have_names() {
-        for text in ["header:X-API-Project-Id", "query:endpointId", "host:0", "json:filters.EndpointID"] {
+        for text in ["header:X-API-Project-Id", "query:endpointId", "query:projectId:*", "host:0", "json:filters.EndpointID"] {
             let written = Locator::parse(text).map(|locator| locator.to_string());
             assert!(written.is_ok_and(|written| written.eq_ignore_ascii_case(text)), "{text}");
         }
-        for text in ["", "header", "header:", "host:x", "json:filters", "json:.x", "path:x", "query:a b"] {
+        for text in [
+            "",
+            "header",
+            "header:",
+            "host:x",
+            "json:filters",
+            "json:.x",
+            "path:x",
+            "query:a b",
+            "query:a:b",
+            "query::*",
+            "header:a:*",
+        ] {
             assert_eq!(Locator::parse(text), Err(InvalidLocator), "{text}");
         }
+    }
+
+    #[test]
+    fn a_project_names_the_environment_before_its_colon() {
+        let locators = [Locator::parse("query:projectId:*").unwrap()];
+        let mut named = NamedEnvironments::default();
+        named.read_query(&locators, no_json, b"projectId=c-a:p-1&PROJECTID=c-b%3Ap:2&projectid=p-1&projectId=:p&projectId=");
+        let expected = [Some("c-a"), Some("c-b"), None, Some(""), None];
+        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
     }
 
     #[test]

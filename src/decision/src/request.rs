@@ -156,11 +156,7 @@ impl<'a> Browser<'a> {
 /// Whether this header must never reach the upstream as it came: because the filter tells the upstream by it who calls, or because an
 /// upstream might take another path from it than the one that was judged. In any spelling.
 pub fn is_forbidden_header(name: &[u8]) -> bool {
-    is_identity_header(name) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
-}
-
-fn is_identity_header(name: &[u8]) -> bool {
-    name.get(..IDENTITY_PREFIX.len()).is_some_and(|start| is_spelled(start, IDENTITY_PREFIX.as_bytes()))
+    carrier::begins_as(name, IDENTITY_PREFIX.as_bytes()) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
 }
 
 fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest> {

@@ -181,7 +181,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
-    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse)?;
+    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse_stripped)?;
     let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
     let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();
     if texts.is_empty() || texts.len() > MAX_RULES {
@@ -324,8 +324,11 @@ mod tests {
         assert!(problem(|c| c["rules"][0]["publik"] = json!(true)).contains("unknown field `publik`"));
         assert!(problem(|c| c["rules"][0]["target"] = json!("everyone")).contains("unknown variant `everyone`"));
         assert!(problem(|c| c["carriers"] = json!(["basic", "cookies"])).starts_with("carriers[1]: \"cookies\""));
+        assert!(problem(|c| c["carriers"] = json!(["header:x-*"])).starts_with("carriers[0]: \"header:x-*\""));
         assert!(problem(|c| c["strip"] = json!(["x"])).starts_with("strip[0]"));
+        assert!(problem(|c| c["strip"] = json!(["header:*"])).starts_with("strip[0]"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
+        assert!(problem(|c| c["environment_places"] = json!(["query:a:b"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
         assert!(FilterConfig::parse(&[0xFF]).is_err());
