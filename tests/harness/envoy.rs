@@ -30,7 +30,7 @@ pub struct Config {
     pub sync_port: u16,
     /// The filter's configuration, sent as it is, JSON or not. [`demo_filter`] is a good start.
     pub filter: String,
-    /// Texts in envoy/demo.yaml to replace, each of which stands there once.
+    /// Texts in the template to replace, each of which stands there once.
     pub edits: Vec<(&'static str, &'static str)>,
 }
 
@@ -110,7 +110,7 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`.
+    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`, and with its edits.
     pub async fn start_sample(config: &Config) -> Result<Self> {
         let scratch = Scratch::new("keygate-envoy")?;
         let mut text = SAMPLE.to_owned();
@@ -122,6 +122,9 @@ impl Envoy {
             ("address: localhost, port_value: 8081", format!("address: localhost, port_value: {}", config.sync_port)),
         ] {
             replace_once(&mut text, old, &new)?;
+        }
+        for (old, new) in &config.edits {
+            replace_once(&mut text, old, new)?;
         }
         let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
         envoy._scratch = Some(scratch);
