@@ -139,14 +139,16 @@ impl FilterConfig {
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let document: Document =
-            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
-                let field = error.path().to_string();
-                invalid(
-                    if field == "." { "" } else { field.as_str() },
-                    format!("the configuration is not usable JSON: {}", error.inner()),
-                )
-            })?;
+        let mut json = serde_json::Deserializer::from_slice(json);
+        let document: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let field = error.path().to_string();
+            invalid(
+                if field == "." { "" } else { field.as_str() },
+                format!("the configuration is not usable JSON: {}", error.inner()),
+            )
+        })?;
+        // What stands behind it was meant, too.
+        json.end().map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
         require_name("proxy", &document.proxy)?;
         require_name("table", &document.table)?;
         if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
@@ -331,6 +333,8 @@ mod tests {
         assert!(problem(|c| c["environment_places"] = json!(["query:a:b"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
+        let twice = format!("{}{}", good(), good());
+        assert!(FilterConfig::parse(twice.as_bytes()).unwrap_err().problem.contains("trailing characters"));
         assert!(FilterConfig::parse(&[0xFF]).is_err());
     }
 
