@@ -9,7 +9,7 @@ use crate::grant::{Access, Grant, UnixSeconds};
 use crate::locator::{JsonField, Locator};
 use crate::path::{self, Ambiguity};
 use crate::reason::Reason;
-use crate::request::{Header, Reading, Request};
+use crate::request::{self, Header, Reading, Request};
 use crate::route::{Matched, Place, Rule, Target, TargetKind};
 
 /// The rules of one filter.
@@ -103,6 +103,15 @@ impl Policy {
     /// Reads a request for what this policy wants to know.
     pub fn read<'a>(&self, headers: impl IntoIterator<Item = Header<'a>>) -> Request<'a> {
         Request::read(headers, Reading { carriers: &self.carriers, locators: &self.locators, json: self.json })
+    }
+
+    /// Whether a trailer must not reach the upstream, which may take it for a header: it claims or carries what only a header may, or says
+    /// what was judged before it came.
+    pub fn removes_trailer(&self, name: &[u8], keep_credentials: bool) -> bool {
+        request::is_forbidden_header(name)
+            || request::overrides_method_by_header(name)
+            || self.carriers.strips_header(name, keep_credentials)
+            || self.locators.iter().any(|locator| locator.is_header(name))
     }
 
     /// Screens a request. An ambiguous path comes before everything else, then public rules.
@@ -270,9 +279,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn shadow_covers_no_spelling_of_a_rule_that_is_not_in_it() {
-        let policy = |shadow: bool| Policy {
+    fn policy(shadow: bool) -> Policy {
+        Policy {
             carriers: Carriers::standard(),
             locators: Vec::new(),
             json: |_, _| None,
@@ -285,7 +293,24 @@ mod tests {
                 rule("/v2/projects/{environment}/**", TargetKind::Environment, Some(false)),
                 rule("/v1/*", TargetKind::Account, None),
             ],
-        };
+        }
+    }
+
+    #[test]
+    fn a_trailer_says_nothing_that_would_have_been_judged() {
+        let mut policy = policy(false);
+        policy.locators = vec![Locator::parse("header:x-project").unwrap()];
+        for name in
+            ["x-keygate-key", "x_api_key", "x-project", "x_project", "x-http-method-override", "x-rewrite-url", "authorization"]
+        {
+            assert!(policy.removes_trailer(name.as_bytes(), false), "{name}");
+        }
+        assert!(!policy.removes_trailer(b"authorization", true));
+        assert!(!policy.removes_trailer(b"grpc-status", false));
+    }
+
+    #[test]
+    fn shadow_covers_no_spelling_of_a_rule_that_is_not_in_it() {
         let in_shadow = |shadow: bool, path: Option<&str>| {
             let path = path.map(|path| (b":path".as_slice(), path.as_bytes()));
             let policy = policy(shadow);

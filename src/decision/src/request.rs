@@ -92,7 +92,7 @@ impl<'a> Request<'a> {
                 b"cookie" => browser.read_cookies(value),
                 b"user-agent" => browser.is_one |= value.to_ascii_lowercase().windows(7).any(|part| part == b"mozilla"),
                 b"x-api-csrf" => browser.proof = Some(value),
-                _ => request.overrides_method |= METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes())),
+                _ => request.overrides_method |= overrides_method_by_header(name),
             }
             own_carriers.read(reading.carriers, name, value);
             request.environments.read_header(reading.locators, name, value);
@@ -165,6 +165,11 @@ fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest
         (Scheme::Bearer, digest) if carriers.uses(&Carrier::Bearer) => digest,
         _ => None,
     }
+}
+
+/// Whether some upstream takes another method from a header of this name.
+pub fn overrides_method_by_header(name: &[u8]) -> bool {
+    METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
 }
 
 /// Rancher's APIs take `?_method=` instead of the method, and `?action=remove` for a DELETE.
