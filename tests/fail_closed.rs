@@ -91,6 +91,16 @@ async fn a_bad_configuration_denies_everything_on_every_worker_and_says_why() ->
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"pubic"}]}"#, "`pubic`"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"**","target":"public"}]}"#, "rules[0].path"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"public"}],"x":1}"#, "`x`"),
+        (r#"{"proxy":"e","proxy":"f","control_plane":{"cluster":"keygate"}}"#, "duplicate field `proxy`"),
+        (
+            r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"public"}]} x"#,
+            "not usable JSON",
+        ),
+        (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"preset":"rancher"}"#, "there is no preset"),
+        (
+            r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"preset":"rancher-1.6","rules":[{"path":"/v1/**","target":"public"}]}"#,
+            "rules[0].path: would decide paths of environments",
+        ),
     ] {
         let mut config = harness::Config::new(upstream.port(), free_port()?)?;
         config.filter = filter.to_owned();

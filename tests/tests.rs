@@ -28,6 +28,15 @@ mod faults;
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 
+// Other ways through Envoy than a plain request's: internal redirects, tunnels.
+mod detours;
+
+// Shadow mode, end to end: what passes that would be refused, what never does, and where it is told.
+mod shadow;
+
+// `keygate filter explain` beside what Envoy answers.
+mod explain;
+
 // What nobody would send by mistake: the fuzz targets' corpus, and generated spellings natively and in real Envoy.
 mod hostile;
 

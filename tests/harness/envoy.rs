@@ -36,7 +36,7 @@ pub struct Config {
     pub filter: String,
     /// The filter's module.
     pub module: PathBuf,
-    /// Texts in envoy/demo.yaml to replace, each of which stands there once.
+    /// Texts in the template to replace, each of which stands there once.
     pub edits: Vec<(&'static str, &'static str)>,
 }
 
@@ -130,7 +130,7 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`.
+    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`, and with its edits.
     pub async fn start_sample(config: &Config) -> Result<Self> {
         Self::start_sample_text(config, SAMPLE.to_owned(), "localhost").await
     }
@@ -176,6 +176,9 @@ impl Envoy {
         ] {
             replace_once(&mut text, old, &new)?;
         }
+        for (old, new) in &config.edits {
+            replace_once(&mut text, old, new)?;
+        }
         let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
         envoy._scratch = Some(scratch);
         Ok(envoy)
@@ -193,6 +196,9 @@ impl Envoy {
             ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
         ] {
             replace_once(&mut text, old, &new)?;
+        }
+        for (old, new) in &config.edits {
+            replace_once(&mut text, old, new)?;
         }
         let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
         envoy._scratch = Some(scratch);

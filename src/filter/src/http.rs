@@ -109,7 +109,7 @@ impl Plugin {
     fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
         let map = host::request_trailers()?;
         for (name, _) in map.parse().ok_or(HostError::UNREADABLE)? {
-            if is_forbidden_header(name) || self.policy.carriers.strips_header(name, keep_credentials) {
+            if self.policy.removes_trailer(name, keep_credentials) {
                 host::remove_trailer(name)?;
             }
         }

@@ -128,14 +128,14 @@ impl FilterConfig {
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let mut document: Document =
-            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
-                let field = error.path().to_string();
-                invalid(
-                    if field == "." { "" } else { field.as_str() },
-                    format!("the configuration is not usable JSON: {}", token::redact(&error.inner().to_string())),
-                )
-            })?;
+        let mut json = serde_json::Deserializer::from_slice(json);
+        let mut document: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let field = error.path().to_string();
+            let field = if field == "." { "" } else { field.as_str() };
+            invalid(field, format!("the configuration is not usable JSON: {}", token::redact(&error.inner().to_string())))
+        })?;
+        // What stands behind it was meant, too.
+        json.end().map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
         require_name("table", &document.table)?;
         let readiness = document.readiness_path.as_deref().map(ReadinessPath::parse).transpose();
         Ok(Self {
@@ -169,7 +169,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
-    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse)?;
+    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse_stripped)?;
     let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
     let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();
     if texts.is_empty() || texts.len() > MAX_RULES {
@@ -317,11 +317,16 @@ mod tests {
         assert!(problem(|c| c["rules"][0]["publik"] = json!(true)).contains("unknown field `publik`"));
         assert!(problem(|c| c["rules"][0]["target"] = json!("everyone")).contains("unknown variant `everyone`"));
         assert!(problem(|c| c["carriers"] = json!(["basic", "cookies"])).starts_with("carriers[1]: \"cookies\""));
+        assert!(problem(|c| c["carriers"] = json!(["header:x-*"])).starts_with("carriers[0]: \"header:x-*\""));
         assert!(problem(|c| c["strip"] = json!(["x"])).starts_with("strip[0]"));
+        assert!(problem(|c| c["strip"] = json!(["header:*"])).starts_with("strip[0]"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["readiness_path"] = json!("/a/*")).starts_with("readiness_path: must be one plain path"));
+        assert!(problem(|c| c["environment_places"] = json!(["query:a:b"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
+        let twice = format!("{}{}", good(), good());
+        assert!(FilterConfig::parse(twice.as_bytes()).unwrap_err().problem.contains("trailing characters"));
         assert!(FilterConfig::parse(&[0xFF]).is_err());
     }
 

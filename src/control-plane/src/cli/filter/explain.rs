@@ -89,7 +89,8 @@ fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
                 path.push_str(&format!("{separator}{name}=stand-in"));
             }
         }
-        None => {}
+        // A start alone carries nothing.
+        Some(Carrier::Headers(_)) | None => {}
     }
 }
 
