@@ -31,6 +31,9 @@ pub(crate) struct ServeOptions {
     /// Where proxies connect; on loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     sync: SyncAddress,
+    /// So many days audit records are kept
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    audit_days: u32,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -78,6 +81,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let start = history::begin_epoch(writer.connection().await?, epoch).await?;
     tracing::info!(revision = start.history.revision, keys = start.table.len(), "the table is compiled");
     let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register());
+    writer.trim(options.audit_days);
     let mut writer = {
         let publisher = publisher.clone();
         writer.spawn(move |revision, grants| publisher.publish(revision, grants))?

@@ -4,7 +4,9 @@
 //! Reads go through a small pool of connections that cannot write. Every change goes through the one [`Writer`].
 
 pub(crate) mod account;
+mod change;
 pub(crate) mod compile;
+mod counts;
 pub(crate) mod environment;
 mod folder;
 pub(crate) mod history;
@@ -12,6 +14,9 @@ pub(crate) mod key;
 pub(crate) mod member;
 pub(crate) mod proxy;
 mod row;
+#[cfg(test)]
+mod tests;
+mod trim;
 mod writer;
 
 use std::path::Path;
@@ -28,11 +33,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::push::ProxyRegister;
 
+pub(crate) use change::{Actor, Change, Written};
+pub(crate) use counts::Counts;
 pub(crate) use folder::DataFolder;
 use writer::Signals;
+pub(crate) use writer::Writer;
 #[cfg(test)]
 pub(crate) use writer::WriterThread;
-pub(crate) use writer::{Actor, Change, Writer, Written};
 
 /// Storage could not do what was asked. The message tells the cause too, so it is no source: a chain would say it twice.
 #[derive(Debug, thiserror::Error)]
@@ -123,12 +130,22 @@ impl Store {
         answer.await.map_err(|_| StoreError::NotCommitted)?
     }
 
+    /// What storage has counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.signals.counts
+    }
+
+    /// Whether the last changes could not be committed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.signals.failing.load(Ordering::Acquire)
+    }
+
     /// Whether storage answers and takes changes, as far as the last one has shown.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         if self.queue.is_closed() {
             return Err(StoreError::Stopped);
         }
-        if self.signals.failing.load(Ordering::Acquire) {
+        if self.is_failing() {
             return Err(StoreError::Failing);
         }
         history::revision(&mut *self.read().await?).await?;
