@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::api::{self, App};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::push::Publisher;
 use crate::random;
 use crate::store::{DataFolder, Store, account, history};
@@ -31,6 +32,9 @@ pub(crate) struct ServeOptions {
     /// Where proxies connect; on loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     sync: SyncAddress,
+    /// Where metrics are shown without a credential, beside /healthz and /readyz; without it only at the API, to admins
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
     /// So many days audit records are kept
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
     audit_days: u32,
@@ -77,6 +81,10 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
     let http = listen(options.http).await?;
     let sync = listen(options.sync.0).await?;
+    let watched = match options.metrics {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let epoch = random::bytes()?;
     let start = history::begin_epoch(writer.connection().await?, epoch).await?;
     tracing::info!(revision = start.history.revision, keys = start.table.len(), "the table is compiled");
@@ -89,13 +97,19 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
     let stopping = signals().context("signals cannot be awaited")?;
     let sync_is_up = Arc::new(AtomicBool::new(true));
-    let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone() };
+    let metrics = Metrics::new(&store, &publisher);
+    let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone(), metrics };
     tracing::info!(http = %http.local_addr()?, sync = %sync.local_addr()?, "serving");
     if !options.http.ip().is_loopback() {
         tracing::warn!("the API is plain HTTP: whoever is on the network between reads the keys and secrets it carries");
     }
     let api = async {
-        api::serve(http, app, stop(stopping.clone())).await;
+        let watched = async {
+            if let Some(listener) = watched {
+                api::serve(listener, api::watched(app.clone()), stop(stopping.clone())).await;
+            }
+        };
+        tokio::join!(api::serve(http, api::routes(app.clone()), stop(stopping.clone())), watched);
         Ok(())
     };
     let push = async {

@@ -10,6 +10,7 @@
 mod delta;
 mod hello;
 mod message;
+mod metrics;
 mod registry;
 mod service;
 mod snapshot;
@@ -28,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
+pub(crate) use self::metrics::Traffic;
 use self::registry::Registry;
 pub(crate) use self::table::OutOfOrder;
 use self::table::Table;
@@ -130,6 +132,7 @@ impl Publisher {
             deltas: Mutex::new(Deltas::default()),
             registry: Arc::new(Registry::new(epoch, proxies, Instant::now())),
             register,
+            traffic: Traffic::default(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
             stopping: watch::Sender::new(false),
             pace,
@@ -176,6 +179,17 @@ impl Publisher {
         self.0.registry.statuses(Instant::now())
     }
 
+    /// Where the table is and how many keys it holds.
+    pub(crate) fn extent(&self) -> (Position, u64) {
+        let table = self.0.table();
+        (table.position(), table.keys())
+    }
+
+    /// What the push has counted.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
     /// Notes that storage is about to forget a proxy without a stream: should it come back, it has to be stored again.
     pub(crate) fn unregister(&self, name: &str) -> Forgotten {
         self.0.registry.unregister(name)
@@ -203,6 +217,7 @@ struct Shared {
     deltas: Mutex<Deltas>,
     registry: Arc<Registry>,
     register: ProxyRegister,
+    traffic: Traffic,
     /// One permit for each snapshot that may be under way.
     snapshots: Arc<Semaphore>,
     stopping: watch::Sender<bool>,

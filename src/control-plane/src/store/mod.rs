@@ -4,15 +4,18 @@
 //! Reads go through a small pool of connections that cannot write. Every change goes through the one [`Writer`].
 
 pub(crate) mod account;
+pub(crate) mod backup;
 mod change;
 pub(crate) mod compile;
 mod counts;
 pub(crate) mod environment;
 mod folder;
 pub(crate) mod history;
+pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod member;
 pub(crate) mod proxy;
+pub(crate) mod restore;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -44,7 +47,7 @@ pub(crate) use writer::WriterThread;
 /// Storage could not do what was asked. The message tells the cause too, so it is no source: a chain would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("storage failed: {0}")]
+    #[error("storage failed: {_0}{}", way_out(_0))]
     Storage(sqlx::Error),
     #[error("the schema could not be brought up to date: {0}")]
     Schema(MigrateError),
@@ -52,12 +55,43 @@ pub(crate) enum StoreError {
     Newer,
     #[error("storage holds {column} = {value}, which is invalid")]
     Damaged { column: &'static str, value: String },
+    #[error("the database is damaged ({0}); restore a backup with keygate restore, which keeps this one")]
+    Torn(String),
     #[error("it is not certain that the change was committed; the log says why")]
     NotCommitted,
     #[error("the last changes could not be committed; the log says why")]
     Failing,
     #[error("the server is stopping")]
     Stopped,
+}
+
+/// SQLite's primary result codes that are told apart.
+const BUSY: i32 = 5;
+const READ_ONLY: i32 = 8;
+const IO: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANNOT_OPEN: i32 = 14;
+const NOT_A_DATABASE: i32 = 26;
+
+/// SQLite's primary result code, if it is SQLite that failed.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// What an operator can do about it.
+fn way_out(error: &sqlx::Error) -> &'static str {
+    match code(error) {
+        Some(FULL) => "; make room on the disk",
+        Some(READ_ONLY | CANNOT_OPEN) => "; let the user who runs keygate read and write the data folder and every file in it",
+        Some(CORRUPT | NOT_A_DATABASE) => {
+            "; the database is damaged: restore a backup with keygate restore, which keeps this one"
+        }
+        Some(BUSY) => "; another program has the database open, close it",
+        Some(IO) => "; the disk failed, or is full: the system's log says more",
+        _ => "",
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -94,6 +128,7 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
         let mut connection = options.connect().await?;
+        read_every_page(&mut connection).await?;
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
@@ -170,6 +205,12 @@ impl Store {
             })
         })
     }
+}
+
+/// Reads every page once. A damaged one might else be found only when it is needed, or never, and a key be missing until then.
+async fn read_every_page(connection: &mut Connection) -> Result<(), StoreError> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Torn(found)) }
 }
 
 /// What every read function takes: a reader's connection, or the one inside a change.
