@@ -19,6 +19,9 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// What is kept through kills, full disks, restores and stops, and what a server refuses to start with.
+mod data;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 

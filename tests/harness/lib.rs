@@ -6,6 +6,7 @@
 mod cli;
 mod connection;
 mod control_plane;
+mod disk;
 mod envoy;
 pub mod hostile;
 mod ports;
@@ -18,6 +19,7 @@ mod wait;
 pub use cli::{Cli, Key};
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::ControlPlane;
+pub use disk::Disk;
 pub use envoy::{Config, Envoy, demo_filter};
 pub use ports::{free_port, loopback};
 pub use process::Process;

@@ -50,6 +50,11 @@ impl Process {
         }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end and waits until it has. Fails if it does not, or not with success.
     pub async fn stop(mut self) -> Result<()> {
         if self.child.try_wait()?.is_none() {
