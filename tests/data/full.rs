@@ -123,6 +123,7 @@ async fn a_full_disk_refuses_changes_and_nothing_else_until_there_is_room() -> R
     let mut server = cramped.serve()?;
     let ended = harness::until("a start on a full disk to be refused", async || Ok(server.ensure_running().err())).await?;
     ensure!(ended.to_string().contains("make room on the disk"), "{ended:#}");
+    cramped.disk.fill()?;
     let backup = cramped.run(&["backup", &cramped.data.with_file_name("backup").to_string_lossy()]).await?;
     let said = String::from_utf8_lossy(&backup.stderr).into_owned();
     ensure!(!backup.status.success() && said.contains("make room"), "a backup on a full disk: {said}");

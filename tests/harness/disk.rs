@@ -55,9 +55,9 @@ impl Disk {
         root.join(self.mounted.strip_prefix("/").unwrap_or(&self.mounted)).join(name)
     }
 
-    /// Fills it to the last byte.
+    /// Fills it to the last byte, also if it was filled before and something has gone since.
     pub fn fill(&self) -> Result<()> {
-        let mut file = File::create(self.outside(FILLER))?;
+        let mut file = File::options().create(true).append(true).open(self.outside(FILLER))?;
         for chunk in [vec![0; 4096], vec![0; 1]] {
             loop {
                 match file.write_all(&chunk) {

@@ -89,7 +89,8 @@ fn way_out(error: &sqlx::Error) -> &'static str {
             "; the database is damaged: restore a backup with keygate restore, which keeps this one"
         }
         Some(BUSY) => "; another program has the database open, close it",
-        Some(IO) => "; the disk failed, or is full: the system's log says more",
+        // A full disk shows as this, too: where the journal's index cannot grow.
+        Some(IO) => "; the disk is full or has failed: make room on the disk, or see the system's log",
         _ => "",
     }
 }
