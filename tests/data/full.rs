@@ -84,7 +84,9 @@ async fn a_full_disk_refuses_changes_and_nothing_else_until_there_is_room() -> R
         });
     }
     // Twice, so that it is full at two different moments.
-    for _ in 0..2 {
+    for round in 1..=2 {
+        let mut reader = Client::new(cramped.http, &admin);
+        harness::until("some keys", async || Ok((reader.keys().await?.len() > 40 * round).then_some(()))).await?;
         cramped.disk.fill()?;
         client.until_ready(503).await?;
         for _ in 0..50 {

@@ -35,6 +35,7 @@ fn way_out(cause: &std::io::Error) -> &'static str {
         ErrorKind::PermissionDenied => "; give it to the user who runs keygate (chown), or run keygate as its owner",
         ErrorKind::ReadOnlyFilesystem => "; choose a folder that can be written, or mount its file system for writing",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk",
+        ErrorKind::AlreadyExists => "; move it away, or try again in a moment",
         ErrorKind::NotADirectory => "; name a folder, not a file",
         _ => "",
     }
