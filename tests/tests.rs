@@ -25,6 +25,9 @@ mod tls;
 // What may happen between Envoy and the control plane, under load: cuts, kills, silence, slowness, and messages of every bad kind.
 mod faults;
 
+// What is kept through kills, full disks, restores and stops, and what a server refuses to start with.
+mod data;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 

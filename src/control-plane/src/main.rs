@@ -4,8 +4,10 @@
 //! together with its audit record and the next revision, `push/` brings the altered grants to every proxy.
 
 mod api;
+mod backup;
 mod cli;
 mod clock;
+mod metrics;
 mod model;
 mod name;
 mod operations;
@@ -44,6 +46,10 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Print a new key for an admin, on the data folder of a stopped server
     Recover(setup::RecoverOptions),
+    /// Copy the data to one file, also while a server uses it
+    Backup(backup::BackupOptions),
+    /// Put the data of a stopped server back to what a backup holds
+    Restore(backup::RestoreOptions),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -65,6 +71,8 @@ async fn main() -> ExitCode {
         Command::Init(options) => setup::init(options, output).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Recover(options) => setup::recover(options, output).await,
+        Command::Backup(options) => backup::backup(options, output).await,
+        Command::Restore(options) => backup::restore(options, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut script);

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::api::{self, App};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::push::{Proof, Publisher};
 use crate::random;
 use crate::store::{DataFolder, Store, account, history};
@@ -46,6 +47,12 @@ pub(crate) struct ServeOptions {
     /// Who signs the certificates that proxies must present, as PEM; one is a proxy's if a DNS name in it is the proxy's name
     #[arg(long, value_name = "FILE", requires = "sync_cert")]
     sync_client_ca: Option<PathBuf>,
+    /// Where metrics are shown without a credential, beside /healthz and /readyz; without it only at the API, to admins
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// So many days audit records are kept
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    audit_days: u32,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -101,10 +108,15 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
     let http = listen(options.http).await?;
     let sync = listen(options.sync).await?;
+    let watched = match options.metrics {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let epoch = random::bytes()?;
     let start = history::begin_epoch(writer.connection().await?, epoch).await?;
     tracing::info!(revision = start.history.revision, keys = start.table.len(), "the table is compiled");
     let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
+    writer.trim(options.audit_days);
     let mut writer = {
         let publisher = publisher.clone();
         writer.spawn(move |revision, grants| publisher.publish(revision, grants))?
@@ -112,7 +124,8 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
     let stopping = signals().context("signals cannot be awaited")?;
     let sync_is_up = Arc::new(AtomicBool::new(true));
-    let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone() };
+    let metrics = Metrics::new(&store, &publisher);
+    let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone(), metrics };
     tracing::info!(http = %http.local_addr()?, sync = %sync.local_addr()?, "serving");
     if !options.http.ip().is_loopback() && http_certificates.is_none() {
         tracing::warn!(
@@ -121,7 +134,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         );
     }
     let api = async {
-        api::serve(Incoming::new(http, http_certificates), app, stop(stopping.clone())).await;
+        let watched = async {
+            if let Some(listener) = watched {
+                api::serve(Incoming::new(listener, None), api::watched(app.clone()), stop(stopping.clone())).await;
+            }
+        };
+        let served = api::serve(Incoming::new(http, http_certificates), api::routes(app.clone()), stop(stopping.clone()));
+        tokio::join!(served, watched);
         Ok(())
     };
     let push = async {

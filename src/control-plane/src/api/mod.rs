@@ -9,6 +9,7 @@ mod health;
 mod input;
 mod keys;
 mod members;
+mod metrics;
 mod origin;
 mod proxies;
 mod proxy_tokens;
@@ -27,6 +28,7 @@ use std::sync::atomic::AtomicBool;
 use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
+use crate::metrics::Metrics;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
@@ -34,6 +36,7 @@ use crate::store::{Actor, Change, Store, Written};
 
 use error::Error;
 pub(crate) use keys::created_key;
+pub(crate) use metrics::watched;
 pub(crate) use server::serve;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
@@ -45,6 +48,7 @@ pub(crate) struct App {
     pub(crate) publisher: Publisher,
     /// Whether proxies can connect.
     pub(crate) sync_is_up: Arc<AtomicBool>,
+    pub(crate) metrics: Metrics,
 }
 
 impl App {
@@ -65,7 +69,7 @@ impl App {
 
 /// All routes. That each below `/keygate/v1` needs a credential, and takes no body and no parameter unless it stands among those that
 /// do, are properties of the route table, not of a handler.
-fn router(app: App) -> Router {
+pub(crate) fn routes(app: App) -> Router {
     let with_body = Router::new()
         .route("/accounts", post(accounts::create))
         .route("/environments", post(environments::create))
@@ -103,11 +107,16 @@ fn router(app: App) -> Router {
         .merge(with_parameters.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
+    let for_admins = get(metrics::show_to_admin)
+        .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
+        .route_layer(middleware::from_fn(origin::refuse_other_sites));
     Router::new()
         .nest("/keygate/v1", native)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::time))
         .with_state(app)
 }

@@ -5,6 +5,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::StatusCode;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{App, Error, router};
+use super::Error;
 use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
@@ -34,11 +35,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// So long an answer may take on its way out, and a request on its way in, when the server stops.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Serves the API until `shutdown`; then answers the requests that it has and drops what has not arrived.
-pub(crate) async fn serve(mut incoming: Incoming, app: App, shutdown: impl Future<Output = ()>) {
+/// Serves these routes until `shutdown`; then answers the requests that it has and drops what has not arrived.
+pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
-    let router =
-        router(app).layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
+    let router = routes.layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
     let service = TowerToHyperService::new(router);
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();

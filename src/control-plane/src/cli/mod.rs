@@ -41,7 +41,7 @@ pub(crate) use export::ExportArgs;
 pub(crate) use filter::FilterCommand;
 pub(crate) use key::KeyCommand;
 pub(crate) use member::MemberCommand;
-pub(crate) use output::{OutputFormat, print_key_created, print_note, print_script};
+pub(crate) use output::{OutputFormat, print_key_created, print_note, print_report, print_script};
 pub(crate) use proxy::ProxyCommand;
 
 use action::Action;

@@ -99,7 +99,7 @@ pub(super) fn print_object(object: &Value, view: View, output: OutputFormat) -> 
 }
 
 /// Prints a report: this object, or this text for people.
-pub(super) fn print_report(report: &Value, text: impl FnOnce() -> String, output: OutputFormat) -> io::Result<()> {
+pub(crate) fn print_report(report: &Value, text: impl FnOnce() -> String, output: OutputFormat) -> io::Result<()> {
     emit(&match output {
         OutputFormat::Json => json(report),
         OutputFormat::Table => text(),

@@ -11,6 +11,7 @@ mod delta;
 mod hello;
 mod identity;
 mod message;
+mod metrics;
 mod registry;
 mod service;
 mod snapshot;
@@ -30,6 +31,7 @@ use tokio::time::{Instant, sleep_until};
 use self::delta::Deltas;
 use self::identity::Revocations;
 pub(crate) use self::identity::{Identity, Proof, Standing, TokenLookup};
+pub(crate) use self::metrics::Traffic;
 use self::registry::Registry;
 pub(crate) use self::table::OutOfOrder;
 use self::table::Table;
@@ -150,6 +152,7 @@ impl Publisher {
             register,
             tokens,
             revocations: Revocations::new(),
+            traffic: Traffic::default(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
             stopping: watch::Sender::new(false),
             pace,
@@ -196,6 +199,17 @@ impl Publisher {
         self.0.registry.statuses(Instant::now())
     }
 
+    /// Where the table is and how many keys it holds.
+    pub(crate) fn extent(&self) -> (Position, u64) {
+        let table = self.0.table();
+        (table.position(), table.keys())
+    }
+
+    /// What the push has counted.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
     /// Notes that storage is about to forget a proxy without a stream: should it come back, it has to be stored again.
     pub(crate) fn unregister(&self, name: &str) -> Forgotten {
         self.0.registry.unregister(name)
@@ -235,6 +249,7 @@ struct Shared {
     register: ProxyRegister,
     tokens: TokenLookup,
     revocations: Revocations,
+    traffic: Traffic,
     /// One permit for each snapshot that may be under way.
     snapshots: Arc<Semaphore>,
     stopping: watch::Sender<bool>,

@@ -64,9 +64,11 @@ async fn converse(
         return Err(Status::invalid_argument("a stream begins with a hello"));
     };
     let (name, filter_version) = (shorten(&hello.proxy), shorten(&hello.filter_version));
-    let (claim, base, identity) = admit(shared, peer, proof, hello)
-        .await
-        .inspect_err(|status| tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message()))?;
+    let (claim, base, identity) = admit(shared, peer, proof, hello).await.inspect_err(|status| {
+        shared.traffic.streams_refused.inc();
+        tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message());
+    })?;
+    shared.traffic.streams_opened.inc();
     tracing::info!(proxy = name, %identity, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
     let end = tokio::select! {
         end = follow(shared.clone(), claim, base, incoming, outbox.clone()) => end,
@@ -147,7 +149,7 @@ type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireErro
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Topic {
+pub(super) enum Topic {
     Heartbeat,
     Snapshot,
     Delta,
@@ -251,6 +253,7 @@ impl Session {
                     match lack {
                         Lack::Nothing => return None,
                         Lack::Delta(delta) => {
+                            self.shared.traffic.deltas.inc();
                             base.position = delta.to;
                             self.parts.extend(delta.parts.iter().cloned());
                         }
@@ -265,12 +268,14 @@ impl Session {
         let permit = permit.map_err(|_| Status::internal("no snapshot can be sent any more"))?;
         let (snapshot, begin) = Snapshot::begin(&self.shared.table(), permit);
         self.work = Work::Snapshot(snapshot);
+        self.shared.traffic.snapshots.inc();
         self.parts.push_back(begin);
         Ok(())
     }
 
     fn send(&mut self, topic: Topic, body: Body) -> Result<(), Status> {
         self.serial += 1;
+        self.shared.traffic.sent(topic, body.len());
         let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
         if self.unanswered.insert(self.serial, topic).is_none() && self.unanswered.len() == 1 {
@@ -308,6 +313,7 @@ impl Session {
     fn refused(&mut self, nack: Nack) -> Result<(), Status> {
         let topic = self.answered(nack.serial)?;
         let reason = shorten(&nack.reason);
+        self.shared.traffic.refusals.inc();
         // What was sent before a refusal was heard is refused for its sake: that would hide the cause.
         let is_news = topic == Topic::Heartbeat || nack.serial > self.dealt_with;
         // A clock that is off is refused with every heartbeat; once is enough for the log.

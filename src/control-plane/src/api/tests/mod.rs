@@ -3,6 +3,7 @@
 mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
+mod metrics; // what those who watch see
 mod permissions; // who may do what
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
@@ -19,8 +20,9 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{App, serve};
+use super::{App, routes, serve};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::model::{KeyHolder, Kind};
 use crate::name::{AccountName, Name};
 use crate::operations::keys;
@@ -82,11 +84,12 @@ impl Plane {
                 push.publish(revision, grants)
             })
             .unwrap();
-        let app = App { store: store.clone(), publisher, sync_is_up: Arc::new(AtomicBool::new(true)) };
+        let metrics = Metrics::new(&store, &publisher);
+        let app = App { store: store.clone(), publisher, sync_is_up: Arc::new(AtomicBool::new(true)), metrics };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = Arc::new(Notify::new());
-        let server = tokio::spawn(serve(Incoming::new(listener, None), app.clone(), stop.clone().notified_owned()));
+        let server = tokio::spawn(serve(Incoming::new(listener, None), routes(app.clone()), stop.clone().notified_owned()));
         let admin = make_admin(&store).await;
         Self { url, client: http_client(), app, store, writer, seconds, pushed, admin, folder, stop, server }
     }
