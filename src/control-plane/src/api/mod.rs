@@ -86,7 +86,7 @@ fn router(app: App) -> Router {
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))
-        .route("/proxies/{proxy}", delete(proxies::forget))
+        .route("/proxies/{proxy}", get(proxies::show).delete(proxies::forget))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
     let native = plain

@@ -24,7 +24,7 @@ use super::hello::{Hello, parse_position};
 use super::message::{Body, Outgoing};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
-use super::{Shared, lock};
+use super::{Quarantine, Shared, lock};
 
 /// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
 /// in between, and that a proxy which lags gets one delta instead of many.
@@ -65,7 +65,9 @@ async fn converse(shared: &Arc<Shared>, mut incoming: Streaming<FromFilter>, out
 
 fn admit(shared: &Shared, hello: sync::Hello) -> Result<(Claim, Option<Base>), Status> {
     let hello = Hello::parse(hello)?;
-    Ok((shared.registry.claim(&hello, Instant::now())?, hello.base))
+    let claim = shared.registry.claim(&hello, Instant::now())?;
+    claim.heard(SystemTime::now());
+    Ok((claim, hello.base))
 }
 
 async fn follow(
@@ -101,6 +103,8 @@ struct Session {
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
     unanswered: BTreeMap<u64, Topic>,
+    /// When the last heartbeat was sent.
+    beat_at: SystemTime,
     /// When the filter must have said something.
     answer_due: Option<Instant>,
     /// The filter took the last heartbeat it answered; without that it takes nothing else, for its clock or ours is off.
@@ -127,8 +131,10 @@ type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireErro
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
     Heartbeat,
-    Snapshot,
-    Delta,
+    /// Of the table at a revision.
+    Snapshot(u64),
+    /// To a revision.
+    Delta(u64),
 }
 
 impl Session {
@@ -142,6 +148,7 @@ impl Session {
             work,
             parts: VecDeque::new(),
             unanswered: BTreeMap::new(),
+            beat_at: UNIX_EPOCH,
             answer_due: None,
             clock_accepted: false,
             refusals: 0,
@@ -179,9 +186,9 @@ impl Session {
         if self.unanswered.values().any(|topic| *topic == Topic::Heartbeat) {
             return Ok(());
         }
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.beat_at = SystemTime::now();
         let heartbeat = Heartbeat {
-            unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX),
+            unix_ms: unix_ms(self.beat_at),
             position: self.all_sent().map(Into::into),
             keys: self.shared.table().keys(),
         };
@@ -211,19 +218,20 @@ impl Session {
             match &mut self.work {
                 Work::Queue(_) => return None,
                 Work::Snapshot(snapshot) => {
+                    let (base, end) = snapshot.end();
+                    let topic = Topic::Snapshot(base.position.revision);
                     if let Some(begin) = self.parts.pop_front() {
-                        return Some((Topic::Snapshot, begin));
+                        return Some((topic, begin));
                     }
                     if let Some(chunk) = snapshot.next_chunk(&self.shared.table()) {
-                        return Some((Topic::Snapshot, chunk));
+                        return Some((topic, chunk));
                     }
-                    let (base, end) = snapshot.end();
                     self.work = Work::Follow(base);
-                    return Some((Topic::Snapshot, end));
+                    return Some((topic, end));
                 }
                 Work::Follow(base) => {
                     if let Some(part) = self.parts.pop_front() {
-                        return Some((Topic::Delta, part));
+                        return Some((Topic::Delta(base.position.revision), part));
                     }
                     let lack = lock(&self.shared.deltas).lack(&self.shared.table(), *base);
                     match lack {
@@ -272,10 +280,16 @@ impl Session {
 
     fn acknowledged(&mut self, ack: &Ack) -> Result<(), Status> {
         match self.answered(ack.serial)? {
-            Topic::Heartbeat => self.clock_accepted = true,
-            Topic::Delta => self.refusals = 0,
+            Topic::Heartbeat => {
+                self.clock_accepted = true;
+                self.compare_clocks(ack.unix_ms);
+            }
+            Topic::Delta(_) => {
+                self.refusals = 0;
+                self.claim.quarantined(None);
+            }
             // One that is taken each time while the delta that follows is refused must not follow ever faster.
-            Topic::Snapshot => {}
+            Topic::Snapshot(_) => self.claim.quarantined(None),
         }
         if let Some(position) = &ack.position {
             self.claim.acknowledge(parse_position(position)?);
@@ -286,6 +300,13 @@ impl Session {
     fn refused(&mut self, nack: Nack) -> Result<(), Status> {
         let topic = self.answered(nack.serial)?;
         let reason = shorten(&nack.reason);
+        match topic {
+            Topic::Heartbeat => self.compare_clocks(nack.unix_ms),
+            Topic::Delta(revision) | Topic::Snapshot(revision) if nack.quarantined => {
+                self.claim.quarantined(Some(Quarantine { revision, reason: reason.clone(), since: SystemTime::now() }));
+            }
+            Topic::Delta(_) | Topic::Snapshot(_) => {}
+        }
         // A clock that is off is refused with every heartbeat; once is enough for the log.
         if self.last_refusal.as_ref() != Some(&reason) {
             tracing::warn!(proxy = self.claim.name(), ?topic, ?reason, "the filter refused a message");
@@ -305,6 +326,18 @@ impl Session {
         Ok(())
     }
 
+    /// Takes the filter to have read its clock half-way between a heartbeat and now.
+    fn compare_clocks(&self, filter_unix_ms: u64) {
+        let (sent, now) = (unix_ms(self.beat_at), unix_ms(SystemTime::now()));
+        let between = sent.saturating_add(now.saturating_sub(sent) / 2);
+        // Zero: the filter could not read it.
+        if filter_unix_ms != 0
+            && let Ok(offset_ms) = i64::try_from(i128::from(filter_unix_ms) - i128::from(between))
+        {
+            self.claim.clock_is_off(offset_ms);
+        }
+    }
+
     /// Gives up what was begun, for a snapshot. What was sent meanwhile built on it, and will be refused too.
     fn start_over(&mut self) {
         self.dealt_with = self.serial;
@@ -317,8 +350,14 @@ impl Session {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// As much of a text that a filter sent as is kept.
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
 }
 
 /// A place in the queue for snapshots, joined later after each refusal, so that a broken filter does not spin.
