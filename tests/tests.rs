@@ -19,6 +19,12 @@ mod revocation;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// Several processes of one proxy: hot restart, kill and restart, new code of another layout, a listener that goes and returns.
+mod processes;
+
+// Clocks that are wrong: the control plane's, the host's.
+mod clocks;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 

@@ -13,6 +13,7 @@ pub struct ControlPlane {
     log: PathBuf,
     http_port: u16,
     sync_port: u16,
+    environment: Vec<(&'static str, PathBuf)>,
     process: Option<Process>,
     admin: Key,
     _scratch: Option<Scratch>,
@@ -27,6 +28,7 @@ impl ControlPlane {
             log: scratch.path().join("keygate.log"),
             http_port: free_port()?,
             sync_port: free_port()?,
+            environment: Vec::new(),
             process: None,
             admin: Self::init(&data).await?,
             data,
@@ -38,8 +40,16 @@ impl ControlPlane {
 
     /// One over data that is kept, on given ports; ready when it returns. `admin` is a key of an admin.
     pub async fn over(data: &Path, log: &Path, http_port: u16, sync_port: u16, admin: Key) -> Result<Self> {
-        let mut control_plane =
-            Self { data: data.to_owned(), log: log.to_owned(), http_port, sync_port, process: None, admin, _scratch: None };
+        let mut control_plane = Self {
+            data: data.to_owned(),
+            log: log.to_owned(),
+            http_port,
+            sync_port,
+            environment: Vec::new(),
+            process: None,
+            admin,
+            _scratch: None,
+        };
         control_plane.serve().await?;
         Ok(control_plane)
     }
@@ -59,7 +69,8 @@ impl ControlPlane {
         let data = self.data.to_string_lossy();
         let (http, sync) = (loopback(self.http_port).to_string(), loopback(self.sync_port).to_string());
         let arguments = ["serve", "--data", &data, "--http", &http, "--sync", &sync];
-        let mut process = Process::start("the control plane", &keygate_binary()?, &arguments, &self.log)?;
+        let binary = keygate_binary()?;
+        let mut process = Process::start_with("the control plane", &binary, &arguments, &self.environment, &self.log)?;
         until("the control plane to be ready", async || {
             process.ensure_running()?;
             Ok(is_ready(self.http_port).await.then_some(()))
@@ -67,6 +78,11 @@ impl ControlPlane {
         .await?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Variables in its environment from its next start on.
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, PathBuf)>) {
+        self.environment = environment;
     }
 
     /// Asks it to end and waits until it has.

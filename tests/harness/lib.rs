@@ -4,10 +4,12 @@
 //! owner: dropping a [`Process`] kills it, and the kernel does the same if the whole program is killed.
 
 mod cli;
+mod clock;
 mod connection;
 mod control_plane;
 mod envoy;
 pub mod hostile;
+mod load;
 mod ports;
 mod process;
 mod scratch;
@@ -16,9 +18,11 @@ mod upstream;
 mod wait;
 
 pub use cli::{Cli, Key};
+pub use clock::Clock;
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::ControlPlane;
 pub use envoy::{Config, Envoy, demo_filter};
+pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
@@ -47,6 +51,12 @@ pub fn keygate_binary() -> Result<PathBuf> {
 pub fn module() -> Result<PathBuf> {
     let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/keygate_filter.wasm");
     existing(path, "the filter's module")?.canonicalize().context("finding the filter's module")
+}
+
+/// The module of another layout, as a later version of the filter may have, where `envoy/module.sh other-layout` leaves it.
+pub fn module_of_another_layout() -> Result<PathBuf> {
+    let path = project().join("target/other-layout/wasm32-unknown-unknown/wasm/keygate_filter.wasm");
+    existing(path, "the module of another layout")
 }
 
 /// Envoy: `ENVOY`, or the one that set-up brought.

@@ -15,6 +15,10 @@ use crate::sync::Subscription;
 use crate::table::Table;
 
 const TICK_MS: u32 = 500;
+/// At first, until there is a table: after a hot restart, requests come to the new process at once.
+const FIRST_TICK_MS: u32 = 20;
+/// No longer than so many ticks: without a control plane there will be no table for long.
+const FIRST_TICKS: u32 = 250;
 
 /// What the requests of one worker share: the rules, and the table they are judged by.
 pub(crate) struct Plugin {
@@ -28,11 +32,12 @@ pub(crate) struct Root {
     /// `None` while nothing usable is configured: then everything is denied.
     plugin: Option<Rc<Plugin>>,
     subscription: Option<Subscription>,
+    first_ticks: u32,
 }
 
 impl Root {
     pub(crate) fn new() -> Self {
-        Self { plugin: None, subscription: None }
+        Self { plugin: None, subscription: None, first_ticks: FIRST_TICKS }
     }
 
     fn configure(&mut self) {
@@ -56,9 +61,7 @@ impl Root {
                 self.plugin = None;
             }
         }
-        if let Err(error) = host::set_tick_period(TICK_MS) {
-            host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
-        }
+        set_tick_period(FIRST_TICK_MS);
         // The subscription waits for the first tick: a root context that is made only to try the configuration must not take the lease.
         self.refresh_clock();
     }
@@ -78,6 +81,24 @@ impl Root {
             subscription.tick(now_ns);
         }
         self.refresh_clock();
+        self.slow_down(now_ns);
+    }
+
+    fn slow_down(&mut self, now_ns: u64) {
+        if self.first_ticks == 0 {
+            return;
+        }
+        let has_table = self.plugin.as_ref().is_some_and(|plugin| plugin.table.state(now_ns).is_some());
+        self.first_ticks = if has_table { 0 } else { self.first_ticks - 1 };
+        if self.first_ticks == 0 {
+            set_tick_period(TICK_MS);
+        }
+    }
+}
+
+fn set_tick_period(milliseconds: u32) {
+    if let Err(error) = host::set_tick_period(milliseconds) {
+        host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
     }
 }
 
