@@ -1,6 +1,7 @@
 //! Load: steady requests on every worker, with a ledger of which key must pass and which must not. What passes wrongly, or is refused
 //! wrongly, is remembered and fails the test.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::{Connection, DEADLINE, Envoy, Key, Protocol};
 
 /// Between two requests of one connection.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(4);
 /// So many wrongs are told in full.
 const WRONGS_TOLD: usize = 5;
 /// Where keys of environment `1a5` may go.
@@ -44,17 +45,24 @@ pub struct Ledger(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    ledger: Mutex<Vec<Entry>>,
+    book: Mutex<Book>,
     wrongs: Mutex<Vec<String>>,
     stopping: AtomicBool,
     tally: Counters,
+}
+
+#[derive(Default)]
+struct Book {
+    entries: Vec<Entry>,
+    /// How many there have been.
+    verdicts: u64,
 }
 
 struct Entry {
     access_key: String,
     token: String,
     verdict: Verdict,
-    /// Counts the verdicts: a request is only judged if its key had one verdict all along.
+    /// The number of its verdict: a request is only judged if its key had one verdict all along.
     since: u64,
 }
 
@@ -77,6 +85,16 @@ pub struct Tally {
     pub unavailable: u64,
     /// Without an answer: their connection ended, or nothing came in time.
     pub broken: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, refused, unavailable, broken } = self;
+        write!(
+            f,
+            "{passed} requests passed, {refused} were refused, {unavailable} got 503, {broken} no answer; none was judged wrongly"
+        )
+    }
 }
 
 impl Load {
@@ -134,31 +152,35 @@ impl Ledger {
     /// Sets what must become of a key of environment `1a5` from now on. Whoever withdraws one says [`Verdict::Either`] before and
     /// [`Verdict::Refuse`] once that was acknowledged everywhere. A key that is not known yet is asked with from now on.
     pub fn expect(&self, key: &Key, verdict: Verdict) {
-        let mut ledger = lock(&self.0.ledger);
-        match ledger.iter_mut().find(|entry| entry.access_key == key.access_key) {
-            Some(entry) => {
-                entry.verdict = verdict;
-                entry.since += 1;
-            }
+        let mut book = lock(&self.0.book);
+        book.verdicts += 1;
+        let since = book.verdicts;
+        match book.entries.iter_mut().find(|entry| entry.access_key == key.access_key) {
+            Some(entry) => (entry.verdict, entry.since) = (verdict, since),
             None => {
                 let (access_key, token) = (key.access_key.clone(), key.token.clone());
-                ledger.push(Entry { access_key, token, verdict, since: 0 });
+                book.entries.push(Entry { access_key, token, verdict, since });
             }
         }
+    }
+
+    /// Asks with a key no more.
+    pub fn forget(&self, key: &Key) {
+        lock(&self.0.book).entries.retain(|entry| entry.access_key != key.access_key);
     }
 }
 
 impl Shared {
     /// The key of a turn with its verdict, none in one turn of each round; and whether it is a round out of scope.
     fn entry(&self, turn: usize) -> (Option<(usize, String, Verdict, u64)>, bool) {
-        let ledger = lock(&self.ledger);
-        let (round, index) = (turn / (ledger.len() + 1), turn % (ledger.len() + 1));
-        let entry = ledger.get(index).map(|entry| (index, entry.token.clone(), entry.verdict, entry.since));
+        let entries = &lock(&self.book).entries;
+        let (round, index) = (turn / (entries.len() + 1), turn % (entries.len() + 1));
+        let entry = entries.get(index).map(|entry| (index, entry.token.clone(), entry.verdict, entry.since));
         (entry, round % 5 == 4)
     }
 
     fn unchanged(&self, index: usize, since: u64) -> bool {
-        lock(&self.ledger).get(index).is_some_and(|entry| entry.since == since)
+        lock(&self.book).entries.get(index).is_some_and(|entry| entry.since == since)
     }
 
     fn count(&self, status: u16) {
