@@ -27,6 +27,11 @@ mod faults;
 
 // What is kept through kills, full disks, restores and stops, and what a server refuses to start with.
 mod data;
+// Several processes of one proxy: hot restart, kill and restart, new code of another layout, a listener that goes and returns.
+mod processes;
+
+// Clocks that are wrong: the control plane's, the host's.
+mod clocks;
 
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;

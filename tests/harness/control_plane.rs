@@ -14,6 +14,7 @@ pub struct ControlPlane {
     log: PathBuf,
     http_port: u16,
     sync_port: u16,
+    environment: Vec<(&'static str, PathBuf)>,
     process: Option<Process>,
     admin: Key,
     serving: Serving,
@@ -45,6 +46,7 @@ impl ControlPlane {
             log: scratch.path().join("keygate.log"),
             http_port: free_port()?,
             sync_port: free_port()?,
+            environment: Vec::new(),
             process: None,
             admin: Self::init(&data).await?,
             data,
@@ -62,6 +64,7 @@ impl ControlPlane {
             log: log.to_owned(),
             http_port,
             sync_port,
+            environment: Vec::new(),
             process: None,
             admin,
             serving: Serving::default(),
@@ -91,7 +94,8 @@ impl ControlPlane {
         let (http, sync) = (http.to_string(), sync.to_string());
         let mut arguments = vec!["serve", "--data", &data, "--http", &http, "--sync", &sync];
         arguments.extend(self.serving.options.iter().map(String::as_str));
-        let mut process = Process::start("the control plane", &keygate_binary()?, &arguments, &self.log)?;
+        let binary = keygate_binary()?;
+        let mut process = Process::start_with("the control plane", &binary, &arguments, &self.environment, &self.log)?;
         until("the control plane to be ready", async || {
             process.ensure_running()?;
             let ready = match &self.serving.http_ca {
@@ -103,6 +107,11 @@ impl ControlPlane {
         .await?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Variables in its environment from its next start on.
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, PathBuf)>) {
+        self.environment = environment;
     }
 
     /// Asks it to end and waits until it has.

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::{Connection, Issued, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
 
+mod listener;
+
 const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
 const SAMPLE: &str = include_str!("../../envoy/edge.yaml");
 const TLS_SAMPLE: &str = include_str!("../../envoy/edge-tls.yaml");
@@ -38,6 +40,12 @@ pub struct Config {
     pub module: PathBuf,
     /// Texts in the template to replace, each of which stands there once.
     pub edits: Vec<(&'static str, &'static str)>,
+    /// Arguments about how it restarts: none, unless they say so.
+    pub restart: Vec<String>,
+    /// Variables in its environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
+    /// The listener is in a file of its own: see [`Envoy::replace_listener`].
+    pub listener_apart: bool,
 }
 
 impl Config {
@@ -52,6 +60,9 @@ impl Config {
             filter: demo_filter()?.to_string(),
             module: module()?,
             edits: Vec::new(),
+            restart: vec!["--disable-hot-restart".to_owned()],
+            environment: Vec::new(),
+            listener_apart: false,
         })
     }
 
@@ -118,6 +129,7 @@ pub struct Envoy {
     workers: usize,
     edge: SocketAddr,
     admin: SocketAddr,
+    folder: PathBuf,
     _scratch: Option<Scratch>,
 }
 
@@ -207,30 +219,37 @@ impl Envoy {
 
     /// Starts one that keeps its configuration and its log in `folder`.
     pub async fn start_in(folder: &Path, config: &Config) -> Result<Self> {
-        Self::start_text(folder, &config.render()?, config).await
+        let mut text = config.render()?;
+        if config.listener_apart {
+            let (rest, listener) = listener::apart(&text, folder)?;
+            std::fs::write(folder.join(listener::FILE), listener)?;
+            text = rest;
+        }
+        Self::start_text(folder, &text, config).await
     }
 
     async fn start_text(folder: &Path, text: &str, config: &Config) -> Result<Self> {
         let path = folder.join("envoy.yaml");
         std::fs::write(&path, text)?;
         let (path, workers) = (path.to_string_lossy(), config.workers.to_string());
-        let arguments = [
+        let mut arguments = vec![
             "--config-path",
             &path,
             "--concurrency",
             &workers,
-            "--disable-hot-restart",
             "--log-level",
             "warning",
             "--component-log-level",
             "wasm:info",
         ];
+        arguments.extend(config.restart.iter().map(String::as_str));
         let log = folder.join("envoy.log");
         let mut envoy = Self {
-            process: Process::start("Envoy", &envoy_binary()?, &arguments, &log)?,
+            process: Process::start_with("Envoy", &envoy_binary()?, &arguments, &config.environment, &log)?,
             workers: config.workers,
             edge: loopback(config.edge_port),
             admin: loopback(config.admin_port),
+            folder: folder.to_owned(),
             _scratch: None,
         };
         until("Envoy to listen", async || {
@@ -243,6 +262,22 @@ impl Envoy {
         })
         .await?;
         Ok(envoy)
+    }
+
+    /// Replaces the listener of an Envoy that has it in a file of its own, or takes it away, and waits until Envoy has taken that.
+    pub async fn replace_listener(&self, config: Option<&Config>) -> Result<()> {
+        const UPDATES: &str = "listener_manager.lds.update_success";
+        let updates = async || Ok::<_, anyhow::Error>(self.stats(UPDATES).await?.get(UPDATES).copied());
+        let before = updates().await?;
+        let text = match config {
+            Some(config) => listener::apart(&config.render()?, &self.folder)?.1,
+            None => listener::none(),
+        };
+        // Envoy looks when a file is moved into place, and so never reads half of one.
+        let fresh = self.folder.join("fresh.yaml");
+        std::fs::write(&fresh, text)?;
+        std::fs::rename(fresh, self.folder.join(listener::FILE))?;
+        until("Envoy to take the listener's file", async || Ok((updates().await? != before).then_some(()))).await
     }
 
     /// Waits until every worker judges by a table: until it no longer answers a request without a credential with 503.
@@ -320,6 +355,11 @@ impl Envoy {
     /// All that it logged so far, the filter's lines among it.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(self) {
+        self.process.kill();
     }
 
     /// Asks it to end and waits until it has.

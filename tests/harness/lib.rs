@@ -7,6 +7,7 @@ mod api;
 mod authority;
 mod cable;
 mod cli;
+mod clock;
 mod connection;
 mod control_plane;
 mod disk;
@@ -26,6 +27,7 @@ pub use api::{Api, Done};
 pub use authority::{Authority, Issued};
 pub use cable::{Cable, Cut, Direction, Flow};
 pub use cli::{Cli, Key};
+pub use clock::Clock;
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::{ControlPlane, Serving};
 pub use disk::Disk;
@@ -66,6 +68,12 @@ pub fn module() -> Result<PathBuf> {
 pub fn traps_module() -> Result<PathBuf> {
     let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/examples/traps.wasm");
     existing(path, "the module that traps on command")?.canonicalize().context("finding the module that traps on command")
+}
+
+/// The module of another layout, as a later version of the filter may have, where `envoy/module.sh other-layout` leaves it.
+pub fn module_of_another_layout() -> Result<PathBuf> {
+    let path = project().join("target/other-layout/wasm32-unknown-unknown/wasm/keygate_filter.wasm");
+    existing(path, "the module of another layout")
 }
 
 /// Envoy: `ENVOY`, or the one that set-up brought.

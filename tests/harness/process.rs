@@ -25,6 +25,17 @@ pub struct Process {
 impl Process {
     /// Starts `program` with `arguments`; what it prints is appended to the file `log`. `name` is for messages.
     pub fn start(name: &str, program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
+        Self::start_with(name, program, arguments, &[], log)
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&'static str, PathBuf)],
+        log: &Path,
+    ) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log);
         let output = output.with_context(|| format!("opening {}", log.display()))?;
         // The kernel ends the program if this one is killed before it could do so itself.
@@ -33,6 +44,7 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

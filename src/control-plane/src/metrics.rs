@@ -122,6 +122,11 @@ impl Collector for Now {
         each("proxy_last_heard_timestamp_seconds", "When the proxy last said anything, since this start", |proxy| {
             let since = proxy.last_heard?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
             Some(since.as_secs_f64())
+        })?;
+        let help = "For how long the oldest revision has been published that the proxy has not acknowledged";
+        each("proxy_lag_seconds", help, |proxy| Some(proxy.lag.as_secs_f64()))?;
+        each("proxy_quarantined", "Whether the proxy refuses to try a message over which workers died", |proxy| {
+            Some(f64::from(u8::from(proxy.quarantined.is_some())))
         })
     }
 }

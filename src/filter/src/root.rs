@@ -16,6 +16,10 @@ use crate::sync::Subscription;
 use crate::table::Table;
 
 const TICK_MS: u32 = 500;
+/// At first, until there is a table: after a hot restart, requests come to the new process at once.
+const FIRST_TICK_MS: u32 = 20;
+/// No longer than so many ticks: without a control plane there will be no table for long.
+const FIRST_TICKS: u32 = 250;
 
 /// What the requests of one worker share: the rules, and the table they are judged by.
 pub(crate) struct Plugin {
@@ -30,6 +34,7 @@ pub(crate) struct Root {
     /// `None` while nothing usable is configured: then everything is denied.
     plugin: Option<Rc<Plugin>>,
     subscription: Option<Subscription>,
+    first_ticks: u32,
     #[cfg(feature = "traps")]
     born_ns: u64,
 }
@@ -39,6 +44,7 @@ impl Root {
         Self {
             plugin: None,
             subscription: None,
+            first_ticks: FIRST_TICKS,
             #[cfg(feature = "traps")]
             born_ns: host::monotonic_ns().unwrap_or(0),
         }
@@ -62,9 +68,7 @@ impl Root {
                 self.plugin = None;
             }
         }
-        if let Err(error) = host::set_tick_period(TICK_MS) {
-            host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
-        }
+        set_tick_period(FIRST_TICK_MS);
         // The subscription waits for the first tick: a root context that is made only to try the configuration must not take the lease.
         self.refresh_clock();
     }
@@ -103,6 +107,24 @@ impl Root {
         self.refresh_clock();
         #[cfg(feature = "traps")]
         crate::traps::at_tick(self.born_ns, self.subscription.as_ref().is_some_and(Subscription::leads));
+        self.slow_down(now_ns);
+    }
+
+    fn slow_down(&mut self, now_ns: u64) {
+        if self.first_ticks == 0 {
+            return;
+        }
+        let has_table = self.plugin.as_ref().is_some_and(|plugin| plugin.table.state(now_ns).is_some());
+        self.first_ticks = if has_table { 0 } else { self.first_ticks - 1 };
+        if self.first_ticks == 0 {
+            set_tick_period(TICK_MS);
+        }
+    }
+}
+
+fn set_tick_period(milliseconds: u32) {
+    if let Err(error) = host::set_tick_period(milliseconds) {
+        host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
     }
 }
 

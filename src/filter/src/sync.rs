@@ -20,7 +20,9 @@ const LEFTOVERS_NS: u64 = 2_000_000_000;
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
-const RETRY_MAX_MS: u64 = 4_000;
+/// The pause is at most twice this. The control plane counts on that: a process that is not back within 5 seconds, while another of the
+/// same name is, it takes for ended.
+const RETRY_MAX_MS: u64 = 2_000;
 
 /// See the module.
 pub(crate) struct Subscription {

@@ -93,7 +93,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
         .route("/proxies", get(proxies::list))
-        .route("/proxies/{proxy}", delete(proxies::forget))
+        .route("/proxies/{proxy}", get(proxies::show).delete(proxies::forget))
         .route("/proxies/{proxy}/tokens", get(proxy_tokens::list_of_proxy))
         .route("/proxy-tokens", get(proxy_tokens::list))
         .route("/proxy-tokens/{token}", delete(proxy_tokens::revoke))

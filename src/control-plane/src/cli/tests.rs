@@ -81,6 +81,7 @@ fn each_command_makes_its_call() {
         ("key activate 7", M::POST, "keys/7/activate", none.clone()),
         ("key delete 7", M::DELETE, "keys/7", none.clone()),
         ("proxy list", M::GET, "proxies", none.clone()),
+        ("proxy show edge-1", M::GET, "proxies/edge-1", none.clone()),
         ("proxy forget edge-1", M::DELETE, "proxies/edge-1", none.clone()),
         ("proxy token create edge-1", M::POST, "proxies/edge-1/tokens", json!({})),
         ("proxy token create edge-1 --description rack7", M::POST, "proxies/edge-1/tokens", json!({"description": "rack7"})),

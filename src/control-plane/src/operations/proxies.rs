@@ -11,6 +11,13 @@ pub(crate) fn list(publisher: &Publisher, caller: &Caller) -> Result<Vec<ProxySt
     Ok(publisher.proxies())
 }
 
+/// One of them.
+pub(crate) fn find(publisher: &Publisher, caller: &Caller, name: &str) -> Result<ProxyStatus, Refusal> {
+    require(caller, Action::ManageProxies, || Missing::proxy(name))?;
+    let found = publisher.proxies().into_iter().find(|proxy| proxy.name == name);
+    found.ok_or_else(|| Missing::proxy(name).into())
+}
+
 /// Forgets a proxy and its join tokens in storage; gives the tokens' ids. Until that is durable, waits cover it: then comes
 /// [`forgotten`].
 pub(crate) async fn forget(

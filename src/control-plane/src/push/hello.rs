@@ -7,6 +7,7 @@ use keygate_wire::{BucketBits, FORMAT};
 use tonic::Status;
 
 use super::delta::Base;
+use super::stream::shorten;
 use super::{KnownProxy, TABLE};
 
 const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 60 * 60;
@@ -22,13 +23,17 @@ pub(super) struct Hello {
     pub(super) fence: u64,
     /// What it holds, if there is anything to build on.
     pub(super) base: Option<Base>,
+    /// The filter's version, for people.
+    pub(super) filter_version: String,
 }
 
 impl Hello {
     /// Parses a Hello.
     pub(super) fn parse(hello: sync::Hello) -> Result<Self, Status> {
+        let filter_version = shorten(&hello.filter_version);
         let sync::Hello { proxy: name, instance, table, format, fence, position, bucket_bits, staleness_limit_seconds, .. } =
             hello;
+
         if format != FORMAT {
             return Err(Status::failed_precondition(format!(
                 "the filter reads format {format}, this control plane writes {FORMAT}: install the filter of this control plane's version"
@@ -48,7 +53,7 @@ impl Hello {
         }
         let instance = instance.try_into().map_err(|_| Status::invalid_argument("hello.instance must have 16 bytes"))?;
         let base = position.map(|position| parse_base(&position, bucket_bits)).transpose()?;
-        Ok(Self { proxy: KnownProxy { name, staleness_limit_seconds }, instance, fence, base })
+        Ok(Self { proxy: KnownProxy { name, staleness_limit_seconds }, instance, fence, base, filter_version })
     }
 }
 

@@ -28,10 +28,10 @@ impl Traffic {
     pub(super) fn sent(&self, topic: Topic, bytes: u64) {
         match topic {
             Topic::Heartbeat => {}
-            Topic::Snapshot => {
+            Topic::Snapshot(_) => {
                 self.snapshot_bytes.inc_by(bytes);
             }
-            Topic::Delta => {
+            Topic::Delta(_) => {
                 self.delta_bytes.inc_by(bytes);
             }
         }

@@ -25,7 +25,7 @@ use super::identity::identify;
 use super::message::{Body, Outgoing};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
-use super::{Identity, Proof, Shared, lock};
+use super::{Identity, Proof, Quarantine, Shared, lock};
 use crate::tls::Peer;
 
 /// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
@@ -88,6 +88,7 @@ async fn admit(
     let hello = Hello::parse(hello)?;
     let identity = identify(shared, peer, proof, &hello.proxy.name, &token).await?;
     let claim = shared.registry.claim(&hello, Instant::now())?;
+    claim.heard(SystemTime::now());
     claim.proved(identity);
     Ok((claim, hello.base, identity))
 }
@@ -125,6 +126,8 @@ struct Session {
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
     unanswered: BTreeMap<u64, Topic>,
+    /// When the last heartbeat was sent.
+    beat_at: SystemTime,
     /// When the filter must have said something.
     answer_due: Option<Instant>,
     /// The filter took the last heartbeat it answered; without that it takes nothing else, for its clock or ours is off.
@@ -151,8 +154,10 @@ type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireErro
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
     Heartbeat,
-    Snapshot,
-    Delta,
+    /// Of the table at a revision.
+    Snapshot(u64),
+    /// To a revision.
+    Delta(u64),
 }
 
 impl Session {
@@ -166,6 +171,7 @@ impl Session {
             work,
             parts: VecDeque::new(),
             unanswered: BTreeMap::new(),
+            beat_at: UNIX_EPOCH,
             answer_due: None,
             clock_accepted: false,
             refusals: 0,
@@ -203,9 +209,9 @@ impl Session {
         if self.unanswered.values().any(|topic| *topic == Topic::Heartbeat) {
             return Ok(());
         }
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.beat_at = SystemTime::now();
         let heartbeat = Heartbeat {
-            unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX),
+            unix_ms: unix_ms(self.beat_at),
             position: self.all_sent().map(Into::into),
             keys: self.shared.table().keys(),
         };
@@ -235,19 +241,20 @@ impl Session {
             match &mut self.work {
                 Work::Queue(_) => return None,
                 Work::Snapshot(snapshot) => {
+                    let (base, end) = snapshot.end();
+                    let topic = Topic::Snapshot(base.position.revision);
                     if let Some(begin) = self.parts.pop_front() {
-                        return Some((Topic::Snapshot, begin));
+                        return Some((topic, begin));
                     }
                     if let Some(chunk) = snapshot.next_chunk(&self.shared.table()) {
-                        return Some((Topic::Snapshot, chunk));
+                        return Some((topic, chunk));
                     }
-                    let (base, end) = snapshot.end();
                     self.work = Work::Follow(base);
-                    return Some((Topic::Snapshot, end));
+                    return Some((topic, end));
                 }
                 Work::Follow(base) => {
                     if let Some(part) = self.parts.pop_front() {
-                        return Some((Topic::Delta, part));
+                        return Some((Topic::Delta(base.position.revision), part));
                     }
                     let lack = lock(&self.shared.deltas).lack(&self.shared.table(), *base);
                     match lack {
@@ -299,10 +306,16 @@ impl Session {
 
     fn acknowledged(&mut self, ack: &Ack) -> Result<(), Status> {
         match self.answered(ack.serial)? {
-            Topic::Heartbeat => self.clock_accepted = true,
-            Topic::Delta => self.refusals = 0,
+            Topic::Heartbeat => {
+                self.clock_accepted = true;
+                self.compare_clocks(ack.unix_ms);
+            }
+            Topic::Delta(_) => {
+                self.refusals = 0;
+                self.claim.quarantined(None);
+            }
             // One that is taken each time while the delta that follows is refused must not follow ever faster.
-            Topic::Snapshot => {}
+            Topic::Snapshot(_) => self.claim.quarantined(None),
         }
         if let Some(position) = &ack.position {
             self.claim.acknowledge(parse_position(position)?);
@@ -314,6 +327,13 @@ impl Session {
         let topic = self.answered(nack.serial)?;
         let reason = shorten(&nack.reason);
         self.shared.traffic.refusals.inc();
+        match topic {
+            Topic::Heartbeat => self.compare_clocks(nack.unix_ms),
+            Topic::Delta(revision) | Topic::Snapshot(revision) if nack.quarantined => {
+                self.claim.quarantined(Some(Quarantine { revision, reason: reason.clone(), since: SystemTime::now() }));
+            }
+            Topic::Delta(_) | Topic::Snapshot(_) => {}
+        }
         // What was sent before a refusal was heard is refused for its sake: that would hide the cause.
         let is_news = topic == Topic::Heartbeat || nack.serial > self.dealt_with;
         // A clock that is off is refused with every heartbeat; once is enough for the log.
@@ -336,6 +356,18 @@ impl Session {
         Ok(())
     }
 
+    /// Takes the filter to have read its clock half-way between a heartbeat and now.
+    fn compare_clocks(&self, filter_unix_ms: u64) {
+        let (sent, now) = (unix_ms(self.beat_at), unix_ms(SystemTime::now()));
+        let between = sent.saturating_add(now.saturating_sub(sent) / 2);
+        // Zero: the filter could not read it.
+        if filter_unix_ms != 0
+            && let Ok(offset_ms) = i64::try_from(i128::from(filter_unix_ms) - i128::from(between))
+        {
+            self.claim.clock_is_off(offset_ms);
+        }
+    }
+
     /// Gives up what was begun, for a snapshot. What was sent meanwhile built on it, and will be refused too.
     fn start_over(&mut self) {
         self.dealt_with = self.serial;
@@ -348,8 +380,14 @@ impl Session {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// As much of a text that a filter sent as is kept.
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
 }
 
 /// A place in the queue for snapshots, joined later after each refusal, so that a broken filter does not spin.

@@ -62,6 +62,7 @@ async fn everyone_reads_what_is_theirs_and_nothing_else() {
     cast.expect("GET", "proxy-tokens", None, [200, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("GET", "proxies/edge-1/tokens", None, [200, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("GET", "table", None, [200, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("GET", "proxies/edge-1", None, [404, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("GET", "revisions/1", None, [200, 200, 200, 200, 200, 403, 403]).await;
     assert_eq!(cast.count("accounts").await, [5, 1, 1, 1, 1, 0, 0]);
     assert_eq!(cast.count("environments").await, [2, 1, 1, 1, 0, 1, 1]);

@@ -51,6 +51,7 @@ fn quick() -> Pace {
         hello: Duration::from_millis(300),
         after_refusals: [1, 2, 3, 4].map(|tenths| Duration::from_millis(tenths * 100)),
         concurrent_snapshots: 2,
+        comes_back: Duration::from_millis(200),
     }
 }
 
