@@ -1,6 +1,5 @@
 //! What whoever waits for the writer may rely on, seen from inside storage: what is noted when the answers go out.
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use super::*;
@@ -9,12 +8,12 @@ use crate::api::Scratch;
 /// Notes, when its answer is given or dropped, whether storage is said to fail.
 struct Witness {
     signals: Arc<Signals>,
-    noted: Arc<Mutex<Vec<bool>>>,
+    noted: mpsc::UnboundedSender<bool>,
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        self.noted.lock().unwrap().push(self.signals.failing.load(Ordering::Acquire));
+        self.noted.send(self.signals.failing.load(Ordering::Acquire)).unwrap();
     }
 }
 
@@ -24,7 +23,7 @@ async fn whether_storage_fails_is_noted_before_anybody_is_answered() {
     let folder = DataFolder::create(scratch.path()).unwrap();
     let (store, writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
     let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
-    let noted = Arc::new(Mutex::new(Vec::new()));
+    let (noted, mut notes) = mpsc::unbounded_channel();
     let change = async |sql: &'static str| {
         let witness = Witness { signals: store.signals.clone(), noted: noted.clone() };
         let operation = async move |change: &mut Change<'_>| {
@@ -35,9 +34,9 @@ async fn whether_storage_fails_is_noted_before_anybody_is_answered() {
     };
     // A savepoint that is gone is no longer there to be released: the batch fails behind its operation's back.
     assert!(change("ROLLBACK").await.is_err());
-    assert_eq!(*noted.lock().unwrap(), [true]);
+    assert_eq!(notes.recv().await, Some(true));
     change("SELECT 1").await.unwrap();
-    assert_eq!(*noted.lock().unwrap(), [true, false]);
+    assert_eq!(notes.recv().await, Some(false));
     store.stop().await;
     writer.ended().await.unwrap();
 }
