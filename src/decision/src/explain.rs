@@ -222,6 +222,7 @@ mod tests {
             json: |_, _| None,
             shadow: false,
             environment_prefix: String::new(),
+            environment_header: None,
             rules: vec![
                 Rule { methods: Some(vec!["POST".to_owned()]), ..rule("/login", TargetKind::Public) },
                 rule("/v1/settings/**", TargetKind::Admin),

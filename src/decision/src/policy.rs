@@ -2,7 +2,7 @@
 //! digest up between [`Policy::screen`] and [`Check::decide`].
 
 use crate::carrier::Carriers;
-use crate::decide::{Decision, decide};
+use crate::decide::{Decision, Permit, decide};
 use crate::digest::Digest;
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, Grant, UnixSeconds};
@@ -25,6 +25,9 @@ pub struct Policy {
     pub shadow: bool,
     /// Put before every environment that a request names, so that two upstreams may both call one `4`.
     pub environment_prefix: String,
+    /// By this header the upstream is told the environment under its own name for it, without the prefix. It is a place, too: what a
+    /// client says there agrees.
+    pub environment_header: Option<String>,
     /// In order; the first that matches decides.
     pub rules: Vec<Rule>,
 }
@@ -112,6 +115,25 @@ impl Policy {
             || request::overrides_method_by_header(name)
             || self.carriers.strips_header(name, keep_credentials)
             || self.locators.iter().any(|locator| locator.is_header(name))
+    }
+
+    /// Says to the upstream who makes a request, one header at a time: ids in printable ASCII.
+    ///
+    /// # Errors
+    /// The first that `set` gives.
+    pub fn introduce<E>(&self, permit: &Permit, mut set: impl FnMut(&str, &str) -> Result<(), E>) -> Result<(), E> {
+        set("x-keygate-key", &permit.key().0.to_string())?;
+        if let Some(account) = permit.account() {
+            set("x-keygate-account", &account.0.to_string())?;
+        }
+        if let Some(environment) = permit.environment() {
+            let environment = environment.as_str();
+            set("x-keygate-environment", environment)?;
+            if let (Some(header), Some(own)) = (&self.environment_header, environment.strip_prefix(&self.environment_prefix)) {
+                set(header, own)?;
+            }
+        }
+        set("x-keygate-access", permit.access().as_str())
     }
 
     /// Screens a request. An ambiguous path comes before everything else, then public rules.
@@ -286,6 +308,7 @@ mod tests {
             json: |_, _| None,
             shadow,
             environment_prefix: String::new(),
+            environment_header: None,
             rules: vec![
                 rule("/v1/settings/**", TargetKind::Admin, None),
                 rule("/v1/licences/**", TargetKind::Admin, Some(true)),

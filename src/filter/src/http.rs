@@ -100,7 +100,7 @@ impl Plugin {
         strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
         protect_from_next_hop(headers)?;
         if let Some(permit) = permit {
-            set_identity(permit)?;
+            self.policy.introduce(permit, |name, value| host::set_header(name, value.as_bytes()))?;
         }
         Ok(Verdict::Forwarded { keep_credentials })
     }
@@ -157,17 +157,6 @@ fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> hos
     let left = cookies().map(|value| carriers.strip_cookie(value, keep).unwrap_or_else(|| value.to_vec()));
     let left: Vec<Vec<u8>> = left.filter(|value| !value.is_empty()).collect();
     if left.is_empty() { host::remove_header(b"cookie") } else { host::set_header("cookie", &left.join(b"; ".as_slice())) }
-}
-
-fn set_identity(permit: &Permit) -> host::Result<()> {
-    host::set_header("x-keygate-key", permit.key().0.to_string().as_bytes())?;
-    if let Some(account) = permit.account() {
-        host::set_header("x-keygate-account", account.0.to_string().as_bytes())?;
-    }
-    if let Some(environment) = permit.environment() {
-        host::set_header("x-keygate-environment", environment.as_str().as_bytes())?;
-    }
-    host::set_header("x-keygate-access", permit.access().as_str().as_bytes())
 }
 
 /// For the access log of a request that is refused: whose key it was.

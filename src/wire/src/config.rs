@@ -65,6 +65,7 @@ struct Document {
     readiness_path: Option<String>,
     #[serde(default)]
     environment_prefix: String,
+    environment_header: Option<String>,
     #[serde(default)]
     shadow: bool,
     preset: Option<String>,
@@ -76,12 +77,13 @@ struct Document {
 }
 
 /// What a preset says for a known upstream: taken where the configuration itself says nothing, its rules after the configuration's.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Preset {
     carriers: Vec<String>,
     strip: Vec<String>,
     environment_places: Vec<String>,
+    environment_header: Option<String>,
     rules: Vec<RuleText>,
 }
 
@@ -161,16 +163,23 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
     }
     let preset = document.preset.as_deref().map(read_preset).transpose()?;
-    let (carriers, strip, places, more_rules) = match preset {
-        Some(preset) => (preset.carriers, preset.strip, preset.environment_places, preset.rules),
-        None => (DEFAULT_CARRIERS.map(str::to_owned).to_vec(), Vec::new(), Vec::new(), Vec::new()),
-    };
+    let Preset { carriers, strip, environment_places: places, environment_header, rules: more_rules } = preset.unwrap_or(Preset {
+        carriers: DEFAULT_CARRIERS.map(str::to_owned).to_vec(),
+        ..Preset::default()
+    });
     let used = parse_list("carriers", &document.carriers.unwrap_or(carriers), Carrier::parse)?;
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
     let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse_stripped)?;
     let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
+    let environment_header = document.environment_header.or(environment_header).map(|name| name.to_ascii_lowercase());
+    if let Some(name) = &environment_header
+        && !locators.iter().any(|locator| matches!(locator, Locator::Header(place) if place == name))
+    {
+        let why = format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
+        return Err(invalid("environment_header", why));
+    }
     let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
@@ -179,6 +188,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     let policy = Policy {
         carriers: Carriers { used, stripped },
         environment_prefix: prefix,
+        environment_header,
         rules: rules.collect::<Result<_, _>>()?,
         locators,
         json: json::field,
@@ -320,6 +330,7 @@ mod tests {
         assert!(problem(|c| c["carriers"] = json!(["header:x-*"])).starts_with("carriers[0]: \"header:x-*\""));
         assert!(problem(|c| c["strip"] = json!(["x"])).starts_with("strip[0]"));
         assert!(problem(|c| c["strip"] = json!(["header:*"])).starts_with("strip[0]"));
+        assert!(problem(|c| c["environment_header"] = json!("x-project")).starts_with("environment_header: must stand in"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["readiness_path"] = json!("/a/*")).starts_with("readiness_path: must be one plain path"));
         assert!(problem(|c| c["environment_places"] = json!(["query:a:b"])).starts_with("environment_places[0]"));

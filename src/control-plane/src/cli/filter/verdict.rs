@@ -37,7 +37,7 @@ impl Verdict {
         if config.readiness.as_ref().is_some_and(asked) {
             return Self::Readiness;
         }
-        let forwarded = |keep, permit| Upstream::forwarded(&policy.carriers, headers, keep, permit);
+        let forwarded = |keep, permit| Upstream::forwarded(policy, headers, keep, permit);
         let check = match &explanation.screening {
             Screening::Refuse(reason) => return Self::Refused(*reason, None),
             Screening::Pass { keep_credentials } => return Self::Passes(forwarded(*keep_credentials, None)),
