@@ -163,10 +163,8 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
     }
     let preset = document.preset.as_deref().map(read_preset).transpose()?;
-    let Preset { carriers, strip, environment_places: places, environment_header, rules: more_rules } = preset.unwrap_or(Preset {
-        carriers: DEFAULT_CARRIERS.map(str::to_owned).to_vec(),
-        ..Preset::default()
-    });
+    let Preset { carriers, strip, environment_places: places, environment_header, rules: more_rules } =
+        preset.unwrap_or(Preset { carriers: DEFAULT_CARRIERS.map(str::to_owned).to_vec(), ..Preset::default() });
     let used = parse_list("carriers", &document.carriers.unwrap_or(carriers), Carrier::parse)?;
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
@@ -177,7 +175,8 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     if let Some(name) = &environment_header
         && !locators.iter().any(|locator| matches!(locator, Locator::Header(place) if place == name))
     {
-        let why = format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
+        let why =
+            format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
         return Err(invalid("environment_header", why));
     }
     let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();

@@ -21,12 +21,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// The edits to a request that a rule lets pass.
-    pub(super) fn forwarded(
-        policy: &Policy,
-        headers: &[Header<'_>],
-        keep_credentials: bool,
-        permit: Option<&Permit>,
-    ) -> Self {
+    pub(super) fn forwarded(policy: &Policy, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> Self {
         let carriers = &policy.carriers;
         let goes = |name: &[u8]| is_forbidden_header(name) || carriers.strips_header(name, keep_credentials);
         Self {
