@@ -20,13 +20,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tonic::{Status, Streaming};
 
 use super::delta::{Base, Lack};
+use super::guest::Visitor;
 use super::hello::{Hello, parse_position};
 use super::identity::identify;
 use super::message::{Body, Outgoing};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
 use super::{Identity, Proof, Quarantine, Shared, lock};
-use crate::tls::Peer;
 
 /// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
 /// in between, and that a proxy which lags gets one delta instead of many.
@@ -39,10 +39,10 @@ const TEXT_CHARS: usize = 300;
 pub(super) type Outbox = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// Holds a stream's session until it ends, and tells the filter why it did.
-pub(super) async fn run(shared: Arc<Shared>, peer: Peer, proof: Proof, incoming: Streaming<FromFilter>, outbox: Outbox) {
+pub(super) async fn run(shared: Arc<Shared>, visitor: Visitor, proof: Proof, incoming: Streaming<FromFilter>, outbox: Outbox) {
     let mut stopping = shared.stopping.subscribe();
     let Err(end) = tokio::select! {
-        end = converse(&shared, &peer, proof, incoming, &outbox) => end,
+        end = converse(&shared, &visitor, proof, incoming, &outbox) => end,
         _ = stopping.wait_for(|stopping| *stopping) => Err(Status::unavailable("the control plane is stopping")),
         () = outbox.closed() => Err(Status::cancelled("the proxy has gone")),
     };
@@ -53,7 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, proof: Proof, incoming:
 
 async fn converse(
     shared: &Arc<Shared>,
-    peer: &Peer,
+    visitor: &Visitor,
     proof: Proof,
     mut incoming: Streaming<FromFilter>,
     outbox: &Outbox,
@@ -64,7 +64,7 @@ async fn converse(
         return Err(Status::invalid_argument("a stream begins with a hello"));
     };
     let (name, filter_version) = (shorten(&hello.proxy), shorten(&hello.filter_version));
-    let (claim, base, identity) = admit(shared, peer, proof, hello).await.inspect_err(|status| {
+    let (claim, base, identity) = admit(shared, visitor, proof, hello).await.inspect_err(|status| {
         shared.traffic.streams_refused.inc();
         tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message());
     })?;
@@ -80,13 +80,14 @@ async fn converse(
 /// Who cannot prove a name does not even claim it: the one whose name it is would lose its stream.
 async fn admit(
     shared: &Shared,
-    peer: &Peer,
+    visitor: &Visitor,
     proof: Proof,
     mut hello: sync::Hello,
 ) -> Result<(Claim, Option<Base>, Identity), Status> {
     let token = std::mem::take(&mut hello.token);
     let hello = Hello::parse(hello)?;
-    let identity = identify(shared, peer, proof, &hello.proxy.name, &token).await?;
+    let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await?;
+    visitor.admit();
     let claim = shared.registry.claim(&hello, Instant::now())?;
     claim.heard(SystemTime::now());
     claim.proved(identity);
@@ -318,7 +319,13 @@ impl Session {
             Topic::Snapshot(_) => self.claim.quarantined(None),
         }
         if let Some(position) = &ack.position {
-            self.claim.acknowledge(parse_position(position)?);
+            let position = parse_position(position)?;
+            let newest = self.shared.table().position();
+            // It would be counted for revisions to come, before they were made.
+            if position.epoch == newest.epoch && position.revision > newest.revision {
+                return Err(Status::invalid_argument(format!("revision {} does not exist", position.revision)));
+            }
+            self.claim.acknowledge(position);
         }
         Ok(())
     }

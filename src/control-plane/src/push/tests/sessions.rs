@@ -101,6 +101,22 @@ async fn a_stream_has_one_hello_and_answers_only_what_was_said() {
 }
 
 #[tokio::test]
+async fn a_revision_that_does_not_exist_cannot_be_acknowledged() {
+    let mut control_plane = ControlPlane::start(10).await;
+    for revision in [2, 1000] {
+        let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+        filter.follow_to(1).await;
+        let (serial, _) = filter.receive().await.unwrap();
+        filter.ack(serial, Some(Position { epoch: EPOCH, revision })).await;
+        let end = tokio::time::timeout(SOON, filter.follow_to_the_end()).await.expect("it is believed");
+        assert_eq!(end.code(), Code::InvalidArgument);
+    }
+    control_plane.publish(2, &[(1, None)]);
+    let acknowledged = control_plane.publisher.acknowledged(2, Duration::from_millis(50)).await;
+    assert_eq!(acknowledged, found(&[], &[], &["edge-1"]));
+}
+
+#[tokio::test]
 async fn a_higher_or_equal_fence_takes_over_and_a_lower_one_is_refused() {
     let control_plane = ControlPlane::start(10).await;
     let fenced = |fence| {
