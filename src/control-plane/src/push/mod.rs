@@ -19,6 +19,7 @@ mod service;
 mod snapshot;
 mod stream;
 mod table;
+mod work;
 
 use std::future::Future;
 use std::pin::Pin;

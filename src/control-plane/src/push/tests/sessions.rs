@@ -117,6 +117,22 @@ async fn a_revision_that_does_not_exist_cannot_be_acknowledged() {
 }
 
 #[tokio::test]
+async fn heartbeats_that_are_answered_do_not_hide_that_the_table_is_not_taken() {
+    let control_plane = ControlPlane::start(10).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.receive_table().await.unwrap();
+    // It keeps a place for snapshots from others. The next heartbeat is answered, the table is not.
+    let end = tokio::time::timeout(SOON, async {
+        loop {
+            if let Err(end) = filter.receive_table().await {
+                return end;
+            }
+        }
+    });
+    assert_eq!(end.await.expect("it is waited for").code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn a_higher_or_equal_fence_takes_over_and_a_lower_one_is_refused() {
     let control_plane = ControlPlane::start(10).await;
     let fenced = |fence| {
