@@ -238,7 +238,7 @@ async fn trailers_neither_claim_nor_carry_anything() -> Result<()> {
     config.edits = TRAILERS_ON.to_vec();
     edge.envoys.push(Envoy::start(&config).await?);
     edge.envoys[0].until_table().await?;
-    let trailers = "x-keygate-account: 1\r\nx_keygate_key: 1\r\nauthorization: Bearer other\r\nx-api-key: other\r\nx-http-method: DELETE\r\nx-other: kept\r\n";
+    let trailers = "x-keygate-account: 1\r\nx_keygate_key: 1\r\nauthorization: Bearer other\r\nx-api-key: other\r\nx-http-method: DELETE\r\ncookie: token=other\r\nx-other: kept\r\n";
     let request = format!(
         "POST {INSIDE} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\nte: trailers\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n",
         key.token
