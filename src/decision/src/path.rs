@@ -77,12 +77,16 @@ pub fn may_climb(part: &[u8]) -> bool {
     hides_bytes(&decoded) || decoded.split(|b| is_separator(*b)).any(is_dot_component)
 }
 
-/// One folded segment: decoded fully, lower-cased, without parameters, singular. Two spellings of one segment fold to the same
-/// bytes; that different words sometimes do, too, only refuses more.
+/// One folded segment: decoded fully, in lower case, without blanks around it and without what may stand behind a name, singular. Two
+/// spellings of one segment fold to the same bytes; that different words sometimes do, too, only refuses more.
 pub fn fold_segment(segment: &[u8]) -> Vec<u8> {
     let decoded = decode_fully(segment);
-    let word = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
-    let mut folded = word.to_ascii_lowercase();
+    let word = decoded.split(ends_name).map(<[u8]>::trim_ascii).find(|word| !word.is_empty()).unwrap_or_default();
+    let mut folded = if word.is_ascii() {
+        word.to_ascii_lowercase()
+    } else {
+        String::from_utf8_lossy(word).chars().map(fold_letter).collect::<String>().into_bytes()
+    };
     while folded.len() > 1 && matches!(folded.last(), Some(b's' | b'e')) {
         folded.pop();
     }
@@ -91,6 +95,16 @@ pub fn fold_segment(segment: &[u8]) -> Vec<u8> {
         folded.pop();
     }
     folded
+}
+
+/// A letter as readers see it that know no letter case: to Go or Java, four letters beyond ASCII are some of ASCII's, too.
+pub fn fold_letter(letter: char) -> char {
+    match letter {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        _ => letter.to_ascii_lowercase(),
+    }
 }
 
 /// The segments of a path as its most liberal reader sees them: decoded fully, split at `/` and `\`, the empty ones dropped.
@@ -104,11 +118,15 @@ fn is_separator(byte: u8) -> bool {
     byte == b'/' || byte == b'\\'
 }
 
+/// Where a segment's name ends to some upstream: at its parameters, a query, a fragment or a control byte.
+fn ends_name(byte: &u8) -> bool {
+    matches!(byte, b';' | b'?' | b'#') || byte.is_ascii_control()
+}
+
 fn is_dot_component(component: &[u8]) -> bool {
-    let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#') || byte.is_ascii_control();
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
     let start = component.iter().position(|byte| !is_blank(byte)).unwrap_or(component.len());
-    let name = component.get(start..).unwrap_or_default().split(ends).next().unwrap_or_default();
+    let name = component.get(start..).unwrap_or_default().split(ends_name).next().unwrap_or_default();
     let dots = name.iter().take_while(|byte| **byte == b'.').count();
     (1..=2).contains(&dots) && !name.iter().skip(dots).any(u8::is_ascii_alphanumeric)
 }
@@ -273,6 +291,15 @@ mod tests {
             ("pro%6aects", "projects"),
             ("pro%256aects", "projects"),
             ("projects;v=1", "projects"),
+            ("projects?x", "projects"),
+            ("projects%23x", "projects"),
+            ("%00projects%00x", "projects"),
+            ("%20projects%20", "projects"),
+            ("project%C5%BF", "projects"),
+            ("\u{17F}ettings", "settings"),
+            ("tas\u{212A}s", "tasks"),
+            ("sett%C4%B1ng%C5%BF", "settings"),
+            ("SETT\u{130}NGS", "settings"),
         ] {
             assert_eq!(fold_segment(one.as_bytes()), fold_segment(other.as_bytes()), "{one}");
         }

@@ -114,6 +114,7 @@ impl Policy {
         request::is_forbidden_header(name)
             || request::overrides_method_by_header(name)
             || self.carriers.strips_header(name, keep_credentials)
+            || name == b"cookie"
             || self.locators.iter().any(|locator| locator.is_header(name))
     }
 
@@ -328,6 +329,10 @@ mod tests {
         {
             assert!(policy.removes_trailer(name.as_bytes(), false), "{name}");
         }
+        assert!(policy.removes_trailer(b"cookie", false) && policy.removes_trailer(b"cookie", true));
+        assert!(!policy.removes_trailer(b"host", false));
+        policy.locators = vec![Locator::parse("host:0").unwrap()];
+        assert!(policy.removes_trailer(b"host", false) && policy.removes_trailer(b"x-forwarded-host", false));
         assert!(!policy.removes_trailer(b"authorization", true));
         assert!(!policy.removes_trailer(b"grpc-status", false));
     }

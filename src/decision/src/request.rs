@@ -1,7 +1,7 @@
 //! What a request says of itself, read in one pass over its header map. Owns which headers carry a credential, which claim an
 //! identity, and which make a request a write. It never changes a request.
 
-use crate::carrier::{self, Carrier, Carriers, is_spelled};
+use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
 use crate::credential::{self, Credentials, Scheme};
 use crate::locator::{JsonField, Locator, NamedEnvironments};
 use crate::path;
@@ -176,7 +176,7 @@ pub fn overrides_method_by_header(name: &[u8]) -> bool {
 fn overrides_method(query: &[u8]) -> bool {
     carrier::parameters(query).any(|(name, value)| {
         let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
-        name.eq_ignore_ascii_case(b"_method") || (name.eq_ignore_ascii_case(b"action") && removes())
+        is_same_word(&name, "_method") || (is_same_word(&name, "action") && removes())
     })
 }
 
@@ -254,6 +254,7 @@ mod tests {
             &[(":method", "GET"), (":path", "/?x&_method=DELETE")],
             &[(":method", "GET"), (":path", "/?%5fMethod=x")],
             &[(":method", "GET"), (":path", "/?a&Action=re%6dove")],
+            &[(":method", "GET"), (":path", "/?act%C4%B1on=remove")],
             &[(":method", "GET"), (":path", "/"), ("upgrade", "websocket")],
             &[(":method", "GET"), (":path", "/"), ("x-http-method-override", "DELETE")],
             &[(":method", "GET"), (":path", "/"), ("x_http_method-override", "DELETE")],
