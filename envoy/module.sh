@@ -5,12 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=(build --locked --package keygate-filter --profile wasm --target wasm32-unknown-unknown)
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$PWD/envoy/link.sh
 read -r toolchain _ <.tools/wasm-toolchain
 case "$toolchain" in
-    rustup) cargo "${build[@]}" ;;
+    rustup)
+        WASM_LINKER=$(rustc --print target-libdir)/../bin/rust-lld cargo "${build[@]}"
+        ;;
     # Debian packages the library's source but no wasm32 build of it; -Z needs the bootstrap variable on a stable compiler.
     debian)
-        RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=/usr/bin/wasm-ld \
-            /usr/bin/cargo "${build[@]}" -Z build-std=std,panic_abort
+        WASM_LINKER=/usr/bin/wasm-ld RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "${build[@]}" -Z build-std=std,panic_abort
         ;;
 esac
