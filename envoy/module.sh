@@ -1,18 +1,31 @@
 #!/usr/bin/env bash
 # Builds the filter's module with the compiler that envoy/setup.sh picked, and leaves it where cargo puts it:
-# target/wasm32-unknown-unknown/wasm/keygate_filter.wasm
+# target/wasm32-unknown-unknown/wasm/keygate_filter.wasm. `module.sh bench` builds the modules that `make bench` compares it with, beside it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=(build --locked --package keygate-filter --profile wasm --target wasm32-unknown-unknown)
-export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$PWD/envoy/link.sh
+build=(build --locked --profile wasm --target wasm32-unknown-unknown)
 read -r toolchain _ <.tools/wasm-toolchain
 case "$toolchain" in
     rustup)
-        WASM_LINKER=$(rustc --print target-libdir)/../bin/rust-lld cargo "${build[@]}"
+        cargo=(cargo)
+        WASM_LINKER=$(rustc --print target-libdir)/../bin/rust-lld
         ;;
     # Debian packages the library's source but no wasm32 build of it; -Z needs the bootstrap variable on a stable compiler.
     debian)
-        WASM_LINKER=/usr/bin/wasm-ld RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "${build[@]}" -Z build-std=std,panic_abort
+        cargo=(env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo)
+        build+=(-Z build-std=std,panic_abort)
+        WASM_LINKER=/usr/bin/wasm-ld
         ;;
 esac
+export WASM_LINKER CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$PWD/envoy/link.sh
+case "${1:-}" in
+    "") build+=(--package keygate-filter) ;;
+    # As the SDK makes them, with all its exports.
+    bench)
+        build+=(--package keygate-bench-nothing --package keygate-bench-reads)
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$WASM_LINKER
+        ;;
+    *) echo "usage: $0 [bench]" >&2; exit 2 ;;
+esac
+"${cargo[@]}" "${build[@]}"

@@ -42,6 +42,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error with the last lines of its log, if the program has ended.
     pub fn ensure_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
