@@ -148,18 +148,22 @@ impl Fleet {
 async fn follow(mut stream: SyncStream, mut position: sync::Position, current: mpsc::UnboundedSender<()>) -> sync::Position {
     let mut was_current = false;
     while let Ok(message) = stream.receive().await {
-        match message.says {
-            Some(ControlPlaneSays::Delta(sync::Delta { to: Some(to), more: false, .. })) => position = to,
-            Some(ControlPlaneSays::Heartbeat(heartbeat)) if heartbeat.position.as_ref() == Some(&position) && !was_current => {
-                was_current = true;
-                // Whoever asked may have gone.
-                let _ = current.send(());
+        let is_current = match message.says {
+            Some(ControlPlaneSays::Delta(sync::Delta { to: Some(to), more: false, .. })) => {
+                position = to;
+                true
             }
-            _ => {}
-        }
+            Some(ControlPlaneSays::Heartbeat(heartbeat)) => heartbeat.position.as_ref() == Some(&position),
+            _ => false,
+        };
         let ack = Ack { serial: message.serial, position: Some(position.clone()), unix_ms: 0 };
         if stream.send(says(FilterSays::Ack(ack))).await.is_err() {
             break;
+        }
+        if is_current && !was_current {
+            was_current = true;
+            // Whoever asked may have gone.
+            let _ = current.send(());
         }
     }
     position

@@ -162,9 +162,12 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
         storage::measure(&mut report, cores, &many, scale.storage).await.context("changing")?;
         fleet::measure(&mut report, cores, &many, scale.proxies, scale.tellings).await.context("telling proxies")?;
     }
-    let folder = project().join("tests/bench");
+    // What is in git is of whole runs only.
+    let whole = !options.quick && options.parts.is_empty();
+    let folder = project().join(if whole { "tests/bench" } else { "var/bench" });
     report.write(&folder.join("results.json"))?;
     plot::write(&report, &folder)?;
     println!("{report}");
+    eprintln!("bench: tables as JSON, and plots, are in {}", folder.display());
     Ok(())
 }
