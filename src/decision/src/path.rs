@@ -93,11 +93,20 @@ pub fn fold_segment(segment: &[u8]) -> Vec<u8> {
     folded
 }
 
+/// A segment of a path as its most liberal reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiberalSegment {
+    /// Decoded fully.
+    pub decoded: Vec<u8>,
+    /// As [`fold_segment`] leaves it: what is compared with words, rule by rule.
+    pub folded: Vec<u8>,
+}
+
 /// The segments of a path as its most liberal reader sees them: decoded fully, split at `/` and `\`, the empty ones dropped.
-/// Still to be folded one by one where they are compared with words.
-pub fn liberal_segments(path: &[u8]) -> Vec<Vec<u8>> {
+pub fn liberal_segments(path: &[u8]) -> Vec<LiberalSegment> {
     let decoded = decode_fully(path);
-    decoded.split(|b| is_separator(*b)).filter(|segment| !segment.is_empty()).map(<[u8]>::to_vec).collect()
+    let segments = decoded.split(|b| is_separator(*b)).filter(|segment| !segment.is_empty());
+    segments.map(|segment| LiberalSegment { decoded: segment.to_vec(), folded: fold_segment(segment) }).collect()
 }
 
 fn is_separator(byte: u8) -> bool {

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, Grant, UnixSeconds};
 use crate::locator::{JsonField, Locator};
-use crate::path::{self, Ambiguity};
+use crate::path::{self, Ambiguity, LiberalSegment};
 use crate::reason::Reason;
 use crate::request::{Header, Reading, Request};
 use crate::route::{Matched, Place, Rule, Target, TargetKind};
@@ -134,7 +134,7 @@ impl Policy {
     pub(crate) fn route<'r>(&self, request: &Request<'r>) -> Routed<'_, 'r> {
         let Some(path) = request.path else { return Routed::Nowhere };
         let first = self.rules.iter().enumerate().find_map(|(index, rule)| {
-            let matched = rule.decides(request).then(|| rule.template.matches(path)).flatten()?;
+            let matched = rule.template.matches(path).filter(|_| rule.decides(request))?;
             Some(Candidate { index, rule, matched })
         });
         let deciding_len = match first {
@@ -187,17 +187,26 @@ impl Policy {
 
 impl Candidate<'_, '_> {
     /// Whether another rule is stricter and claims this path once its spelling is folded, so that this one must not decide it.
-    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &[Vec<u8>]) -> bool {
-        let Some(environment) = other.template.matches_liberally(liberal).filter(|_| index != self.index) else { return false };
+    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &[LiberalSegment]) -> bool {
+        if index == self.index {
+            return false;
+        }
         let comes_first = index < self.index;
         // Who may do everything may do this, too.
-        let other_environment = self.rule.kind != TargetKind::Admin
+        let guards_environments = self.rule.kind != TargetKind::Admin
             && other.kind == TargetKind::Environment
             && other.template.has_environment()
-            && !self.matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment))
             && (comes_first || !self.rule.template.is_exempt_from(&other.template));
-        let asks_otherwise = !asks_at_least(self.rule.kind, other.kind) || (other.always_write && !self.rule.always_write);
-        other_environment || (comes_first && other.may_cover_method(request) && asks_otherwise)
+        let asks_otherwise = comes_first
+            && (!asks_at_least(self.rule.kind, other.kind) || (other.always_write && !self.rule.always_write))
+            && other.may_cover_method(request);
+        // Last, because it takes longest and most rules have nothing to say by now.
+        if !guards_environments && !asks_otherwise {
+            return false;
+        }
+        let is_ours =
+            |environment: &[u8]| self.matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment));
+        other.template.matches_liberally(liberal).is_some_and(|environment| asks_otherwise || !is_ours(environment))
     }
 }
 
