@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, Grant, UnixSeconds};
 use crate::locator::{JsonField, Locator};
-use crate::path::{self, Ambiguity, LiberalSegment};
+use crate::path::{self, Ambiguity, LiberalPath};
 use crate::reason::Reason;
 use crate::request::{Header, Reading, Request};
 use crate::route::{Matched, Place, Rule, Target, TargetKind};
@@ -145,7 +145,7 @@ impl Policy {
             return Routed::Ambiguous(ambiguity);
         }
         let Some(candidate) = first else { return Routed::Nowhere };
-        let liberal = path::liberal_segments(path);
+        let liberal = LiberalPath::of(path);
         let overrules = |index: usize, rule: &Rule| candidate.is_overruled_by(index, rule, request, &liberal);
         match self.rules.iter().enumerate().find(|(index, rule)| overrules(*index, rule)) {
             Some((index, stricter)) => Routed::Overruled(candidate, index, stricter),
@@ -180,14 +180,17 @@ impl Policy {
             }
             agreed = Some(named);
         }
-        let id = |named: &str| EnvironmentId::parse(&format!("{}{named}", self.environment_prefix));
+        let id = |named: &str| match self.environment_prefix.as_str() {
+            "" => EnvironmentId::parse(named),
+            prefix => EnvironmentId::parse(&format!("{prefix}{named}")),
+        };
         agreed.map(id).transpose().map_err(|_| Reason::OutOfScope)
     }
 }
 
 impl Candidate<'_, '_> {
     /// Whether another rule is stricter and claims this path once its spelling is folded, so that this one must not decide it.
-    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &[LiberalSegment]) -> bool {
+    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &LiberalPath) -> bool {
         if index == self.index {
             return false;
         }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::environment::EnvironmentId;
 use crate::grant::Access;
-use crate::path::{self, LiberalSegment};
+use crate::path::{self, LiberalPath};
 use crate::request::Request;
 
 /// What a rule says about the paths it matches.
@@ -251,17 +251,17 @@ impl Template {
 
     /// Matches a path as its most liberal reader might: `Some` with what stands for the environment, empty if the template has
     /// none.
-    pub fn matches_liberally<'p>(&self, liberal: &'p [LiberalSegment]) -> Option<&'p [u8]> {
+    pub fn matches_liberally<'p>(&self, liberal: &'p LiberalPath) -> Option<&'p [u8]> {
         let mut environment: &[u8] = &[];
-        let mut segments = liberal.iter();
+        let mut segments = liberal.segments();
         for part in self.parts.iter().filter(|part| !part.is_empty_literal()) {
-            let segment = segments.next()?;
+            let (segment, folded_segment) = segments.next()?;
             match part {
-                Part::Literal { folded, .. } if *folded == segment.folded => {}
+                Part::Literal { folded, .. } if folded == folded_segment => {}
                 Part::Literal { .. } => return None,
                 Part::Any => {}
-                Part::Environment => environment = &segment.decoded,
-                Part::EnvironmentBeforeColon => environment = before_colon(&segment.decoded)?,
+                Part::Environment => environment = segment,
+                Part::EnvironmentBeforeColon => environment = before_colon(segment)?,
             }
         }
         (self.open_ended || segments.next().is_none()).then_some(environment)
