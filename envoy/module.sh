@@ -18,7 +18,7 @@ case "$toolchain" in
         WASM_LINKER=/usr/bin/wasm-ld
         ;;
 esac
-export WASM_LINKER CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$PWD/envoy/link.sh
+export WASM_LINKER CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$PWD/envoy/exports.sh
 case "${1:-}" in
     "") build+=(--package keygate-filter) ;;
     # As the SDK makes them, with all its exports.

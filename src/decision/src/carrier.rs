@@ -98,7 +98,7 @@ impl Carriers {
 
     /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
     /// may stand. `Authorization` is not among them.
-    pub fn each_value(&self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&Carrier, &[u8])) {
+    pub fn each_value<'c>(&'c self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&'c Carrier, &[u8])) {
         for carrier in &self.used {
             match carrier {
                 Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),

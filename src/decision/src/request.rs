@@ -113,13 +113,13 @@ impl<'a> Request<'a> {
 
 /// The credentials found in headers, cookies and query parameters of their own.
 #[derive(Default)]
-struct Occurrences {
-    found: Vec<(Carrier, Option<crate::Digest>)>,
+struct Occurrences<'c> {
+    found: Vec<(&'c Carrier, Option<crate::Digest>)>,
 }
 
-impl Occurrences {
-    fn read(&mut self, carriers: &Carriers, name: &[u8], value: &[u8]) {
-        carriers.each_value(name, value, |carrier, value| self.found.push((carrier.clone(), credential::from_opaque(value))));
+impl<'c> Occurrences<'c> {
+    fn read(&mut self, carriers: &'c Carriers, name: &[u8], value: &[u8]) {
+        carriers.each_value(name, value, |carrier, value| self.found.push((carrier, credential::from_opaque(value))));
     }
 
     /// In cookies, and nowhere else.

@@ -9,9 +9,11 @@ const NAME: &str = "value";
 /// Eight entries of the table.
 const VALUE: [u8; 384] = [7; 384];
 
-proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Box::new(Root { times: 0 }));
-}}
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(crate::Root { times: 0 }));
+    }}
+}
 
 struct Root {
     times: u32,
