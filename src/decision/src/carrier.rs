@@ -143,6 +143,9 @@ impl Carriers {
 
     /// A `Cookie` header's value without the cookies that must go; `None` if there are none in it. Empty if nothing is left.
     pub fn strip_cookie(&self, value: &[u8], keep: bool) -> Option<Vec<u8>> {
+        if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Cookie(_))) {
+            return None;
+        }
         let goes = |name: &[u8]| {
             self.to_strip(keep)
                 .any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
@@ -153,6 +156,9 @@ impl Carriers {
 
     /// A `:path` without the query parameters that must go; `None` if there are none in it.
     pub fn strip_query(&self, raw_path: &[u8], keep: bool) -> Option<Vec<u8>> {
+        if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(_))) {
+            return None;
+        }
         let (path, query) = path::split_query(raw_path);
         let goes = |name: &[u8]| {
             self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
