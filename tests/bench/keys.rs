@@ -56,7 +56,7 @@ impl Keys {
         Ok(KeyPair { access: AccessKey::from_random(*access), secret })
     }
 
-    /// Writes the header values of the first `count` keys, one a line, all of one length.
+    /// Writes the header values of some keys, one a line, all of one length.
     pub(crate) fn write(self, path: &Path, numbers: impl Iterator<Item = usize>, carrier: Carrier) -> Result<()> {
         let mut file = BufWriter::new(File::create(path).with_context(|| format!("making {}", path.display()))?);
         for key in numbers {

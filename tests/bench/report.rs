@@ -67,10 +67,11 @@ impl fmt::Display for Bound {
 impl Verdict {
     fn word(&self) -> &'static str {
         let value = self.reached.value;
-        match (self.must.holds(value), self.aim.holds(value)) {
+        match (self.must, self.aim.holds(value)) {
             (_, true) => "aim met",
-            (true, false) => "met",
-            (false, false) => "MISSED",
+            (Bound::None, false) => "aim missed",
+            (must, false) if must.holds(value) => "met",
+            (_, false) => "MISSED",
         }
     }
 }
