@@ -115,7 +115,7 @@ impl Carriers {
 
     /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
     /// may stand. `Authorization` is not among them.
-    pub fn each_value(&self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&Carrier, &[u8])) {
+    pub fn each_value<'c>(&'c self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&'c Carrier, &[u8])) {
         for carrier in &self.used {
             match carrier {
                 Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),
@@ -160,6 +160,9 @@ impl Carriers {
 
     /// A `Cookie` header's value without the cookies that must go; `None` if there are none in it. Empty if nothing is left.
     pub fn strip_cookie(&self, value: &[u8], keep: bool) -> Option<Vec<u8>> {
+        if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Cookie(_))) {
+            return None;
+        }
         let goes =
             |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Cookie(own) if is_same_word(name, own)));
         let left = without(value, COOKIE_SEPARATORS, |part| goes(unquoted(split_pair(part).0)));
@@ -168,6 +171,9 @@ impl Carriers {
 
     /// A `:path` without the query parameters that must go; `None` if there are none in it.
     pub fn strip_query(&self, raw_path: &[u8], keep: bool) -> Option<Vec<u8>> {
+        if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(_))) {
+            return None;
+        }
         let (path, query) = path::split_query(raw_path);
         let goes =
             |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if is_same_word(name, own)));

@@ -80,21 +80,29 @@ pub fn may_climb(part: &[u8]) -> bool {
 /// One folded segment: decoded fully, in lower case, without blanks around it and without what may stand behind a name, singular. Two
 /// spellings of one segment fold to the same bytes; that different words sometimes do, too, only refuses more.
 pub fn fold_segment(segment: &[u8]) -> Vec<u8> {
-    let decoded = decode_fully(segment);
-    let word = decoded.split(ends_name).map(<[u8]>::trim_ascii).find(|word| !word.is_empty()).unwrap_or_default();
-    let mut folded = if word.is_ascii() {
-        word.to_ascii_lowercase()
+    let mut folded = Vec::new();
+    fold_decoded(&decode_fully(segment), &mut folded);
+    folded
+}
+
+/// Appends a segment that is decoded fully, folded.
+fn fold_decoded(segment: &[u8], out: &mut Vec<u8>) {
+    let word = segment.split(ends_name).map(<[u8]>::trim_ascii).find(|word| !word.is_empty()).unwrap_or_default();
+    let start = out.len();
+    if word.is_ascii() {
+        out.extend(word.iter().map(u8::to_ascii_lowercase));
     } else {
-        String::from_utf8_lossy(word).chars().map(fold_letter).collect::<String>().into_bytes()
-    };
-    while folded.len() > 1 && matches!(folded.last(), Some(b's' | b'e')) {
-        folded.pop();
+        out.extend(String::from_utf8_lossy(word).chars().map(fold_letter).collect::<String>().into_bytes());
+    }
+    let ends_in =
+        |folded: &[u8], letters: &[u8]| folded.len() > start + 1 && folded.last().is_some_and(|last| letters.contains(last));
+    while ends_in(out, b"se") {
+        out.pop();
     }
     // registries -> registri, registry -> registr: `i` and `y` fold together.
-    if folded.len() > 1 && matches!(folded.last(), Some(b'i' | b'y')) {
-        folded.pop();
+    if ends_in(out, b"iy") {
+        out.pop();
     }
-    folded
 }
 
 /// A letter as readers see it that know no letter case: to Go or Java, four letters beyond ASCII are some of ASCII's, too.
@@ -107,11 +115,40 @@ pub fn fold_letter(letter: char) -> char {
     }
 }
 
-/// The segments of a path as its most liberal reader sees them: decoded fully, split at `/` and `\`, the empty ones dropped.
-/// Still to be folded one by one where they are compared with words.
-pub fn liberal_segments(path: &[u8]) -> Vec<Vec<u8>> {
-    let decoded = decode_fully(path);
-    decoded.split(|b| is_separator(*b)).filter(|segment| !segment.is_empty()).map(<[u8]>::to_vec).collect()
+/// A path as its most liberal reader sees it: decoded fully, split at `/` and `\`, the empty segments dropped. Folded once, because many
+/// rules are compared with it.
+#[derive(Clone, Debug)]
+pub struct LiberalPath {
+    decoded: Vec<u8>,
+    folded: Vec<u8>,
+    /// Where each segment begins in the decoded path, how long it is there, and where it ends in the folded one.
+    segments: Vec<(usize, usize, usize)>,
+}
+
+impl LiberalPath {
+    /// Reads a path.
+    pub fn of(path: &[u8]) -> Self {
+        let decoded = decode_fully(path);
+        let (mut folded, mut segments, mut start) = (Vec::with_capacity(decoded.len()), Vec::new(), 0);
+        for segment in decoded.split(|byte| is_separator(*byte)) {
+            if !segment.is_empty() {
+                fold_decoded(segment, &mut folded);
+                segments.push((start, segment.len(), folded.len()));
+            }
+            start += segment.len() + 1;
+        }
+        Self { decoded, folded, segments }
+    }
+
+    /// Each segment, decoded and folded.
+    pub fn segments(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut folded_start = 0;
+        self.segments.iter().map(move |(start, len, folded_end)| {
+            let folded = self.folded.get(folded_start..*folded_end).unwrap_or_default();
+            folded_start = *folded_end;
+            (self.decoded.get(*start..start + len).unwrap_or_default(), folded)
+        })
+    }
 }
 
 fn is_separator(byte: u8) -> bool {
@@ -279,6 +316,19 @@ mod tests {
         let deep = format!("/%{}2e", "25".repeat(1_000_000));
         assert!(may_climb(deep.as_bytes()));
         assert_eq!(decode_fully(b"%2525252e%%325%3%32e%zz%"), b"..%zz%");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_path_read_liberally_is_its_segments_read_alone(path in "(/|%|25|2e|2F|5c|;|\\\\|S|es|e|s|y|x){0,14}") {
+            let decoded = decode_fully(path.as_bytes());
+            proptest::prop_assert_eq!(&decode_fully(&decoded), &decoded);
+            let alone = decoded.split(|byte| is_separator(*byte)).filter(|segment| !segment.is_empty());
+            let alone: Vec<_> = alone.map(|segment| (segment.to_vec(), fold_segment(segment))).collect();
+            let liberal = LiberalPath::of(path.as_bytes());
+            let together: Vec<_> = liberal.segments().map(|(decoded, folded)| (decoded.to_vec(), folded.to_vec())).collect();
+            proptest::prop_assert_eq!(together, alone);
+        }
     }
 
     #[test]
