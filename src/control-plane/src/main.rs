@@ -6,6 +6,7 @@
 mod api;
 mod cli;
 mod clock;
+mod login;
 mod model;
 mod name;
 mod operations;
@@ -13,6 +14,7 @@ mod permission;
 mod push;
 mod random;
 mod serve;
+mod setting;
 mod setup;
 mod store;
 

@@ -5,6 +5,7 @@ use keygate_decision::key::AccessKey;
 use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
 
 use crate::name::{AccountName, Description, Name};
+use crate::setting::Known;
 
 /// Defines an enum whose variants each have one word, in storage and in the API.
 macro_rules! words {
@@ -51,6 +52,16 @@ words! {
         Active = "active",
         /// It is refused until it is activated again.
         Inactive = "inactive",
+    }
+}
+
+words! {
+    /// What a credential is for.
+    Purpose {
+        /// It was made to last, by a name.
+        Key = "key",
+        /// A password opened it; it ends by itself.
+        Login = "login",
     }
 }
 
@@ -151,7 +162,41 @@ impl KeyHolder {
     }
 }
 
-/// Parses the number of a key.
+/// A login of an account, without its token.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) id: KeyId,
+    pub(crate) account: Account,
+    pub(crate) created: UnixSeconds,
+    /// The first second at which it no longer passes.
+    pub(crate) expires: UnixSeconds,
+}
+
+/// A setting as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct SettingValue {
+    pub(crate) known: &'static Known,
+    /// What was set; `None` while the default holds.
+    pub(crate) set: Option<String>,
+}
+
+/// One record of what was done, or refused.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditRecord {
+    /// Counts up; later records have higher ones.
+    pub(crate) id: u64,
+    pub(crate) time: UnixSeconds,
+    /// Who: `account 1 key 7`, `account 1 login 9`, `environment 1a5 key 8`, `account 1` (by password), `local`, `sync`.
+    pub(crate) actor: String,
+    /// What, such as `key.create`.
+    pub(crate) action: String,
+    /// To what, such as `key 7`.
+    pub(crate) object: String,
+    /// Further words, as a JSON object; never a secret.
+    pub(crate) detail: serde_json::Value,
+}
+
+/// Parses the number of a key or of a login.
 pub(crate) fn key_id(text: &str) -> Option<KeyId> {
     number(text).map(KeyId)
 }

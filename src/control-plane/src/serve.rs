@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 use crate::api::{self, App};
 use crate::clock::Clock;
+use crate::login::Gate;
+use crate::operations::audit::Refusals;
 use crate::push::Publisher;
 use crate::random;
 use crate::store::{DataFolder, Store, account, history};
@@ -85,7 +87,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
     let stopping = signals().context("signals cannot be awaited")?;
     let sync_is_up = Arc::new(AtomicBool::new(true));
-    let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone() };
+    let app = App {
+        store: store.clone(),
+        publisher: publisher.clone(),
+        gate: Gate::new(),
+        refusals: Refusals::default(),
+        sync_is_up: sync_is_up.clone(),
+    };
     tracing::info!(http = %http.local_addr()?, sync = %sync.local_addr()?, "serving");
     if !options.http.ip().is_loopback() {
         tracing::warn!("the API is plain HTTP: whoever is on the network between reads the keys and secrets it carries");

@@ -2,18 +2,23 @@
 //! It holds no SQL and decides nothing about who may do what. Plain secrets leave in one place: the reply to a key's creation.
 
 mod accounts;
+mod audit;
 mod auth;
 mod environments;
 mod error;
 mod health;
 mod input;
 mod keys;
+mod logins;
 mod members;
 mod origin;
+mod passwords;
 mod proxies;
 mod reply;
 mod revisions;
 mod server;
+mod settings;
+mod source;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -25,6 +30,8 @@ use std::sync::atomic::AtomicBool;
 use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
+use crate::login::Gate;
+use crate::operations::audit::Refusals;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
@@ -41,6 +48,10 @@ pub(crate) use tests::Scratch;
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) publisher: Publisher,
+    /// Through which whoever says a password must go.
+    pub(crate) gate: Gate,
+    /// Which refused requests are noted.
+    pub(crate) refusals: Refusals,
     /// Whether proxies can connect.
     pub(crate) sync_is_up: Arc<AtomicBool>,
 }
@@ -61,17 +72,23 @@ impl App {
     }
 }
 
-/// All routes. That each below `/keygate/v1` needs a credential, and takes no body and no parameter unless it stands among those that
+/// All routes. That each below `/keygate/v1` but logging in needs a credential, and takes no body and no parameter unless it stands among those that
 /// do, are properties of the route table, not of a handler.
 fn router(app: App) -> Router {
     let with_body = Router::new()
         .route("/accounts", post(accounts::create))
+        .route("/accounts/{account}/password", put(passwords::set))
         .route("/environments", post(environments::create))
         .route("/environments/{environment}", patch(environments::edit))
         .route("/environments/{environment}/members/{account}", put(members::put))
         .route("/keys", post(keys::create))
-        .route("/keys/{key}", patch(keys::edit));
-    let with_parameters = Router::new().route("/keys", get(keys::list)).route("/revisions/{revision}", get(revisions::show));
+        .route("/keys/{key}", patch(keys::edit))
+        .route("/settings/{setting}", put(settings::set));
+    let with_parameters = Router::new()
+        .route("/audit", get(audit::list))
+        .route("/keys", get(keys::list))
+        .route("/logins", get(logins::list))
+        .route("/revisions/{revision}", get(revisions::show));
     let plain = Router::new()
         .route("/accounts", get(accounts::list))
         .route("/accounts/{account}", get(accounts::show).delete(accounts::delete))
@@ -85,8 +102,12 @@ fn router(app: App) -> Router {
         .route("/keys/{key}/grant", get(keys::grant))
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
+        .route("/login", delete(logins::log_out))
+        .route("/logins/{login}", delete(logins::end))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", delete(proxies::forget))
+        .route("/settings", get(settings::list))
+        .route("/settings/{setting}", get(settings::show).delete(settings::unset))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
     let native = plain
@@ -95,6 +116,8 @@ fn router(app: App) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged))
         .merge(with_parameters.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
+        // Whoever logs in has no credential yet.
+        .merge(Router::new().route("/login", post(logins::log_in)))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
     Router::new()
         .nest("/keygate/v1", native)

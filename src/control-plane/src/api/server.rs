@@ -2,9 +2,11 @@
 //!
 //! A request is received whole before anything is done with it: nobody is identified, and nothing waits, while a body trickles in.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::StatusCode;
@@ -19,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::source::Peer;
 use super::{App, Error, router};
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
@@ -39,7 +42,6 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
     let in_hand = watch::Sender::new(());
     let router =
         router(app).layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
-    let service = TowerToHyperService::new(router);
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -51,8 +53,9 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
             () = &mut shutdown => break,
             // Reaps those that have ended, whichever way.
             Some(_) = connections.join_next() => {}
-            stream = accept(&listener), if connections.len() < MAX_CONNECTIONS => {
-                let connection = server.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+            (stream, peer) = accept(&listener), if connections.len() < MAX_CONNECTIONS => {
+                let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer.ip()))));
+                let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
                 let connection = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
@@ -70,10 +73,10 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 // Out of files, say: it passes, and must not keep a processor busy until then.
                 tracing::warn!("a connection to the API could not be accepted: {error}");

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Change, Connection, StoreError, row};
-use crate::model::{Key, KeyHolder, Kind, State};
+use crate::model::{Key, KeyHolder, Kind, Purpose, State};
 use crate::name::{AccountName, Description, Name};
 use crate::permission::{Caller, Standing};
 
@@ -17,7 +17,7 @@ macro_rules! keys {
             "SELECT c.id, c.digest, c.access_key, c.account, a.name AS account_name, c.environment, e.id AS environment_id, ",
             "c.name, c.description, c.state, c.created, c.expires FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
-            "WHERE c.state <> 'removed' AND ",
+            "WHERE c.purpose = 'key' AND c.state <> 'removed' AND ",
             $rest
         )
     };
@@ -61,7 +61,7 @@ pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filte
 macro_rules! callers {
     ($which:literal) => {
         concat!(
-            "SELECT c.id, c.account, a.kind, e.id AS environment FROM credential c ",
+            "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
             "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') ",
             "AND (c.expires IS NULL OR $2 < c.expires) AND ",
@@ -80,6 +80,15 @@ pub(crate) async fn identify(
     query.fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
 }
 
+/// Whose credential has this digest, though it may not pass: it is inactive, removed or expired, or its account is.
+pub(crate) async fn recognize(connection: &mut Connection, digest: &Digest) -> Result<Option<Caller>, StoreError> {
+    let query = sqlx::query(
+        "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment FROM credential c \
+         LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment WHERE c.digest = $1",
+    );
+    query.bind(digest.as_bytes().as_slice()).fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
+}
+
 /// Whom a key stands for that was identified before, if it still may pass when the change is made.
 pub(crate) async fn identify_again(change: &mut Change<'_>, id: KeyId) -> Result<Option<Caller>, StoreError> {
     let now = change.now();
@@ -95,7 +104,7 @@ fn read_caller(row: &SqliteRow) -> Result<Caller, StoreError> {
             Kind::User => Standing::User(account),
         },
     };
-    Ok(Caller { key: KeyId(row::number(row, "id")?), standing })
+    Ok(Caller { key: KeyId(row::number(row, "id")?), purpose: row::text(row, "purpose", Purpose::parse)?, standing })
 }
 
 /// A key that is about to be made. Its secret stays with whoever drew it.
@@ -113,8 +122,8 @@ pub(crate) struct NewKey {
 pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, StoreError> {
     let now = change.now();
     let row = sqlx::query(
-        "INSERT INTO credential (digest, access_key, account, environment, name, description, state, created, expires) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8) RETURNING id",
+        "INSERT INTO credential (digest, purpose, access_key, account, environment, name, description, state, created, expires) \
+         VALUES ($1, 'key', $2, $3, $4, $5, $6, 'active', $7, $8) RETURNING id",
     )
     .bind(new.digest.as_bytes().as_slice())
     .bind(new.access.as_str())

@@ -4,14 +4,18 @@
 //! Reads go through a small pool of connections that cannot write. Every change goes through the one [`Writer`].
 
 pub(crate) mod account;
+pub(crate) mod audit;
 pub(crate) mod compile;
 pub(crate) mod environment;
 mod folder;
 pub(crate) mod history;
 pub(crate) mod key;
+pub(crate) mod login;
 pub(crate) mod member;
+pub(crate) mod password;
 pub(crate) mod proxy;
 mod row;
+pub(crate) mod setting;
 mod writer;
 
 use std::path::Path;

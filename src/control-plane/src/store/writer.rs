@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keygate_decision::{Digest, Grant, UnixSeconds};
+use keygate_decision::{AccountId, Digest, Grant, UnixSeconds};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,6 +29,8 @@ use crate::push::OutOfOrder;
 pub(crate) enum Actor {
     /// Someone with a credential.
     Caller(Caller),
+    /// Someone who said an account's password, or tried to.
+    Account(AccountId),
     /// Someone with access to the data folder.
     Local,
     /// The server, for a proxy that connected.
@@ -38,12 +40,13 @@ pub(crate) enum Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Caller(Caller { key, standing: Standing::Admin(account) | Standing::User(account) }) => {
-                write!(f, "account {} key {}", account.0, key.0)
+            Self::Caller(Caller { key, purpose, standing: Standing::Admin(account) | Standing::User(account) }) => {
+                write!(f, "account {} {} {}", account.0, purpose.as_str(), key.0)
             }
-            Self::Caller(Caller { key, standing: Standing::Environment(environment) }) => {
-                write!(f, "environment {environment} key {}", key.0)
+            Self::Caller(Caller { key, purpose, standing: Standing::Environment(environment) }) => {
+                write!(f, "environment {environment} {} {}", purpose.as_str(), key.0)
             }
+            Self::Account(account) => write!(f, "account {}", account.0),
             Self::Local => f.write_str("local"),
             Self::Sync => f.write_str("sync"),
         }

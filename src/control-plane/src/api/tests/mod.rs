@@ -3,8 +3,10 @@
 mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
+mod login; // passwords, logins, and how fast they may be guessed
 mod permissions; // who may do what
 mod publishing; // what reaches the push, and in which order
+mod records; // settings, and what the audit record shows
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,8 +22,10 @@ use tokio::task::JoinHandle;
 
 use super::{App, serve};
 use crate::clock::Clock;
+use crate::login::Gate;
 use crate::model::{KeyHolder, Kind};
 use crate::name::{AccountName, Name};
+use crate::operations::audit::Refusals;
 use crate::operations::keys;
 use crate::push::Publisher;
 use crate::random;
@@ -80,7 +84,8 @@ impl Plane {
                 push.publish(revision, grants)
             })
             .unwrap();
-        let app = App { store: store.clone(), publisher, sync_is_up: Arc::new(AtomicBool::new(true)) };
+        let (gate, refusals) = (Gate::new(), Refusals::default());
+        let app = App { store: store.clone(), publisher, gate, refusals, sync_is_up: Arc::new(AtomicBool::new(true)) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = Arc::new(Notify::new());
