@@ -12,6 +12,9 @@ CREATE TABLE credential_with_purpose (
     state       TEXT    NOT NULL CHECK (state IN ('active', 'inactive', 'removed')),
     created     INTEGER NOT NULL,
     expires     INTEGER,
+    -- When it was removed by itself, not with its holder: it may be looked at until it is purged, too.
+    removed     INTEGER,
+    purged      INTEGER,
     CHECK ((account IS NULL) <> (environment IS NULL)),
     CHECK ((purpose = 'key') = (access_key IS NOT NULL)),
     CHECK (purpose = 'key' OR (account IS NOT NULL AND expires IS NOT NULL))

@@ -12,6 +12,7 @@ mod name;
 mod operations;
 mod permission;
 mod push;
+mod rancher16;
 mod random;
 mod serve;
 mod setting;

@@ -89,6 +89,21 @@ pub(crate) struct Account {
     pub(crate) created: UnixSeconds,
 }
 
+/// What is added to an account's number where accounts and environments share one kind of id (`1a1000007`): so high that no
+/// environment of a real system has it.
+const SHARED_ID_BASE: u64 = 1_000_000;
+
+/// An account's id where accounts and environments share one kind of id.
+pub(crate) fn shared_id(account: AccountId) -> String {
+    format!("1a{}", SHARED_ID_BASE.saturating_add(account.0))
+}
+
+/// The account of such an id, in any letter case. No environment may have one.
+pub(crate) fn parse_shared_id(text: &str) -> Option<AccountId> {
+    let digits = text.strip_prefix("1a").or_else(|| text.strip_prefix("1A"))?;
+    number(digits)?.checked_sub(SHARED_ID_BASE).map(AccountId)
+}
+
 /// How a request names an account: by its number or by its name.
 #[derive(Clone, Debug)]
 pub(crate) enum AccountRef {
@@ -135,6 +150,8 @@ pub(crate) struct Key {
     pub(crate) state: State,
     pub(crate) created: UnixSeconds,
     pub(crate) expires: Option<UnixSeconds>,
+    /// When it was removed: then nothing is left to do with it but to look at it and to purge it.
+    pub(crate) removed: Option<UnixSeconds>,
 }
 
 /// Whom a key belongs to.

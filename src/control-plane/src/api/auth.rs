@@ -12,19 +12,22 @@ use serde_json::json;
 
 use super::error::Code;
 use super::{App, Error};
+use crate::operations::callers::{self, Identity};
 use crate::permission::Caller;
-use crate::store::{Actor, key};
+use crate::store::Actor;
 
 /// Lets a request through if its credential may pass now, and notes the caller for the handler. What a caller is refused, who is known,
 /// gets into the audit record.
 pub(super) async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Error> {
     let asked = asked(&request);
-    let caller = match identify(&app, request.headers()).await? {
+    let (identity, error) = identify(&app, request.headers()).await?;
+    let caller = match identity {
         Identity::Passes(caller) => caller,
-        Identity::Withdrawn(caller, error) => {
+        Identity::Withdrawn(caller) => {
             note(&app, caller, asked, error.status(), error.code()).await;
             return Err(error);
         }
+        Identity::Unknown => return Err(error),
     };
     request.extensions_mut().insert(caller.clone());
     let response = next.run(request).await;
@@ -59,13 +62,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-enum Identity {
-    Passes(Caller),
-    /// Known, but it may not pass any more, or not now.
-    Withdrawn(Caller, Error),
-}
-
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Error> {
+/// Whose credential it is, and what those are told whose may not pass.
+async fn identify(app: &App, headers: &HeaderMap) -> Result<(Identity, Error), Error> {
     let headers = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let carriers = Carriers::standard();
     let presented = Presented::read(headers, Reading::for_credentials(&carriers));
@@ -74,13 +72,6 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Error> {
         _ => Error::unauthorized(presented.wants_challenge),
     })?;
     let now = app.store.clock().now();
-    let mut reader = app.store.read().await?;
-    if let Some(caller) = key::identify(&mut reader, &digest, now).await? {
-        return Ok(Identity::Passes(caller));
-    }
-    let error = Error::unauthorized(presented.wants_challenge);
-    match key::recognize(&mut reader, &digest).await? {
-        Some(caller) => Ok(Identity::Withdrawn(caller, error)),
-        None => Err(error),
-    }
+    let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
+    Ok((identity, Error::unauthorized(presented.wants_challenge)))
 }

@@ -35,6 +35,7 @@ use crate::operations::audit::Refusals;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
+use crate::rancher16;
 use crate::store::{Actor, Change, Store, Written};
 
 use error::Error;
@@ -58,7 +59,7 @@ pub(crate) struct App {
 
 impl App {
     /// Makes a change on behalf of a caller, who was identified before it stood in the queue and is identified again.
-    async fn change<T, F>(&self, caller: Caller, operation: F) -> Result<Written<T>, Error>
+    pub(crate) async fn change<T, F>(&self, caller: Caller, operation: F) -> Result<Written<T>, Refusal>
     where
         F: AsyncFnOnce(&mut Change<'_>, &Caller) -> Result<T, Refusal> + Send + 'static,
         T: Send + 'static,
@@ -68,7 +69,7 @@ impl App {
             let caller = callers::identify_again(change, &caller).await?;
             operation(change, &caller).await
         };
-        Ok(self.store.write(actor, identified).await?)
+        self.store.write(actor, identified).await
     }
 }
 
@@ -123,6 +124,7 @@ fn router(app: App) -> Router {
         .nest("/keygate/v1", native)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .merge(rancher16::router())
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .with_state(app)

@@ -10,14 +10,23 @@ use crate::model::{Key, KeyHolder, Kind, Purpose, State};
 use crate::name::{AccountName, Description, Name};
 use crate::permission::{Caller, Standing};
 
-/// Keys that exist, with the names of their holders.
+/// Keys that exist, with the names of their holders; or those that were removed and not purged yet.
 macro_rules! keys {
     ($rest:literal) => {
+        keys!("c.state <> 'removed'", $rest)
+    };
+    (removed $rest:literal) => {
+        keys!("c.state = 'removed' AND c.removed IS NOT NULL AND c.purged IS NULL", $rest)
+    };
+    ($which:literal, $rest:literal) => {
         concat!(
             "SELECT c.id, c.digest, c.access_key, c.account, a.name AS account_name, c.environment, e.id AS environment_id, ",
-            "c.name, c.description, c.state, c.created, c.expires FROM credential c ",
+            "c.name, c.description, CASE c.state WHEN 'removed' THEN 'inactive' ELSE c.state END AS state, ",
+            "c.created, c.expires, c.removed FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
-            "WHERE c.purpose = 'key' AND c.state <> 'removed' AND ",
+            "WHERE c.purpose = 'key' AND ",
+            $which,
+            " AND ",
             $rest
         )
     };
@@ -29,6 +38,12 @@ pub(crate) async fn find(connection: &mut Connection, id: KeyId) -> Result<Optio
     row.as_ref().map(read).transpose()
 }
 
+/// Finds a key that was removed and not purged yet.
+pub(crate) async fn find_removed(connection: &mut Connection, id: KeyId) -> Result<Option<Key>, StoreError> {
+    let row = sqlx::query(keys!(removed "c.id = $1")).bind(row::integer(id.0)).fetch_optional(connection).await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Which keys to list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Filter {
@@ -37,23 +52,46 @@ pub(crate) enum Filter {
     Environment(u64),
 }
 
+/// What of the keys that a caller manages is listed: `$1` and `$2` are the [`Filter`], `$3` and `$4` the caller.
+macro_rules! managed {
+    ($($removed:ident)?) => {
+        keys!($($removed)? "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
+         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id")
+    };
+}
+
 /// The keys that a caller manages, oldest first: all for an admin; a user's own and those of environments that the user owns.
 pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filter: Filter) -> Result<Vec<Key>, StoreError> {
+    read_managed(connection, managed!(), standing, filter).await
+}
+
+/// As [`list`], those that were removed and not purged yet.
+pub(crate) async fn list_removed(
+    connection: &mut Connection,
+    standing: &Standing,
+    filter: Filter,
+) -> Result<Vec<Key>, StoreError> {
+    read_managed(connection, managed!(removed), standing, filter).await
+}
+
+async fn read_managed(
+    connection: &mut Connection,
+    query: &'static str,
+    standing: &Standing,
+    filter: Filter,
+) -> Result<Vec<Key>, StoreError> {
     let (account, environment) = match filter {
         Filter::All => (None, None),
         Filter::Account(account) => (Some(account.0), None),
         Filter::Environment(number) => (None, Some(number)),
     };
-    let rows = sqlx::query(keys!(
-        "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
-         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id"
-    ))
-    .bind(account.map(row::integer))
-    .bind(environment.map(row::integer))
-    .bind(standing.sees_all())
-    .bind(standing.account().map(|own| row::integer(own.0)))
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(query)
+        .bind(account.map(row::integer))
+        .bind(environment.map(row::integer))
+        .bind(standing.sees_all())
+        .bind(standing.account().map(|own| row::integer(own.0)))
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(read).collect()
 }
 
@@ -144,6 +182,7 @@ pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, 
         state: State::Active,
         created: now,
         expires: new.expires,
+        removed: None,
     };
     change.touch([new.digest]);
     let holder = match &key.holder {
@@ -191,11 +230,24 @@ pub(crate) async fn edit(
 
 /// Removes an inactive key. It had no grant any more, so none changes.
 pub(crate) async fn remove(change: &mut Change<'_>, key: &Key) -> Result<(), StoreError> {
-    sqlx::query("UPDATE credential SET state = 'removed' WHERE id = $1 AND state = 'inactive'")
+    let now = change.now();
+    sqlx::query("UPDATE credential SET state = 'removed', removed = $2 WHERE id = $1 AND state = 'inactive'")
         .bind(row::integer(key.id.0))
+        .bind(row::integer(now.0))
         .execute(change.connection())
         .await?;
     change.audit("key.delete", object(key), json!({"name": key.name.as_str()})).await
+}
+
+/// Puts a removed key out of sight. Its row stays: a digest is never used twice.
+pub(crate) async fn purge(change: &mut Change<'_>, key: &Key) -> Result<(), StoreError> {
+    let now = change.now();
+    sqlx::query("UPDATE credential SET purged = $2 WHERE id = $1 AND state = 'removed'")
+        .bind(row::integer(key.id.0))
+        .bind(row::integer(now.0))
+        .execute(change.connection())
+        .await?;
+    change.audit("key.purge", object(key), json!({"name": key.name.as_str()})).await
 }
 
 /// The digests of an account's active keys: those whose grants change with the account.
@@ -237,5 +289,6 @@ fn read(row: &SqliteRow) -> Result<Key, StoreError> {
         state: row::text(row, "state", State::parse)?,
         created: row::seconds(row, "created")?,
         expires: row::optional_seconds(row, "expires")?,
+        removed: row::optional_seconds(row, "removed")?,
     })
 }

@@ -6,6 +6,7 @@ mod lifecycle; // on, off, gone, expired, recovered
 mod login; // passwords, logins, and how fast they may be guessed
 mod permissions; // who may do what
 mod publishing; // what reaches the push, and in which order
+mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
 mod records; // settings, and what the audit record shows
 
 use std::collections::HashMap;
