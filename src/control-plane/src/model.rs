@@ -66,6 +66,18 @@ words! {
 }
 
 words! {
+    /// Who may log in of those whom a directory knows. Local accounts count as allowed in each.
+    AccessMode {
+        /// Everybody.
+        Unrestricted = "unrestricted",
+        /// Allowed identities, and members of environments.
+        Restricted = "restricted",
+        /// Allowed identities.
+        Required = "required",
+    }
+}
+
+words! {
     /// What a member is in an environment.
     Role {
         /// Manages the environment, its members and its keys.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::model::AccessMode;
 use crate::name::Lifetime;
 
 /// A setting whose value means a `T`.
@@ -32,6 +33,22 @@ pub(crate) const PASSWORD_MIN_LENGTH: Setting<u64> = Setting {
     parse: |text| whole(text, 8, 128),
 };
 
+/// Whether logins pass. Without, they can still be made, to try a password, and pass once it is switched on.
+pub(crate) const LOGIN_ENABLED: Setting<bool> = Setting {
+    name: "login-enabled",
+    default: "true",
+    about: "Whether logins pass, true or false; keys pass in any case, and nothing passes without a credential",
+    parse: |text| text.parse().map_err(|_| "must be true or false".to_owned()),
+};
+
+/// Who may log in of those whom a directory knows.
+pub(crate) const ACCESS_MODE: Setting<AccessMode> = Setting {
+    name: "access-mode",
+    default: "unrestricted",
+    about: "Who may log in: unrestricted, restricted or required; a local account may in each of them",
+    parse: AccessMode::parse,
+};
+
 /// The addresses whose word is taken for where a request comes from.
 pub(crate) const TRUSTED_PROXIES: Setting<Vec<IpAddr>> = Setting {
     name: "trusted-proxies",
@@ -59,7 +76,9 @@ pub(crate) struct Known {
 }
 
 /// All settings, by name.
-pub(crate) const ALL: [Known; 3] = [
+pub(crate) const ALL: [Known; 5] = [
+    known(&ACCESS_MODE, |text| (ACCESS_MODE.parse)(text).map(drop)),
+    known(&LOGIN_ENABLED, |text| (LOGIN_ENABLED.parse)(text).map(drop)),
     known(&LOGIN_TTL, |text| (LOGIN_TTL.parse)(text).map(drop)),
     known(&PASSWORD_MIN_LENGTH, |text| (PASSWORD_MIN_LENGTH.parse)(text).map(drop)),
     known(&TRUSTED_PROXIES, |text| (TRUSTED_PROXIES.parse)(text).map(drop)),
@@ -98,6 +117,8 @@ mod tests {
     fn values_are_checked() {
         for (name, good, bad) in [
             ("login-ttl-minutes", &["1", "525600"][..], &["0", "525601", "", "-1", "+1", "1.5", "12h"][..]),
+            ("login-enabled", &["true", "false"], &["", "yes", "TRUE"]),
+            ("access-mode", &["unrestricted", "restricted", "required"], &["", "open"]),
             ("password-min-length", &["8", "128"], &["7", "129", "long"]),
             ("trusted-proxies", &["", "192.0.2.1", "192.0.2.1, ::1,"], &["localhost", "192.0.2.0/24", "192.0.2.1:80"]),
         ] {

@@ -25,7 +25,8 @@ pub(super) async fn log_in(
         let name = fields.required("name", text(|name| Ok::<_, String>(name.to_owned())))?;
         Ok((name, fields.required("password", text(Password::parse))?))
     })?;
-    let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, Attempt { name, password, source }).await?;
+    let attempt = Attempt { name, password, source, trial: false };
+    let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, attempt).await?;
     Ok(reply::created(&written, |login| {
         let mut value = view(login);
         if let Some(object) = value.as_object_mut() {

@@ -25,6 +25,8 @@ pub(crate) struct Attempt {
     pub(crate) password: Password,
     /// Where the attempt comes from.
     pub(crate) source: Source,
+    /// It is made also while logins are switched off, to try the password: then it passes nowhere until they are switched on.
+    pub(crate) trial: bool,
 }
 
 /// Logs in: the login and its token, which exists nowhere else.
@@ -34,7 +36,7 @@ pub(crate) async fn log_in(
     refusals: &Refusals,
     attempt: Attempt,
 ) -> Result<(Written<Login>, SecretKey), Refusal> {
-    let Attempt { name, password, source } = attempt;
+    let Attempt { name, password, source, trial } = attempt;
     let (account, digest) = find(store, &name).await?;
     // Without the account's case, as it is looked up; what is no name is one name.
     let counted = AccountName::parse(&name).map_or_else(|_| String::new(), |name| name.to_string());
@@ -51,13 +53,16 @@ pub(crate) async fn log_in(
     let token_digest = Digest::of(token.expose());
     let id = account.id;
     let written = store.write(Actor::Account(id), async move |change: &mut Change<'_>| {
+        if !trial && !stored::value(change.connection(), &setting::LOGIN_ENABLED).await? {
+            return Err(Refusal::Forbidden("logging in is switched off; an admin switches it on (login-enabled)"));
+        }
         begin(change, &AccountRef::Id(id), digest.as_ref(), token_digest).await
     });
     Ok((written.await?, token))
 }
 
 /// Checks a password within the limits of guessing.
-pub(super) async fn throttled(
+pub(crate) async fn throttled(
     store: &Store,
     gate: &Gate,
     name: &str,

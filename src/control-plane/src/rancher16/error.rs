@@ -46,6 +46,11 @@ impl Error {
         Self { challenge, ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized") }
     }
 
+    /// 401 to an admin who names somebody with a password that is not theirs.
+    pub(super) fn incorrect_password() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "IncorrectPassword").saying("the username or the password is wrong")
+    }
+
     /// 403.
     pub(super) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "Forbidden")

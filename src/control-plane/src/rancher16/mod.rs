@@ -12,11 +12,13 @@ mod caller;
 mod collection;
 mod error;
 mod identities;
+mod local_auth;
 mod projects;
 mod render;
 mod request;
 mod resource;
 mod schemas;
+mod settings;
 mod token;
 
 use axum::body::Bytes;
@@ -102,7 +104,7 @@ async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, as
         return token::answer(app, source, headers, asked).await;
     }
     let caller = caller::identify(app, headers, asked).await?;
-    let answered = handle(app, &caller, asked).await;
+    let answered = handle(app, &caller, source, asked).await;
     if let Err(error) = &answered
         && error.is_forbidden()
     {
@@ -111,7 +113,7 @@ async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, as
     answered
 }
 
-async fn handle(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
     match asked.kind {
         None if asked.id.is_none() => Ok(Answer::ok(render::root(&asked.base))),
         Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
@@ -119,6 +121,8 @@ async fn handle(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         Some(Kind::Project) => projects::answer(app, caller, asked).await,
         Some(Kind::ProjectMember) => projects::members(app, caller, asked).await,
         Some(Kind::Identity) => identities::answer(app, caller, asked).await,
+        Some(Kind::LocalAuthConfig) => local_auth::answer(app, caller, source, asked).await,
+        Some(Kind::Setting) => settings::answer(app, caller, asked).await,
         Some(Kind::Schema) => schemas::answer(caller, asked),
         // Tokens were answered before anybody was identified.
         Some(Kind::Token) | None => Err(Error::not_found()),

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     ProjectMember,
     Token,
     Identity,
+    LocalAuthConfig,
+    Setting,
     Schema,
 }
 
@@ -29,6 +31,8 @@ impl Kind {
             "projectmember" | "projectmembers" => Self::ProjectMember,
             "token" | "tokens" => Self::Token,
             "identity" | "identities" => Self::Identity,
+            "localauthconfig" | "localauthconfigs" => Self::LocalAuthConfig,
+            "setting" | "settings" | "activesetting" | "activesettings" => Self::Setting,
             "schema" | "schemas" => Self::Schema,
             _ => return None,
         })

@@ -108,8 +108,23 @@ const IDENTITY: [Field; 10] = [
     read("all", "string"),
 ];
 
+const LOCAL_AUTH_CONFIG: [Field; 5] = [
+    write("accessMode", "enum", Write::OnCreate),
+    read("name", "string"),
+    Field { name: "username", kind: "string", write: Write::OnCreate, required: true },
+    Field { name: "password", kind: "password", write: Write::OnCreate, required: true },
+    write("enabled", "boolean", Write::OnCreate),
+];
+const SETTING: [Field; 5] = [
+    read("name", "string"),
+    write("value", "string", Write::Always),
+    read("activeValue", "string"),
+    read("source", "string"),
+    read("inDb", "boolean"),
+];
+
 /// All of them.
-pub(super) static ALL: [Resource; 6] = [
+pub(super) static ALL: [Resource; 8] = [
     Resource {
         kind: Kind::ApiKey,
         id: "apiKey",
@@ -170,6 +185,26 @@ pub(super) static ALL: [Resource; 6] = [
         actions: &[],
         fields: &IDENTITY,
     },
+    Resource {
+        kind: Kind::LocalAuthConfig,
+        id: "localAuthConfig",
+        base: "localAuthConfig",
+        plural: "localAuthConfigs",
+        collection_methods: &["GET", "POST"],
+        resource_methods: &[],
+        actions: &[],
+        fields: &LOCAL_AUTH_CONFIG,
+    },
+    Resource {
+        kind: Kind::Setting,
+        id: "setting",
+        base: "setting",
+        plural: "settings",
+        collection_methods: &["GET"],
+        resource_methods: &["GET", "PUT"],
+        actions: &[],
+        fields: &SETTING,
+    },
 ];
 
 /// What schemas are themselves.
@@ -189,13 +224,31 @@ pub(super) fn of(kind: Kind) -> &'static Resource {
     ALL.iter().find(|resource| resource.kind == kind).unwrap_or(&SCHEMA)
 }
 
+impl Field {
+    /// A value of its kind: null, a text, or, for booleans, also the word that a form has.
+    fn read(&self, value: &Value) -> Result<Value, &'static str> {
+        match (self.kind, value) {
+            (_, Value::Null) | ("boolean", Value::Bool(_)) => Ok(value.clone()),
+            ("boolean", Value::String(word)) if word == "true" || word == "false" => Ok((word == "true").into()),
+            ("boolean", _) => Err("must be true or false"),
+            (_, Value::String(_)) => Ok(value.clone()),
+            _ => Err("must be a string"),
+        }
+    }
+}
+
 impl Resource {
+    /// Whether only admins see that it is there.
+    pub(super) fn is_for_admins(&self) -> bool {
+        matches!(self.kind, Kind::LocalAuthConfig | Kind::Setting)
+    }
+
     /// The fields that every resource of its kind shows, too.
     pub(super) fn all_fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().chain(&COMMON)
     }
 
-    /// The writable texts that a request gives: absent, null, or a text. Everything else is ignored.
+    /// The writable fields that a request gives. Everything else is ignored.
     pub(super) fn writable(&self, given: &Map<String, Value>, creates: bool, admin: bool) -> Result<Map<String, Value>, Error> {
         let mut written = Map::new();
         for field in self.fields {
@@ -210,10 +263,10 @@ impl Resource {
                     return Err(Error::invalid("MissingRequired", field.name, "is missing"));
                 }
                 None => {}
-                Some(value @ (Value::String(_) | Value::Null)) => {
-                    written.insert(field.name.to_owned(), value.clone());
+                Some(value) => {
+                    let value = field.read(value).map_err(|why| Error::invalid("InvalidFormat", field.name, why))?;
+                    written.insert(field.name.to_owned(), value);
                 }
-                Some(_) => return Err(Error::invalid("InvalidFormat", field.name, "must be a string")),
             }
         }
         Ok(written)

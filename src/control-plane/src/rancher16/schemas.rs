@@ -15,14 +15,15 @@ pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
         return Err(Error::method_not_allowed("schemas are only read"));
     }
     let admin = matches!(caller.standing, Standing::Admin(_));
+    let seen = || resource::ALL.iter().filter(|resource| admin || !resource.is_for_admins());
     match &asked.id {
         Some(id) => {
             let named = |resource: &&Resource| [resource.id, resource.plural].iter().any(|own| own.eq_ignore_ascii_case(id));
-            let resource = resource::ALL.iter().find(named).map(|resource| schema(asked, resource, admin));
+            let resource = seen().find(named).map(|resource| schema(asked, resource, admin));
             resource.map(Answer::ok).ok_or_else(Error::not_found)
         }
         None => {
-            let schemas: Vec<Value> = resource::ALL.iter().map(|resource| schema(asked, resource, admin)).collect();
+            let schemas: Vec<Value> = seen().map(|resource| schema(asked, resource, admin)).collect();
             let mut collection = empty_collection("schema", &asked.base.url(&["schemas"]));
             if let Some(fields) = collection.as_object_mut() {
                 fields.insert("data".to_owned(), schemas.into());

@@ -15,6 +15,8 @@ use crate::operations::accounts;
 use crate::operations::callers::{self, Identity};
 use crate::operations::logins::{self, Attempt};
 use crate::permission::Caller;
+use crate::setting::LOGIN_ENABLED;
+use crate::store::setting;
 
 const PROVIDER: &str = "localAuthConfig";
 
@@ -23,13 +25,14 @@ pub(super) async fn answer(app: &App, source: Source, headers: &HeaderMap, asked
     match (&asked.method, &asked.id) {
         (&Method::POST, None) => log_in(app, source, asked).await,
         (&Method::GET | &Method::HEAD, id) => {
+            let enabled = enabled(app).await?;
             let shown = match login(app, headers).await? {
                 Some(caller) => {
                     let account = account_of(app, &caller).await?;
                     let token = caller::digest(headers).and_then(|digest| caller::token(headers, &digest));
-                    view(asked, Some(&account), token.as_deref())
+                    view(asked, enabled, Some(&account), token.as_deref())
                 }
-                None => view(asked, None, None),
+                None => view(asked, enabled, None, None),
             };
             if id.is_some() {
                 return Ok(Answer::ok(shown));
@@ -54,9 +57,9 @@ async fn log_in(app: &App, source: Source, asked: &Asked) -> Result<Answer, Erro
     let (name, password) = code.split_once(':').ok_or_else(Error::forbidden)?;
     // What cannot be a password is nobody's.
     let password = Password::parse(password).map_err(|_| Error::unauthorized(false))?;
-    let attempt = Attempt { name: name.to_owned(), password, source };
+    let attempt = Attempt { name: name.to_owned(), password, source, trial: true };
     let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, attempt).await?;
-    let shown = view(asked, Some(&written.value.account), Some(token.expose()));
+    let shown = view(asked, enabled(app).await?, Some(&written.value.account), Some(token.expose()));
     Ok(Answer::new(StatusCode::CREATED, shown))
 }
 
@@ -87,12 +90,17 @@ async fn account_of(app: &App, caller: &Caller) -> Result<Account, Error> {
     Ok(accounts::show(&mut *app.store.read().await?, caller, &AccountRef::Id(own)).await?)
 }
 
-fn view(asked: &Asked, account: Option<&Account>, token: Option<&str>) -> Value {
+/// Whether logins pass. Whatever it says, nothing passes without a credential.
+async fn enabled(app: &App) -> Result<bool, Error> {
+    Ok(setting::value(&mut *app.store.read().await?, &LOGIN_ENABLED).await?)
+}
+
+fn view(asked: &Asked, enabled: bool, account: Option<&Account>, token: Option<&str>) -> Value {
     let identity = account.map(|account| identities::view(&asked.base, account));
     json!({
         "id": null, "type": "token", "links": {}, "actions": {}, "jwt": token, "code": null,
         "user": account.map(|account| account.name.as_str()), "userType": account.map(|account| account.kind.as_str()),
-        "accountId": account.map(|account| shared_id(account.id)), "security": true, "enabled": true, "authProvider": PROVIDER,
+        "accountId": account.map(|account| shared_id(account.id)), "security": true, "enabled": enabled, "authProvider": PROVIDER,
         "redirectUrl": null, "originalLogin": null, "userIdentity": identity,
         "identities": identity.as_ref().map(|identity| json!([identity])),
     })

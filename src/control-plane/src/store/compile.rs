@@ -8,16 +8,19 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::history::ROWS_IN_A_STATEMENT;
+use super::login::logins_pass;
 use super::{Connection, StoreError, row};
 use crate::model::{Kind, Role};
 
-/// Credentials that may pass: active ones, of active accounts or of environments. Everything else has no grant.
+/// Credentials that may pass: active ones, of active accounts or of environments, logins while they are enabled. Everything else has no
+/// grant.
 macro_rules! passing {
     ($($rest:literal)?) => {
         concat!(
             "SELECT c.digest, c.id, c.expires, c.account, a.kind, e.id AS environment FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
-            "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active')",
+            "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') AND ",
+            logins_pass!(),
             $($rest)?
         )
     };

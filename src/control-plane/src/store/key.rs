@@ -5,6 +5,7 @@ use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
+use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
 use crate::model::{Key, KeyHolder, Kind, Purpose, State};
 use crate::name::{AccountName, Description, Name};
@@ -103,6 +104,8 @@ macro_rules! callers {
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
             "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') ",
             "AND (c.expires IS NULL OR $2 < c.expires) AND ",
+            logins_pass!(),
+            " AND ",
             $which
         )
     };

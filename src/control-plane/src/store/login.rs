@@ -15,6 +15,14 @@ const SWEPT_AT_ONCE: u32 = 100;
 /// So many logins an account may have; a further one ends the oldest.
 const MOST_OF_AN_ACCOUNT: u32 = 200;
 
+/// What holds of a credential `c` unless it is a login and the setting `login-enabled` says that none passes.
+macro_rules! logins_pass {
+    () => {
+        "(c.purpose <> 'login' OR NOT EXISTS (SELECT 1 FROM setting WHERE name = 'login-enabled' AND value = 'false'))"
+    };
+}
+pub(super) use logins_pass;
+
 /// Logins, with their accounts.
 macro_rules! logins {
     ($rest:literal) => {
@@ -85,6 +93,12 @@ pub(crate) async fn remove_others(change: &mut Change<'_>, account: AccountId, b
     let rows = query.fetch_all(change.connection()).await?;
     touch(change, &rows)?;
     Ok(rows.len())
+}
+
+/// Notes that all logins may pass now that did not, or the reverse.
+pub(crate) async fn switched(change: &mut Change<'_>) -> Result<(), StoreError> {
+    let rows = sqlx::query("SELECT digest FROM credential WHERE purpose = 'login'").fetch_all(change.connection()).await?;
+    touch(change, &rows)
 }
 
 /// Takes away what has expired, some at a time, and the oldest logins of an account that would have too many.

@@ -242,3 +242,29 @@ async fn neither_password_nor_token_is_stored_anywhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn logins_that_are_switched_off_pass_nowhere_until_they_are_switched_on() {
+    let plane = Plane::start().await;
+    let (_, key) = plane.account("alice", "user").await;
+    let (_, _) = plane.account("ada", "admin").await;
+    for name in ["alice", "ada"] {
+        plane.password(name, PASSWORD).await;
+    }
+    let (token, ada) = (plane.login("alice").await, plane.login("ada").await);
+    let switch = |on: bool| Some(json!({"value": on.to_string()}));
+    let own = plane.call(&ada, "PUT", "settings/login-enabled", switch(false)).await;
+    assert_eq!((own.status, &own.body["code"]), (409, &json!("own_login")), "nobody shuts themselves out");
+    plane.admin("PUT", "settings/login-enabled", switch(false), 200).await;
+    assert_eq!((plane.status(&token).await, plane.login_grant(&token)), (401, None));
+    assert_eq!(
+        (plane.status(&key).await, plane.status("").await),
+        (200, 401),
+        "keys pass, and nothing passes without a credential"
+    );
+    assert_eq!(plane.try_login("alice", PASSWORD).await.status, 403);
+    assert_eq!(plane.try_login("alice", "wrong").await.status, 401);
+    plane.admin("DELETE", "settings/login-enabled", None, 200).await;
+    assert_eq!(plane.status(&token).await, 200);
+    assert!(plane.login_grant(&token).is_some());
+}
