@@ -27,12 +27,14 @@ run: setup wasm ## start everything on this machine until Ctrl-C, and print curl
 
 .PHONY: test
 test: setup wasm ## run every test, those in real Envoy included
+	@envoy/module.sh traps
+	@envoy/module.sh other-layout
 	@cargo build --locked
 	@cargo test --workspace --exclude keygate-filter --locked
 
-# REQUESTS and SEED reach the program as they are given to make.
+# The variables reach the program as they are given to make.
 .PHONY: soak
-soak: build ## send a million hostile requests through real Envoy (REQUESTS=, and SEED= for the same again)
+soak: build ## a million hostile requests, then hundreds of faults (REQUESTS= CUTS= KEYS= CHANGES=, and SEED= for the same again)
 	@cargo run --release --locked --package keygate-tests --bin soak
 
 # Stable Rust will do without a sanitizer: safe Rust needs none. What is found new stays in var/fuzz, what fails in tests/fuzz/artifacts:
@@ -62,6 +64,7 @@ lint: ## check format, lints and the paths that the documents name; show sizes
 	@cargo fmt --all --check
 	@cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	@cargo clippy --workspace --all-targets --locked -- --deny warnings
+	@cargo clippy --package keygate-filter --all-targets --all-features --locked -- --deny warnings
 	@$(MAKE) --no-print-directory doc-paths sizes
 
 # Every path in backticks in a document, below a folder that is in git, exists.

@@ -86,7 +86,9 @@ async fn curl_uses_a_key_in_every_documented_way() -> Result<()> {
 async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
     let mut edge = Edge::start(0).await?;
     edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    edge.change(&["account", "create", "--name", "alice", "--kind", "user"]).await?;
     let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "ci"]).await?;
+    let alice = edge.control_plane.cli().create_key(&["--account", "alice", "--name", "ci"]).await?;
     let envoy = Envoy::start_sample(&edge.config("edge-1")?).await?;
     envoy.until_table().await?;
     edge.envoys.push(envoy);
@@ -103,16 +105,36 @@ async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
         r#"keygate_requests{keygate_table="default",keygate_outcome="denied",keygate_reason="no_credential"}"#,
         r#"keygate_table_age_seconds{keygate_table="default"}"#,
         r#"keygate_table_revision{keygate_table="default"}"#,
-        r#"keygate_table_keys{keygate_table="default"} 2"#,
+        r#"keygate_table_keys{keygate_table="default"} 3"#,
+        "# TYPE keygate_requests counter",
+        "# TYPE keygate_table_revision gauge",
+        "# TYPE keygate_table_age_seconds gauge",
     ] {
         ensure!(counted.contains(line), "{line} is not in\n{counted}");
     }
     let (_, status) = curl_says(&edge, &["-u", &key.pair(), "--url-query", "token=hush"]).await?;
     ensure!(status == "200", "with a query: {status}");
+    let (_, status) = curl_says(&edge, &["-u", &alice.pair()]).await?;
+    ensure!(status == "403", "alice, who is in no environment: {status}");
     until("the access log", async || Ok(envoy.log().contains(r#""reason":"keygate_no_credential""#).then_some(()))).await?;
     let log = envoy.log();
     ensure!(log.contains(&format!(r#""key":"{}""#, key.id)) && log.contains(r#""environment":"1a5""#), "{log}");
-    ensure!(!log.contains("hush") && !log.contains(&key.secret_key), "a secret is in the log");
+    // Of a key that was refused, too, it is told whose it was.
+    let refused = until("the refusal in the access log", async || {
+        let log = envoy.log();
+        let line = log.lines().find(|line| line.contains(r#""reason":"keygate_out_of_scope""#)).map(str::to_owned);
+        Ok(line)
+    })
+    .await?;
+    let refused: Value = serde_json::from_str(&refused)?;
+    let account = edge.control_plane.cli().json(&["account", "show", "alice"]).await?;
+    ensure!(refused["key"] == alice.id.as_str() && refused["account"] == account["id"], "{refused} is not of {account}");
+    ensure!(refused["path"] == INSIDE && refused["environment"].is_null(), "{refused}");
+    let log = envoy.log();
+    ensure!(!log.contains("hush") && !log.contains('?'), "a query is in the log:\n{log}");
+    for secret in [&key.secret_key, &alice.secret_key, &key.token, &alice.token] {
+        ensure!(!log.contains(secret.as_str()), "a secret is in the log");
+    }
     Ok(())
 }
 
@@ -149,15 +171,21 @@ async fn the_main_answers_on_every_worker_and_protocol() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grpc_call_is_refused_in_its_own_terms() -> Result<()> {
-    let (edge, _, outside) = edge_with_keys().await?;
-    let foreign = outside.bearer();
+    let (edge, inside, outside) = edge_with_keys().await?;
+    let (known, foreign) = (inside.bearer(), outside.bearer());
     let mut connection = Connection::open(edge.envoys[0].edge(), Protocol::Http2).await?;
     let grpc = ("content-type", "application/grpc");
     for (headers, status) in [(&[grpc][..], "16"), (&[grpc, (foreign.0, foreign.1.as_str())], "7")] {
         let answer = connection.send("POST", INSIDE, headers, "").await?;
         ensure!(answer.status == 200, "gRPC was answered with {}", answer.status);
+        // In the headers, because there are no trailers: the stream ends with them.
         ensure!(answer.header("grpc-status") == Some(status), "grpc-status is {:?}", answer.header("grpc-status"));
+        ensure!(answer.header("content-type") == Some("application/grpc"), "it is no gRPC answer: {:?}", answer.headers);
+        ensure!(answer.body.is_empty(), "a refused call got a body");
     }
+    let answer = connection.send("POST", INSIDE, &[grpc, ("te", "trailers"), (known.0, known.1.as_str())], "").await?;
+    let seen: Value = answer.json()?;
+    ensure!(answer.status == 200 && seen["method"] == "POST", "with its key: {} {seen}", answer.status);
     Ok(())
 }
 
@@ -210,8 +238,7 @@ async fn trailers_neither_claim_nor_carry_anything() -> Result<()> {
     config.edits = TRAILERS_ON.to_vec();
     edge.envoys.push(Envoy::start(&config).await?);
     edge.envoys[0].until_table().await?;
-    let trailers =
-        "x-keygate-account: 1\r\nx_keygate_key: 1\r\nauthorization: Bearer other\r\nx-api-key: other\r\nx-other: kept\r\n";
+    let trailers = "x-keygate-account: 1\r\nx_keygate_key: 1\r\nauthorization: Bearer other\r\nx-api-key: other\r\nx-http-method: DELETE\r\nx-other: kept\r\n";
     let request = format!(
         "POST {INSIDE} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\nte: trailers\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n",
         key.token

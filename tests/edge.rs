@@ -31,6 +31,14 @@ impl Edge {
         Ok(edge)
     }
 
+    /// The same, and a key of environment `1a5` that every proxy has acknowledged.
+    pub(crate) async fn with_key(envoys: usize) -> Result<(Self, Key)> {
+        let edge = Self::start(envoys).await?;
+        edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+        let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "one", "--wait"]).await?;
+        Ok((edge, key))
+    }
+
     /// Starts another Envoy under a name, and waits for its table.
     pub(crate) async fn add_envoy(&mut self, proxy: &str) -> Result<()> {
         let envoy = Envoy::start(&self.config(proxy)?).await?;

@@ -7,10 +7,8 @@ use crate::edge::{Edge, INSIDE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_goes_on_without_the_control_plane_and_changes_arrive_after_it_is_back() -> Result<()> {
-    let mut edge = Edge::start(1).await?;
+    let (mut edge, key) = Edge::with_key(1).await?;
     let cli = edge.control_plane.cli();
-    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
-    let key = cli.create_key(&["--environment", "1a5", "--name", "one", "--wait"]).await?;
     let other = cli.create_key(&["--environment", "1a5", "--name", "other", "--wait"]).await?;
     edge.control_plane.kill();
     edge.expect("without a control plane", &key, INSIDE, 200).await?;
@@ -22,10 +20,7 @@ async fn traffic_goes_on_without_the_control_plane_and_changes_arrive_after_it_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envoy_that_starts_first_is_closed_until_the_control_plane_comes() -> Result<()> {
-    let mut edge = Edge::start(0).await?;
-    let cli = edge.control_plane.cli();
-    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
-    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    let (mut edge, key) = Edge::with_key(0).await?;
     edge.control_plane.stop().await?;
     let envoy = Envoy::start(&edge.config("edge-1")?).await?;
     for mut connection in envoy.connections_on_every_worker(Protocol::Http1).await? {
@@ -43,10 +38,7 @@ async fn an_envoy_that_starts_first_is_closed_until_the_control_plane_comes() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_stale_denies_until_the_control_plane_is_heard_again() -> Result<()> {
-    let mut edge = Edge::start(0).await?;
-    let cli = edge.control_plane.cli();
-    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
-    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    let (mut edge, key) = Edge::with_key(0).await?;
     let envoy = Envoy::start(&edge.config_with_limit("edge-1", 5)?).await?;
     envoy.until_table().await?;
     edge.control_plane.kill();
@@ -62,10 +54,7 @@ async fn a_table_that_is_stale_denies_until_the_control_plane_is_heard_again() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_revoked_while_the_edge_was_stale_never_passes_again() -> Result<()> {
-    let mut edge = Edge::start(0).await?;
-    let cli = edge.control_plane.cli();
-    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
-    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    let (mut edge, key) = Edge::with_key(0).await?;
     let envoy = Envoy::start(&edge.config_with_limit("edge-1", 5)?).await?;
     envoy.until_table().await?;
     let mut connection = Connection::open(envoy.edge(), Protocol::Http2).await?;
@@ -96,11 +85,22 @@ async fn a_bad_configuration_denies_everything_on_every_worker_and_says_why() ->
     for (filter, named) in [
         ("", "not usable JSON"),
         ("null", "not usable JSON"),
-        ("{\"proxy\":\"edge-1\"}", "missing field `control_plane`"),
+        ("{\"proxy\":\"edge-1\"}", "control_plane: is missing"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[]}"#, "rules: must hold"),
+        (r#"{"embedded_table":{"x":""},"rules":[{"path":"/**","target":"public"}]}"#, "embedded_table.x: is no digest"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"pubic"}]}"#, "`pubic`"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"**","target":"public"}]}"#, "rules[0].path"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"public"}],"x":1}"#, "`x`"),
+        (r#"{"proxy":"e","proxy":"f","control_plane":{"cluster":"keygate"}}"#, "duplicate field `proxy`"),
+        (
+            r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"public"}]} x"#,
+            "not usable JSON",
+        ),
+        (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"preset":"rancher"}"#, "there is no preset"),
+        (
+            r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"preset":"rancher-1.6","rules":[{"path":"/v1/**","target":"public"}]}"#,
+            "rules[0].path: would decide paths of environments",
+        ),
     ] {
         let mut config = harness::Config::new(upstream.port(), free_port()?)?;
         config.filter = filter.to_owned();

@@ -59,3 +59,32 @@ async fn every_strange_request_is_answered() -> Result<()> {
     ensure!(reloads.values().all(|count| *count == 0), "a VM has failed: {reloads:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_claim_reaches_the_upstream() -> Result<()> {
+    let mut edge = Edge::start(0).await?;
+    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "ci"]).await?;
+    let mut config = edge.config("edge-1")?;
+    config.edits = vec![("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW")];
+    edge.envoys.push(Envoy::start(&config).await?);
+    edge.envoys[0].until_table().await?;
+
+    // Every sign that may stand in a header's name, and is no letter or digit, in the place of `-`.
+    for sign in "-_.!#$%&'*+^`|~".chars() {
+        let spelled = |name: &str| name.replace('-', &sign.to_string());
+        let names = ["X-KEYGATE-KEY", "x-Keygate-account", "x-keygate-environment", "x-keygate-access", "x-keygate-shadow"];
+        let claims: String = names.iter().map(|name| format!("{}: 1a6\r\n", spelled(name))).collect();
+        let paths: String =
+            ["x-original-url", "x-rewrite-url"].iter().map(|name| format!("{}: /v1/settings\r\n", spelled(name))).collect();
+        for (path, credential) in [(INSIDE, format!("x-api-key: {}\r\n", key.token)), ("/public/x", String::new())] {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: e\r\nconnection: close\r\n{credential}{claims}{paths}\r\n");
+            let answer = String::from_utf8_lossy(&raw(edge.envoys[0].edge(), request.as_bytes()).await?).into_owned();
+            ensure!(answer.starts_with("HTTP/1.1 200"), "{sign} {path}: {answer}");
+            let seen = edge.upstream.last()["headers"].to_string().to_lowercase();
+            ensure!(!seen.contains("1a6") && !seen.contains("/v1/settings"), "{sign}: a claim has reached {path}: {seen}");
+            ensure!(seen.contains("keygate") == (path == INSIDE), "{sign}: at {path} the upstream was told {seen}");
+        }
+    }
+    Ok(())
+}

@@ -11,10 +11,8 @@ const PROJECTS: &str = "/v1/projects";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keys_life_is_followed_at_once_by_every_worker() -> Result<()> {
-    let edge = Edge::start(2).await?;
+    let (edge, key) = Edge::with_key(2).await?;
     let cli = edge.control_plane.cli();
-    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
-    let key = cli.create_key(&["--environment", "1a5", "--name", "ci", "--wait"]).await?;
     edge.expect("created", &key, INSIDE, 200).await?;
     edge.change(&["key", "deactivate", &key.id]).await?;
     edge.expect("deactivated", &key, INSIDE, 401).await?;
@@ -78,10 +76,8 @@ async fn a_key_expires_at_its_second_without_any_message() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_says_how_many_acknowledged_and_names_those_that_did_not() -> Result<()> {
-    let mut edge = Edge::start(2).await?;
+    let (mut edge, key) = Edge::with_key(2).await?;
     let cli = edge.control_plane.cli();
-    edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
-    let key = cli.create_key(&["--environment", "1a5", "--name", "ci"]).await?;
 
     let output = cli.run(&["key", "deactivate", &key.id, "--wait"]).await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

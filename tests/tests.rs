@@ -22,11 +22,43 @@ mod login;
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
+// The way between proxies and control plane when others are on it: certificates, join tokens, HTTPS.
+mod tls;
+
+// What may happen between Envoy and the control plane, under load: cuts, kills, silence, slowness, and messages of every bad kind.
+mod faults;
+
+// What is kept through kills, full disks, restores and stops, and what a server refuses to start with.
+mod data;
+// Several processes of one proxy: hot restart, kill and restart, new code of another layout, a listener that goes and returns.
+mod processes;
+
+// Clocks that are wrong: the control plane's, the host's.
+mod clocks;
+
 // Requests that are too long, too many-headed or of a strange kind.
 mod oddities;
 
+// Other ways through Envoy than a plain request's: internal redirects, tunnels.
+mod detours;
+
+// Shadow mode, end to end: what passes that would be refused, what never does, and where it is told.
+mod shadow;
+
+// `keygate filter explain` beside what Envoy answers.
+mod explain;
+
 // What nobody would send by mistake: the fuzz targets' corpus, and generated spellings natively and in real Envoy.
 mod hostile;
+
+// Where load balancers ask whether an edge is ready.
+mod readiness;
+
+// An edge without a control plane: the table in the filter's configuration.
+mod embedded;
+
+// Workers of the filter that die: the leader, all of them, whoever writes a message.
+mod traps;
 
 // What may depend on what.
 mod dependencies;

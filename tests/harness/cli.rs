@@ -1,5 +1,6 @@
 //! The command line as a person uses it: the real binary, told where to go and who is asking by its environment.
 
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context, Result, bail};
@@ -60,18 +61,24 @@ impl Key {
 #[derive(Clone)]
 pub struct Cli {
     url: String,
+    ca: PathBuf,
     key: Key,
 }
 
 impl Cli {
     /// Commands to the control plane at `url` by the holder of `key`.
     pub fn new(url: &str, key: &Key) -> Self {
-        Self { url: url.to_owned(), key: key.clone() }
+        Self { url: url.to_owned(), ca: PathBuf::new(), key: key.clone() }
     }
 
     /// The same control plane, asked by somebody else.
     pub fn with_key(&self, key: &Key) -> Self {
-        Self::new(&self.url, key)
+        Self { key: key.clone(), ..self.clone() }
+    }
+
+    /// The same, trusting whoever signs with this certificate.
+    pub fn trusting(&self, ca: &Path) -> Self {
+        Self { ca: ca.to_owned(), ..self.clone() }
     }
 
     /// Runs a command, whatever comes of it: for those that are expected to fail.
@@ -80,6 +87,7 @@ impl Cli {
         command
             .args(arguments)
             .env("KEYGATE_URL", &self.url)
+            .env("KEYGATE_CA", &self.ca)
             .env("KEYGATE_ACCESS_KEY", &self.key.access_key)
             .env("KEYGATE_SECRET_KEY", &self.key.secret_key)
             .kill_on_drop(true);

@@ -84,7 +84,26 @@ impl Connection {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::from(body.to_owned()))?;
+        self.exchange(request.body(Full::from(body.to_owned()))?).await
+    }
+
+    /// Asks for a tunnel: by HTTP/2's extended CONNECT if there is a path, and a protocol to speak in it.
+    pub async fn connect(&mut self, tunnel: Option<(&str, &'static str)>, headers: &[(&str, &str)]) -> Result<Answer> {
+        let authority = self.authority.clone();
+        let mut request = Request::builder().method("CONNECT");
+        request = match tunnel {
+            None => request.uri(authority),
+            Some((path, protocol)) => request
+                .uri(Uri::builder().scheme("http").authority(authority).path_and_query(path).build()?)
+                .extension(hyper::ext::Protocol::from_static(protocol)),
+        };
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.exchange(request.body(Full::default())?).await
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
         let response = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;

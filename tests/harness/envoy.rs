@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{Connection, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
+use crate::{Connection, Issued, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
+
+mod listener;
 
 const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
 const SAMPLE: &str = include_str!("../../envoy/edge.yaml");
+const TLS_SAMPLE: &str = include_str!("../../envoy/edge-tls.yaml");
+const EMBEDDED: &str = include_str!("../../envoy/embedded.yaml");
+/// The sample of a filter's configuration that Envoy discovers in a file.
+pub const EMBEDDED_FILTER: &str = include_str!("../../envoy/embedded.json");
 
 /// Connections opened for each worker before the kernel is said not to spread them.
 const ATTEMPTS_PER_WORKER: usize = 64;
@@ -30,8 +36,16 @@ pub struct Config {
     pub sync_port: u16,
     /// The filter's configuration, sent as it is, JSON or not. [`demo_filter`] is a good start.
     pub filter: String,
-    /// Texts in envoy/demo.yaml to replace, each of which stands there once.
+    /// The filter's module.
+    pub module: PathBuf,
+    /// Texts in the template to replace, each of which stands there once.
     pub edits: Vec<(&'static str, &'static str)>,
+    /// Arguments about how it restarts: none, unless they say so.
+    pub restart: Vec<String>,
+    /// Variables in its environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
+    /// The listener is in a file of its own: see [`Envoy::replace_listener`].
+    pub listener_apart: bool,
 }
 
 impl Config {
@@ -44,7 +58,11 @@ impl Config {
             upstream_port,
             sync_port,
             filter: demo_filter()?.to_string(),
+            module: module()?,
             edits: Vec::new(),
+            restart: vec!["--disable-hot-restart".to_owned()],
+            environment: Vec::new(),
+            listener_apart: false,
         })
     }
 
@@ -52,7 +70,7 @@ impl Config {
         let (before, _, after) = around_filter()?;
         let filter = serde_json::to_string(&self.filter)?;
         let mut text = format!("{before}value: {filter}\n{after}");
-        let module = serde_json::to_string(&module()?)?;
+        let module = serde_json::to_string(&self.module)?;
         replace_once(&mut text, "${MODULE}", &module)?;
         for (name, port) in [
             ("${EDGE_PORT}", self.edge_port),
@@ -67,6 +85,19 @@ impl Config {
         }
         Ok(text)
     }
+}
+
+/// What is to be changed in envoy/edge-tls.yaml, and the filter's name and token.
+#[derive(Clone, Debug)]
+pub struct TlsSample {
+    /// The control plane's name, and who must have signed its certificate.
+    pub control_plane: (String, PathBuf),
+    /// Envoy's own certificate.
+    pub client: Option<Issued>,
+    /// The filter's `proxy`.
+    pub proxy: String,
+    /// The filter's `control_plane.token`.
+    pub token: Option<String>,
 }
 
 /// The filter's configuration in envoy/demo.yaml.
@@ -98,6 +129,7 @@ pub struct Envoy {
     workers: usize,
     edge: SocketAddr,
     admin: SocketAddr,
+    folder: PathBuf,
     _scratch: Option<Scratch>,
 }
 
@@ -110,18 +142,75 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`.
+    /// Starts one from envoy/edge.yaml, with what is marked there to be changed taken from `config`, and with its edits.
     pub async fn start_sample(config: &Config) -> Result<Self> {
+        Self::start_sample_text(config, SAMPLE.to_owned(), "localhost").await
+    }
+
+    /// Starts one from envoy/edge.yaml with the cluster of envoy/edge-tls.yaml, with what is marked there to be changed taken from
+    /// `config` and `sample`. The control plane is on this machine, whatever its name.
+    pub async fn start_tls_sample(config: &Config, sample: &TlsSample) -> Result<Self> {
+        let (before, rest) = SAMPLE.split_once("    # Where the filter hears of keys").context("the sample's cluster")?;
+        let (_, after) = rest.split_once("overload_manager:").context("the end of the sample's cluster")?;
+        let mut cluster = TLS_SAMPLE.to_owned();
+        let (name, ca) = &sample.control_plane;
+        let token = sample.token.as_ref().map(|token| format!(", \"token\": \"{token}\"")).unwrap_or_default();
+        let certificate = "            tls_certificates:\n";
+        match &sample.client {
+            Some(Issued { cert, key }) => {
+                replace_once(&mut cluster, "/etc/keygate/edge.pem", &cert.to_string_lossy())?;
+                replace_once(&mut cluster, "/etc/keygate/edge.key", &key.to_string_lossy())?;
+            }
+            None => {
+                let (before, rest) = cluster.split_once(certificate).context("Envoy's own certificate")?;
+                let (_, after) = rest.split_once("      load_assignment:").context("the end of Envoy's own certificate")?;
+                cluster = format!("{before}      load_assignment:{after}");
+            }
+        }
+        replace_once(&mut cluster, "/etc/keygate/ca.pem", &ca.to_string_lossy())?;
+        replace_once(&mut cluster, "exact: keygate.example.org", &format!("exact: {name}"))?;
+        replace_once(&mut cluster, "sni: keygate.example.org", &format!("sni: {name}"))?;
+        let mut text = format!("{before}{cluster}\noverload_manager:{after}");
+        replace_once(&mut text, "\"proxy\": \"edge-1\"", &format!("\"proxy\": \"{}\"", sample.proxy))?;
+        replace_once(&mut text, "{ \"cluster\": \"keygate\" }", &format!("{{ \"cluster\": \"keygate\"{token} }}"))?;
+        Self::start_sample_text(config, text, "keygate.example.org").await
+    }
+
+    async fn start_sample_text(config: &Config, mut text: String, control_plane: &str) -> Result<Self> {
         let scratch = Scratch::new("keygate-envoy")?;
-        let mut text = SAMPLE.to_owned();
+        let sync = format!("address: {control_plane}, port_value: 8081");
         for (old, new) in [
-            ("/etc/keygate/keygate_filter.wasm", module()?.display().to_string()),
+            ("/etc/keygate/keygate_filter.wasm", config.module.display().to_string()),
             ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
             ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
             ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
-            ("address: localhost, port_value: 8081", format!("address: localhost, port_value: {}", config.sync_port)),
+            (&sync, format!("address: localhost, port_value: {}", config.sync_port)),
         ] {
             replace_once(&mut text, old, &new)?;
+        }
+        for (old, new) in &config.edits {
+            replace_once(&mut text, old, new)?;
+        }
+        let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
+        envoy._scratch = Some(scratch);
+        Ok(envoy)
+    }
+
+    /// Starts one from envoy/embedded.yaml, whose filter is configured by a file; what is marked there to be changed is taken from
+    /// `config`.
+    pub async fn start_embedded(filter: &Path, config: &Config) -> Result<Self> {
+        let scratch = Scratch::new("keygate-envoy")?;
+        let mut text = EMBEDDED.to_owned();
+        for (old, new) in [
+            ("{ path: /etc/keygate/filter.json }", format!("{{ path: {} }}", filter.display())),
+            ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
+            ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
+            ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
+        ] {
+            replace_once(&mut text, old, &new)?;
+        }
+        for (old, new) in &config.edits {
+            replace_once(&mut text, old, new)?;
         }
         let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
         envoy._scratch = Some(scratch);
@@ -130,30 +219,37 @@ impl Envoy {
 
     /// Starts one that keeps its configuration and its log in `folder`.
     pub async fn start_in(folder: &Path, config: &Config) -> Result<Self> {
-        Self::start_text(folder, &config.render()?, config).await
+        let mut text = config.render()?;
+        if config.listener_apart {
+            let (rest, listener) = listener::apart(&text, folder)?;
+            std::fs::write(folder.join(listener::FILE), listener)?;
+            text = rest;
+        }
+        Self::start_text(folder, &text, config).await
     }
 
     async fn start_text(folder: &Path, text: &str, config: &Config) -> Result<Self> {
         let path = folder.join("envoy.yaml");
         std::fs::write(&path, text)?;
         let (path, workers) = (path.to_string_lossy(), config.workers.to_string());
-        let arguments = [
+        let mut arguments = vec![
             "--config-path",
             &path,
             "--concurrency",
             &workers,
-            "--disable-hot-restart",
             "--log-level",
             "warning",
             "--component-log-level",
             "wasm:info",
         ];
+        arguments.extend(config.restart.iter().map(String::as_str));
         let log = folder.join("envoy.log");
         let mut envoy = Self {
-            process: Process::start("Envoy", &envoy_binary()?, &arguments, &log)?,
+            process: Process::start_with("Envoy", &envoy_binary()?, &arguments, &config.environment, &log)?,
             workers: config.workers,
             edge: loopback(config.edge_port),
             admin: loopback(config.admin_port),
+            folder: folder.to_owned(),
             _scratch: None,
         };
         until("Envoy to listen", async || {
@@ -166,6 +262,22 @@ impl Envoy {
         })
         .await?;
         Ok(envoy)
+    }
+
+    /// Replaces the listener of an Envoy that has it in a file of its own, or takes it away, and waits until Envoy has taken that.
+    pub async fn replace_listener(&self, config: Option<&Config>) -> Result<()> {
+        const UPDATES: &str = "listener_manager.lds.update_success";
+        let updates = async || Ok::<_, anyhow::Error>(self.stats(UPDATES).await?.get(UPDATES).copied());
+        let before = updates().await?;
+        let text = match config {
+            Some(config) => listener::apart(&config.render()?, &self.folder)?.1,
+            None => listener::none(),
+        };
+        // Envoy looks when a file is moved into place, and so never reads half of one.
+        let fresh = self.folder.join("fresh.yaml");
+        std::fs::write(&fresh, text)?;
+        std::fs::rename(fresh, self.folder.join(listener::FILE))?;
+        until("Envoy to take the listener's file", async || Ok((updates().await? != before).then_some(()))).await
     }
 
     /// Waits until every worker judges by a table: until it no longer answers a request without a credential with 503.
@@ -243,6 +355,11 @@ impl Envoy {
     /// All that it logged so far, the filter's lines among it.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(self) {
+        self.process.kill();
     }
 
     /// Asks it to end and waits until it has.

@@ -3,11 +3,19 @@
 //! Nothing here waits a fixed time for something to have happened: [`until`] polls with a deadline. Nothing outlives its
 //! owner: dropping a [`Process`] kills it, and the kernel does the same if the whole program is killed.
 
+mod api;
+mod authority;
+mod cable;
 mod cli;
+mod clock;
 mod connection;
 mod control_plane;
+mod disk;
 mod envoy;
+mod fake;
+pub mod faults;
 pub mod hostile;
+mod load;
 mod ports;
 mod process;
 mod scratch;
@@ -15,10 +23,17 @@ pub mod soak;
 mod upstream;
 mod wait;
 
+pub use api::{Api, Done};
+pub use authority::{Authority, Issued};
+pub use cable::{Cable, Cut, Direction, Flow};
 pub use cli::{Cli, Key};
+pub use clock::Clock;
 pub use connection::{Answer, Connection, Protocol, raw};
-pub use control_plane::ControlPlane;
-pub use envoy::{Config, Envoy, demo_filter};
+pub use control_plane::{ControlPlane, Serving};
+pub use disk::Disk;
+pub use envoy::{Config, EMBEDDED_FILTER, Envoy, TlsSample, demo_filter};
+pub use fake::{FakeControlPlane, FakeStream, FakeTable, Heard};
+pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
@@ -47,6 +62,18 @@ pub fn keygate_binary() -> Result<PathBuf> {
 pub fn module() -> Result<PathBuf> {
     let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/keygate_filter.wasm");
     existing(path, "the filter's module")?.canonicalize().context("finding the filter's module")
+}
+
+/// The module that traps on command, where `make test` leaves it.
+pub fn traps_module() -> Result<PathBuf> {
+    let path = built_beside()?.join("../wasm32-unknown-unknown/wasm/examples/traps.wasm");
+    existing(path, "the module that traps on command")?.canonicalize().context("finding the module that traps on command")
+}
+
+/// The module of another layout, as a later version of the filter may have, where `envoy/module.sh other-layout` leaves it.
+pub fn module_of_another_layout() -> Result<PathBuf> {
+    let path = project().join("target/other-layout/wasm32-unknown-unknown/wasm/keygate_filter.wasm");
+    existing(path, "the module of another layout")
 }
 
 /// Envoy: `ENVOY`, or the one that set-up brought.

@@ -25,6 +25,17 @@ pub struct Process {
 impl Process {
     /// Starts `program` with `arguments`; what it prints is appended to the file `log`. `name` is for messages.
     pub fn start(name: &str, program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
+        Self::start_with(name, program, arguments, &[], log)
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&'static str, PathBuf)],
+        log: &Path,
+    ) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log);
         let output = output.with_context(|| format!("opening {}", log.display()))?;
         // The kernel ends the program if this one is killed before it could do so itself.
@@ -33,6 +44,7 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -65,12 +77,25 @@ impl Process {
         self.end();
     }
 
+    /// Its number, which on Linux is that of its main thread, too.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by name: `STOP` makes it hang, `CONT` go on.
     pub fn signal(&self, name: &str) -> Result<()> {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status()?;
         ensure!(sent.success(), "{} got no SIG{name}", self.name);
         Ok(())
+    }
+
+    /// How much memory it has resident, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a program without VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
     }
 
     /// The last lines of what it printed.

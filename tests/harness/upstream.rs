@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::loopback;
 
 /// A server on a free port that answers every request with `{"method", "path", "headers": [[name, value], ...], "trailers": [...],
-/// "body_bytes"}`, the path as it was received. It lives in a thread of its own, so that tests with runtimes of their own can share it.
+/// "body_bytes"}`, the path as it was received, and sends where a header `x-send-to` says, if there is one. It lives in a thread of its own, so that tests with runtimes of their own can share it.
 pub struct Upstream {
     port: u16,
     seen: Arc<Seen>,
@@ -84,7 +85,10 @@ async fn echo(State(seen): State<Arc<Seen>>, method: Method, path: Uri, headers:
         "body_bytes": body.to_bytes().len(),
     });
     seen.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&echo);
-    Json(echo).into_response()
+    match headers.get("x-send-to") {
+        Some(place) => (StatusCode::FOUND, [(LOCATION, place.clone())], Json(echo)).into_response(),
+        None => Json(echo).into_response(),
+    }
 }
 
 fn pairs(headers: &HeaderMap) -> Vec<(&str, String)> {

@@ -4,9 +4,11 @@
 //! together with its audit record and the next revision, `push/` brings the altered grants to every proxy.
 
 mod api;
+mod backup;
 mod cli;
 mod clock;
 mod login;
+mod metrics;
 mod model;
 mod name;
 mod operations;
@@ -18,6 +20,7 @@ mod serve;
 mod setting;
 mod setup;
 mod store;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -46,6 +49,10 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Print a new key for an admin, on the data folder of a stopped server
     Recover(setup::RecoverOptions),
+    /// Copy the data to one file, also while a server uses it
+    Backup(backup::BackupOptions),
+    /// Put the data of a stopped server back to what a backup holds
+    Restore(backup::RestoreOptions),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -54,6 +61,8 @@ enum Command {
     /// A filter's configuration, before it reaches Envoy
     #[command(subcommand)]
     Filter(cli::FilterCommand),
+    /// Write a filter's configuration that carries the whole table, for an edge without a control plane (admins only)
+    Export(cli::ExportArgs),
     #[command(flatten)]
     Admin(cli::Command),
 }
@@ -65,12 +74,15 @@ async fn main() -> ExitCode {
         Command::Init(options) => setup::init(options, output).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Recover(options) => setup::recover(options, output).await,
+        Command::Backup(options) => backup::backup(options, output).await,
+        Command::Restore(options) => backup::restore(options, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut script);
             cli::print_script(&script).context("cannot write to standard output")
         }
         Command::Filter(command) => return cli::run_filter(command, &connection, output).await,
+        Command::Export(args) => return cli::run_export(args, &connection, output).await,
         Command::Admin(command) => return cli::run(command, &connection, output).await,
     };
     match done {

@@ -4,7 +4,7 @@
 use keygate_decision::key::AccessKey;
 use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
 
-use crate::name::{AccountName, Description, Name};
+use crate::name::{AccountName, Description, Name, ProxyName};
 use crate::setting::Known;
 
 /// Defines an enum whose variants each have one word, in storage and in the API.
@@ -88,6 +88,16 @@ words! {
         Restricted = "restricted",
         /// Only reads in it.
         Readonly = "readonly",
+    }
+}
+
+words! {
+    /// Whether a join token works. What is removed is never read back.
+    TokenState {
+        /// It works.
+        Active = "active",
+        /// It never works again.
+        Revoked = "revoked",
     }
 }
 
@@ -226,6 +236,22 @@ pub(crate) struct AuditRecord {
 }
 
 /// Parses the number of a key or of a login.
+/// A join token, without its text.
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyToken {
+    pub(crate) id: u64,
+    pub(crate) proxy: ProxyName,
+    pub(crate) description: Option<Description>,
+    pub(crate) state: TokenState,
+    pub(crate) created: UnixSeconds,
+}
+
+/// Parses the number of a join token.
+pub(crate) fn proxy_token_id(text: &str) -> Option<u64> {
+    number(text)
+}
+
+/// Parses the number of a key.
 pub(crate) fn key_id(text: &str) -> Option<KeyId> {
     number(text).map(KeyId)
 }

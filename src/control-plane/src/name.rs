@@ -76,6 +76,23 @@ impl Description {
     }
 }
 
+/// A proxy's name: the one that its filter is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyName(String);
+
+impl ProxyName {
+    /// Parses it; the error says what is accepted.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let valid = keygate_wire::config::is_name(text);
+        valid.then(|| Self(text.to_owned())).ok_or_else(|| "must be 1 to 64 characters of A-Z a-z 0-9 . _ -".to_owned())
+    }
+
+    /// Its text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// How long a key lives: one second to a hundred years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lifetime(u64);

@@ -84,6 +84,8 @@ pub(crate) enum Action {
     /// See and change them.
     ManageSettings,
     SeeAudit,
+    /// Read all digests and grants, for an edge without a control plane.
+    ExportTable,
     /// Ask which proxies have a revision, by name.
     AwaitRevision,
 }
@@ -114,7 +116,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
         (Standing::Environment(_), SeeEnvironment(Tie::Key)) => Verdict::Allowed,
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
-        (_, CreateAccount | CreateEnvironment | ManageProxies | AwaitRevision) => Verdict::Forbidden,
+        (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
         (_, ManageSettings | SeeAudit) => Verdict::Forbidden,
         (_, SeeAccount(_) | ManageAccount(_) | SeeEnvironment(_) | ManageEnvironment(_)) => Verdict::Hidden,
         (_, ManageAccountKey(_) | ManageEnvironmentKey(_) | ManageLogins(_)) => Verdict::Hidden,
@@ -158,6 +160,7 @@ mod tests {
             (ManageSettings, [Allowed, Forbidden, Forbidden]),
             (SeeAudit, [Allowed, Forbidden, Forbidden]),
             (ManageProxies, [Allowed, Forbidden, Forbidden]),
+            (ExportTable, [Allowed, Forbidden, Forbidden]),
             (AwaitRevision, [Allowed, Allowed, Forbidden]),
         ];
         for (action, answers) in table {

@@ -1,6 +1,7 @@
-//! The one place that draws randomness: new keys, logins, salts and epochs. It never stores or prints what it draws.
+//! The one place that draws randomness: new keys, logins, join tokens, salts and epochs. It never stores or prints what it draws.
 
 use keygate_decision::key::{AccessKey, KeyPair, SecretKey};
+use keygate_wire::JoinToken;
 
 /// The operating system gave no randomness, so nothing secret can be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,11 @@ pub(crate) fn key_pair() -> Result<KeyPair, NoRandomness> {
 /// A new secret, half of a key or a login by itself: over 200 random bits in 40 characters, the form in which Rancher 1.6 has them.
 pub(crate) fn secret() -> Result<SecretKey, NoRandomness> {
     SecretKey::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))
+}
+
+/// A new join token.
+pub(crate) fn join_token() -> Result<JoinToken, NoRandomness> {
+    JoinToken::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))
 }
 
 /// Random bytes.

@@ -3,7 +3,6 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,10 +15,12 @@ use tokio::time::timeout;
 use crate::api::{self, App};
 use crate::clock::Clock;
 use crate::login::Gate;
+use crate::metrics::Metrics;
 use crate::operations::audit::Refusals;
-use crate::push::Publisher;
+use crate::push::{Proof, Publisher};
 use crate::random;
 use crate::store::{DataFolder, Store, account, history};
+use crate::tls::{Certificates, Files, Incoming};
 
 /// Where to serve from and on which addresses.
 #[derive(Debug, clap::Args)]
@@ -30,28 +31,58 @@ pub(crate) struct ServeOptions {
     /// Where the API listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
-    /// Where proxies connect; on loopback only
+    /// The API's certificate chain, as PEM: the API is HTTPS then. Read again when it changes
+    #[arg(long, value_name = "FILE", requires = "http_key")]
+    http_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    http_key: Option<PathBuf>,
+    /// Where proxies connect; beyond loopback with TLS only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
-    sync: SyncAddress,
+    sync: SocketAddr,
+    /// The certificate chain that proxies are shown, as PEM. Read again when it changes
+    #[arg(long, value_name = "FILE", requires = "sync_key")]
+    sync_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "sync_cert")]
+    sync_key: Option<PathBuf>,
+    /// Who signs the certificates that proxies must present, as PEM; one is a proxy's if a DNS name in it is the proxy's name
+    #[arg(long, value_name = "FILE", requires = "sync_cert")]
+    sync_client_ca: Option<PathBuf>,
+    /// Where metrics are shown without a credential, beside /healthz and /readyz; without it only at the API, to admins
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// So many days audit records are kept
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    audit_days: u32,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
 }
 
-/// An address that only this machine reaches: whoever connects gets the table.
-#[derive(Clone, Copy, Debug)]
-struct SyncAddress(SocketAddr);
+impl ServeOptions {
+    fn http_files(&self) -> Option<Files> {
+        let (cert, key) = (self.http_cert.clone()?, self.http_key.clone()?);
+        Some(Files { cert: ("--http-cert", cert), key: ("--http-key", key), client_ca: None, protocol: "http/1.1" })
+    }
 
-impl FromStr for SyncAddress {
-    type Err = String;
+    fn sync_files(&self) -> Option<Files> {
+        let (cert, key) = (self.sync_cert.clone()?, self.sync_key.clone()?);
+        let client_ca = self.sync_client_ca.clone().map(|path| ("--sync-client-ca", path));
+        Some(Files { cert: ("--sync-cert", cert), key: ("--sync-key", key), client_ca, protocol: "h2" })
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let address: SocketAddr =
-            text.parse().map_err(|_| "an address is an IP and a port, such as 127.0.0.1:8081".to_owned())?;
-        if address.ip().is_loopback() {
-            Ok(Self(address))
-        } else {
-            Err("the sync address must be on loopback (127.0.0.1 or [::1]): TLS is not there yet".to_owned())
+    /// What a proxy must show. The table goes to whoever connects, so that beyond this machine nobody may read along, nor connect
+    /// unknown.
+    fn proof(&self) -> anyhow::Result<Proof> {
+        match (self.sync.ip().is_loopback(), &self.sync_cert, &self.sync_client_ca) {
+            (true, _, None) => Ok(Proof::Optional),
+            (true, _, Some(_)) | (false, Some(_), _) => Ok(Proof::Required),
+            (false, None, _) => bail!(
+                "--sync {} is beyond loopback, where proxies are served with TLS only: \
+                 give --sync-cert and --sync-key, or listen on 127.0.0.1",
+                self.sync
+            ),
         }
     }
 }
@@ -68,6 +99,9 @@ enum LogFormat {
 /// Serves until SIGINT or SIGTERM. An error ends the process with a failure, for a supervisor to start it again.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     start_log(options.log_format);
+    let proof = options.proof()?;
+    let http_certificates = watch_files(options.http_files()).await?;
+    let sync_certificates = watch_files(options.sync_files()).await?;
     let folder = DataFolder::open(&options.data)?;
     let opened = Store::open(folder.database(), Clock::system()).await;
     let (store, mut writer) = opened.with_context(|| folder.database().display().to_string())?;
@@ -75,11 +109,16 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     anyhow::ensure!(initialized, "{0} has no admin yet; run: keygate init --data {0}", options.data.display());
 
     let http = listen(options.http).await?;
-    let sync = listen(options.sync.0).await?;
+    let sync = listen(options.sync).await?;
+    let watched = match options.metrics {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let epoch = random::bytes()?;
     let start = history::begin_epoch(writer.connection().await?, epoch).await?;
     tracing::info!(revision = start.history.revision, keys = start.table.len(), "the table is compiled");
-    let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register());
+    let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
+    writer.trim(options.audit_days);
     let mut writer = {
         let publisher = publisher.clone();
         writer.spawn(move |revision, grants| publisher.publish(revision, grants))?
@@ -93,17 +132,27 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         gate: Gate::new(),
         refusals: Refusals::default(),
         sync_is_up: sync_is_up.clone(),
+        metrics: Metrics::new(&store, &publisher),
     };
     tracing::info!(http = %http.local_addr()?, sync = %sync.local_addr()?, "serving");
-    if !options.http.ip().is_loopback() {
-        tracing::warn!("the API is plain HTTP: whoever is on the network between reads the keys and secrets it carries");
+    if !options.http.ip().is_loopback() && http_certificates.is_none() {
+        tracing::warn!(
+            "the API is plain HTTP: whoever is on the network between reads the keys and secrets it carries; \
+             give --http-cert and --http-key, or let only what speaks TLS for it reach it"
+        );
     }
     let api = async {
-        api::serve(http, app, stop(stopping.clone())).await;
+        let watched = async {
+            if let Some(listener) = watched {
+                api::serve(Incoming::new(listener, None), api::watched(app.clone()), stop(stopping.clone())).await;
+            }
+        };
+        let served = api::serve(Incoming::new(http, http_certificates), api::routes(app.clone()), stop(stopping.clone()));
+        tokio::join!(served, watched);
         Ok(())
     };
     let push = async {
-        let served = publisher.serve(sync, stop(stopping.clone())).await;
+        let served = publisher.serve(Incoming::new(sync, sync_certificates), proof, stop(stopping.clone())).await;
         sync_is_up.store(false, Ordering::Release);
         served.context("proxies cannot be served any longer")
     };
@@ -126,6 +175,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
 /// So long storage may take for what is still queued when the server stops.
 const CLOSING: Duration = Duration::from_secs(20);
+
+async fn watch_files(files: Option<Files>) -> anyhow::Result<Option<Certificates>> {
+    match files {
+        Some(files) => Ok(Some(Certificates::watch(files).await?)),
+        None => Ok(None),
+    }
+}
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
@@ -177,16 +233,40 @@ async fn stop(mut stopping: watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
+    #[derive(Debug, clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: ServeOptions,
+    }
+
+    fn parse(line: &str) -> Result<ServeOptions, clap::Error> {
+        let line = format!("serve --data x {line}");
+        Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.options)
+    }
+
     #[test]
-    fn proxies_connect_from_this_machine_only() {
+    fn beyond_this_machine_proxies_are_served_with_tls_and_prove_who_they_are() {
+        let tls = "--sync-cert c --sync-key k";
         for address in ["127.0.0.1:8081", "127.1.2.3:1", "[::1]:8081"] {
-            assert!(SyncAddress::from_str(address).is_ok(), "{address}");
+            let proof = |more: &str| parse(&format!("--sync {address} {more}")).unwrap().proof().unwrap();
+            assert_eq!((proof(""), proof(tls)), (Proof::Optional, Proof::Optional), "{address}");
+            assert_eq!(proof(&format!("{tls} --sync-client-ca a")), Proof::Required, "{address}");
         }
         for address in ["0.0.0.0:8081", "[::]:8081", "10.0.0.1:8081"] {
-            assert!(SyncAddress::from_str(address).is_err_and(|why| why.contains("TLS")), "{address}");
+            let proof = |more: &str| parse(&format!("--sync {address} {more}")).unwrap().proof();
+            assert!(proof("").is_err_and(|why| why.to_string().contains("--sync-cert")), "{address}");
+            assert_eq!(proof(tls).unwrap(), Proof::Required, "{address}");
         }
-        assert!(SyncAddress::from_str("8081").is_err());
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_are_given_together() {
+        for line in ["--sync-cert c", "--sync-key k", "--sync-client-ca a", "--http-cert c", "--http-key k", "--sync 8081"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 }

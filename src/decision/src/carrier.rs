@@ -15,6 +15,8 @@ pub enum Carrier {
     Bearer,
     /// A header of its own; the name in lower case.
     Header(String),
+    /// All headers whose names begin so, in lower case; they are only ever taken out.
+    Headers(String),
     /// A cookie; the name in lower case, and found in any letter case.
     Cookie(String),
     /// A query parameter; the name in lower case, and found in any letter case.
@@ -40,6 +42,7 @@ impl fmt::Display for Carrier {
             Self::Basic => f.write_str("basic"),
             Self::Bearer => f.write_str("bearer"),
             Self::Header(name) => write!(f, "header:{name}"),
+            Self::Headers(start) => write!(f, "header:{start}*"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
         }
@@ -62,6 +65,20 @@ impl Carrier {
                 _ => Err(InvalidCarrier),
             },
             _ => Err(InvalidCarrier),
+        }
+    }
+
+    /// Parses what is only taken out: as [`Self::parse`], or `header:NAME-*` for all headers that begin so.
+    ///
+    /// # Errors
+    /// [`InvalidCarrier`] for anything else.
+    pub fn parse_stripped(text: &str) -> Result<Self, InvalidCarrier> {
+        let start = text.strip_prefix("header:").and_then(|name| name.strip_suffix('*'));
+        match start {
+            Some(start) if is_token(start) && start.len() > 1 && start.ends_with('-') => {
+                Ok(Self::Headers(start.to_ascii_lowercase()))
+            }
+            _ => Self::parse(text),
         }
     }
 }
@@ -103,12 +120,11 @@ impl Carriers {
             match carrier {
                 Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),
                 Carrier::Cookie(own) if name == b"cookie" => {
-                    let same = cookies(value).filter(|(name, _)| own.as_bytes().eq_ignore_ascii_case(name));
+                    let same = cookies(value).filter(|(name, _)| is_same_word(name, own));
                     same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(value)));
                 }
                 Carrier::Query(own) if name == b":path" => {
-                    let same =
-                        parameters(path::split_query(value).1).filter(|(name, _)| own.as_bytes().eq_ignore_ascii_case(name));
+                    let same = parameters(path::split_query(value).1).filter(|(name, _)| is_same_word(name, own));
                     same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(&decode_parameter(value))));
                 }
                 _ => {}
@@ -125,28 +141,27 @@ impl Carriers {
     /// Whether a header carries nothing but a credential and must go, in any spelling that an upstream might fold together. That is so
     /// for `Authorization` and `X-API-Key` even if no carrier says so. With `keep`, only what was never judged goes.
     pub fn strips_header(&self, name: &[u8], keep: bool) -> bool {
-        let own = self.used.iter().chain(&self.stripped).filter_map(|carrier| match carrier {
-            Carrier::Header(own) => Some(own.as_bytes()),
-            _ => None,
+        let is_listed = self.used.iter().chain(&self.stripped).any(|carrier| match carrier {
+            Carrier::Header(own) => is_spelled(name, own.as_bytes()),
+            Carrier::Headers(start) => begins_as(name, start.as_bytes()),
+            Carrier::Basic | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => false,
         });
-        let mut credential_names = own.chain([b"authorization".as_slice(), b"x-api-key"]);
-        credential_names.any(|own| is_spelled(name, own)) && !(keep && self.judges_header(name))
+        let is_known = || [b"authorization".as_slice(), b"x-api-key"].iter().any(|own| is_spelled(name, own));
+        (is_listed || is_known()) && !(keep && self.judges_header(name))
     }
 
     fn judges_header(&self, name: &[u8]) -> bool {
         self.used.iter().any(|carrier| match carrier {
             Carrier::Basic | Carrier::Bearer => name == b"authorization",
             Carrier::Header(own) => name == own.as_bytes(),
-            Carrier::Cookie(_) | Carrier::Query(_) => false,
+            Carrier::Headers(_) | Carrier::Cookie(_) | Carrier::Query(_) => false,
         })
     }
 
     /// A `Cookie` header's value without the cookies that must go; `None` if there are none in it. Empty if nothing is left.
     pub fn strip_cookie(&self, value: &[u8], keep: bool) -> Option<Vec<u8>> {
-        let goes = |name: &[u8]| {
-            self.to_strip(keep)
-                .any(|carrier| matches!(carrier, Carrier::Cookie(own) if own.as_bytes().eq_ignore_ascii_case(name)))
-        };
+        let goes =
+            |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Cookie(own) if is_same_word(name, own)));
         let left = without(value, COOKIE_SEPARATORS, |part| goes(unquoted(split_pair(part).0)));
         left.map(|left| left.trim_ascii().to_vec())
     }
@@ -154,9 +169,8 @@ impl Carriers {
     /// A `:path` without the query parameters that must go; `None` if there are none in it.
     pub fn strip_query(&self, raw_path: &[u8], keep: bool) -> Option<Vec<u8>> {
         let (path, query) = path::split_query(raw_path);
-        let goes = |name: &[u8]| {
-            self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if own.as_bytes().eq_ignore_ascii_case(name)))
-        };
+        let goes =
+            |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if is_same_word(name, own)));
         let left = without(query, PARAMETER_SEPARATORS, |part| goes(&query_name(part)))?;
         let question_mark: &[u8] = if left.is_empty() { b"" } else { b"?" };
         Some([path, question_mark, &left].concat())
@@ -169,6 +183,22 @@ pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
         byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
     };
     name.len() == canonical.len() && name.iter().zip(canonical).all(same)
+}
+
+/// Whether a header's name begins with this one, to some upstream, as in [`is_spelled`].
+pub fn begins_as(name: &[u8], canonical: &[u8]) -> bool {
+    name.get(..canonical.len()).is_some_and(|start| is_spelled(start, canonical))
+}
+
+/// Whether some reader that knows no letter case takes one name for the other. Go and Java fold two letters beyond ASCII, too: the long
+/// s and the Kelvin sign.
+pub fn is_same_word(name: &[u8], own: &str) -> bool {
+    let fold = |letter: char| match letter {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        _ => letter.to_ascii_lowercase(),
+    };
+    std::str::from_utf8(name).is_ok_and(|name| name.chars().map(fold).eq(own.chars().map(fold)))
 }
 
 /// `,` separates as well as `;`, because the first cookie specifications said so.
@@ -255,12 +285,31 @@ mod tests {
     }
 
     #[test]
+    fn headers_can_be_taken_out_by_how_they_begin() {
+        let start = Carrier::parse_stripped("header:Impersonate-*");
+        assert_eq!(start.as_ref().map(ToString::to_string).as_deref(), Ok("header:impersonate-*"));
+        assert_eq!(Carrier::parse_stripped("cookie:a"), Carrier::parse("cookie:a"));
+        for text in ["header:*", "header:-*", "header:a*", "header:a-**", "cookie:a-*", "query:a-*", "header:a b-*"] {
+            assert_eq!(Carrier::parse_stripped(text), Err(InvalidCarrier), "{text}");
+        }
+        // What only begins so says nothing of who calls.
+        assert_eq!(Carrier::parse("header:impersonate-*"), Err(InvalidCarrier));
+        let carriers = Carriers { used: vec![Carrier::Basic], stripped: vec![start.unwrap()] };
+        for name in ["impersonate-user", "Impersonate-Extra-Scopes", "impersonate_extra_x", "impersonate-"] {
+            assert!(carriers.strips_header(name.as_bytes(), false) && carriers.strips_header(name.as_bytes(), true), "{name}");
+        }
+        assert!(!carriers.strips_header(b"impersonate", false));
+        assert!(!carriers.strips_header(b"x-impersonate-user", false));
+    }
+
+    #[test]
     fn only_the_carriers_are_taken_out() {
         let carriers = carriers(&["cookie:token", "query:x-api-key"], &["cookie:R_SESS", "query:token"]);
         let cookie = |value: &str| carriers.strip_cookie(value.as_bytes(), false).map(|left| String::from_utf8(left).unwrap());
         assert_eq!(cookie("a=1; b=2"), None);
         assert_eq!(cookie("a=1; token=x; b=2").as_deref(), Some("a=1; b=2"));
         assert_eq!(cookie("TOKEN=x;a=1").as_deref(), Some("a=1"));
+        assert_eq!(cookie("to\u{212A}en=x; R_SE\u{17F}S=y; a=1").as_deref(), Some("a=1"));
         assert_eq!(cookie("a=1; r_sess=x").as_deref(), Some("a=1"));
         assert_eq!(cookie("token=x").as_deref(), Some(""));
         assert_eq!(cookie("a=1, token=x").as_deref(), Some("a=1"));
@@ -270,6 +319,8 @@ mod tests {
         assert_eq!(query("/a?b=%20+1&X-Api-Key=x&c&&d=").as_deref(), Some("/a?b=%20+1&c&&d="));
         assert_eq!(query("/a?x%2dapi%2Dkey=x").as_deref(), Some("/a"));
         assert_eq!(query("/a?token=1;b=2").as_deref(), Some("/a?b=2"));
+        assert_eq!(query("/a?x-api-%E2%84%AAey=1&to%e2%84%aaen=2&b").as_deref(), Some("/a?b"));
+        assert_eq!(query("/a?x-api-%E2%84%ABey=1"), None);
         assert_eq!(query("/a?b=1&token").as_deref(), Some("/a?b=1"));
         assert_eq!(query("/a?b?token=1").as_deref(), Some("/a?b"));
         assert_eq!(query("/a?&token=1&").as_deref(), Some("/a?&"));

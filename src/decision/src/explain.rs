@@ -108,7 +108,7 @@ impl Policy {
         let (route, candidate) = match self.route(&request) {
             Routed::Ambiguous(ambiguity) => (Route::Ambiguous(ambiguity), None),
             Routed::By(candidate) => (Route::By(candidate.index), Some(candidate)),
-            Routed::Overruled(candidate, by, _) => (Route::Overruled(candidate.index, by), Some(candidate)),
+            Routed::Overruled(candidate, by) => (Route::Overruled(candidate.index, by), Some(candidate)),
             Routed::Nowhere => (Route::Nowhere, None),
         };
         let in_path = candidate.and_then(|candidate| candidate.matched.environment);
@@ -222,6 +222,7 @@ mod tests {
             json: |_, _| None,
             shadow: false,
             environment_prefix: String::new(),
+            environment_header: None,
             rules: vec![
                 Rule { methods: Some(vec!["POST".to_owned()]), ..rule("/login", TargetKind::Public) },
                 rule("/v1/settings/**", TargetKind::Admin),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::carrier::{decode_parameter, is_spelled, parameters};
+use crate::carrier::{decode_parameter, is_same_word, is_spelled, parameters};
 
 /// One place that may name an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Locator {
     Header(String),
     /// A query parameter; the name in lower case, and found in any letter case.
     Query(String),
+    /// The same, but only what stands before its value's first `:`. Without one it names nothing that can be read.
+    QueryBeforeColon(String),
     /// A label of the host name, counted from the left, from 0.
     Host(usize),
     /// A field of the JSON object in a query parameter.
@@ -33,7 +35,7 @@ pub struct InvalidLocator;
 
 impl fmt::Display for InvalidLocator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an environment's place is header:NAME, query:NAME, host:NUMBER or json:PARAMETER.FIELD")
+        f.write_str("an environment's place is header:NAME, query:NAME, query:NAME:*, host:NUMBER or json:PARAMETER.FIELD")
     }
 }
 
@@ -45,6 +47,7 @@ impl fmt::Display for Locator {
         match self {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
+            Self::QueryBeforeColon(name) => write!(f, "query:{name}:*"),
             Self::Host(index) => write!(f, "host:{index}"),
             Self::Json { parameter, field } => write!(f, "json:{parameter}.{field}"),
         }
@@ -52,7 +55,7 @@ impl fmt::Display for Locator {
 }
 
 impl Locator {
-    /// Parses `header:NAME`, `query:NAME`, `host:NUMBER` or `json:PARAMETER.FIELD`.
+    /// Parses `header:NAME`, `query:NAME`, `query:NAME:*`, `host:NUMBER` or `json:PARAMETER.FIELD`.
     ///
     /// # Errors
     /// [`InvalidLocator`] for anything else.
@@ -61,7 +64,11 @@ impl Locator {
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         match kind {
             "header" if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
-            "query" if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
+            "query" => match name.strip_suffix(":*") {
+                Some(name) if is_name(name) => Ok(Self::QueryBeforeColon(name.to_ascii_lowercase())),
+                None if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
+                _ => Err(InvalidLocator),
+            },
             "host" => name.parse().map(Self::Host).map_err(|_| InvalidLocator),
             "json" => match name.split_once('.') {
                 Some((parameter, field)) if is_name(parameter) && is_name(field) => {
@@ -70,6 +77,15 @@ impl Locator {
                 _ => Err(InvalidLocator),
             },
             _ => Err(InvalidLocator),
+        }
+    }
+
+    /// Whether this place is a header that some upstream may read under this name.
+    pub fn is_header(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Header(own) => is_spelled(name, own.as_bytes()),
+            Self::Host(_) => is_spelled(name, b"forwarded") || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)),
+            Self::Query(_) | Self::QueryBeforeColon(_) | Self::Json { .. } => false,
         }
     }
 }
@@ -84,7 +100,10 @@ impl NamedEnvironments {
         for locator in locators {
             match locator {
                 Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.0.push(text(value)),
-                Locator::Host(index) if name == b":authority" => self.0.push(host_label(value, *index)),
+                Locator::Host(index) if name == b":authority" || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)) => {
+                    self.0.push(host_label(value, *index));
+                }
+                Locator::Host(_) if is_spelled(name, b"forwarded") => self.0.extend(forwarded_host(value)),
                 _ => {}
             }
         }
@@ -92,16 +111,20 @@ impl NamedEnvironments {
 
     /// Reads a query.
     pub fn read_query(&mut self, locators: &[Locator], json: JsonField, query: &[u8]) {
-        if locators.iter().all(|locator| !matches!(locator, Locator::Query(_) | Locator::Json { .. })) {
+        if locators.iter().all(|locator| matches!(locator, Locator::Header(_) | Locator::Host(_))) {
             return;
         }
         for (name, value) in parameters(query) {
             for locator in locators {
                 match locator {
-                    Locator::Query(own) if own.as_bytes().eq_ignore_ascii_case(&name) => {
+                    Locator::Query(own) if is_same_word(&name, own) => {
                         self.0.push(text(&decode_parameter(value)));
                     }
-                    Locator::Json { parameter, field } if parameter.as_bytes().eq_ignore_ascii_case(&name) => {
+                    Locator::QueryBeforeColon(own) if is_same_word(&name, own) => {
+                        let named = text(&decode_parameter(value));
+                        self.0.push(named.and_then(|named| Some(named.split_once(':')?.0.to_owned())));
+                    }
+                    Locator::Json { parameter, field } if is_same_word(&name, parameter) => {
                         match json(&decode_parameter(value), field) {
                             Some(None) => {}
                             Some(Some(named)) => self.0.push(Some(named)),
@@ -115,13 +138,21 @@ impl NamedEnvironments {
     }
 }
 
+/// Headers that many upstreams believe rather than the host name itself.
+const FORWARDED_HOSTS: [&[u8]; 3] = [b"x-forwarded-host", b"x-original-host", b"x-host"];
+
+/// A host in a `Forwarded` header cannot be read: `None` for it, nothing where there is none.
+fn forwarded_host(value: &[u8]) -> Option<Option<String>> {
+    value.to_ascii_lowercase().windows(4).any(|part| part == b"host").then_some(None)
+}
+
 fn text(value: &[u8]) -> Option<String> {
     std::str::from_utf8(value).ok().map(str::to_owned)
 }
 
-/// Host names have no letter case: an environment in one is in lower case.
+/// Host names have no letter case: an environment in one is in lower case. A list of hosts has no label.
 fn host_label(authority: &[u8], index: usize) -> Option<String> {
-    let authority = std::str::from_utf8(authority).ok()?;
+    let authority = std::str::from_utf8(authority).ok().filter(|authority| !authority.contains([',', ' ']))?;
     let host = authority.split_once(':').map_or(authority, |(host, _)| host);
     host.split('.').nth(index).map(str::to_ascii_lowercase)
 }
@@ -136,13 +167,54 @@ mod tests {
 
     #[test]
     fn places_have_names() {
-        for text in ["header:X-API-Project-Id", "query:endpointId", "host:0", "json:filters.EndpointID"] {
+        for text in ["header:X-API-Project-Id", "query:endpointId", "query:projectId:*", "host:0", "json:filters.EndpointID"] {
             let written = Locator::parse(text).map(|locator| locator.to_string());
             assert!(written.is_ok_and(|written| written.eq_ignore_ascii_case(text)), "{text}");
         }
-        for text in ["", "header", "header:", "host:x", "json:filters", "json:.x", "path:x", "query:a b"] {
+        for text in [
+            "",
+            "header",
+            "header:",
+            "host:x",
+            "json:filters",
+            "json:.x",
+            "path:x",
+            "query:a b",
+            "query:a:b",
+            "query::*",
+            "header:a:*",
+        ] {
             assert_eq!(Locator::parse(text), Err(InvalidLocator), "{text}");
         }
+    }
+
+    #[test]
+    fn a_project_names_the_environment_before_its_colon() {
+        let locators = [Locator::parse("query:projectId:*").unwrap()];
+        let mut named = NamedEnvironments::default();
+        named.read_query(&locators, no_json, b"projectId=c-a:p-1&PROJECTID=c-b%3Ap:2&projectid=p-1&projectId=:p&projectId=");
+        let expected = [Some("c-a"), Some("c-b"), None, Some(""), None];
+        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
+    }
+
+    #[test]
+    fn a_host_that_an_upstream_may_believe_is_read_like_the_hosts_name() {
+        let locators = [Locator::parse("host:0").unwrap()];
+        let mut named = NamedEnvironments::default();
+        for (name, value) in [
+            (":authority", "1a5.example"),
+            ("x-forwarded-host", "1A6.example:80"),
+            ("x_forwarded_host", "1a7.example"),
+            ("x-forwarded-host", "1a5.example, 1a6.example"),
+            ("x-original-host", "1a8"),
+            ("forwarded", "for=192.0.2.1;Host=1a6.example"),
+            ("forwarded", "for=192.0.2.1;proto=https"),
+            ("x-forwarded-for", "192.0.2.1"),
+        ] {
+            named.read_header(&locators, name.as_bytes(), value.as_bytes());
+        }
+        let expected = [Some("1a5"), Some("1a6"), Some("1a7"), None, Some("1a8"), None];
+        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
     }
 
     #[test]
@@ -154,7 +226,7 @@ mod tests {
         named.read_header(&locators, b"x_project", b"\xFF");
         named.read_header(&locators, b"x-other", b"1a7");
         named.read_header(&locators, b":authority", b"C-Abc.example.org:443");
-        named.read_query(&locators, no_json, b"a=b&EndpointID=4&endpoint%49d=%35;endpointid=6&filters=x");
+        named.read_query(&locators, no_json, b"a=b&EndpointID=4&endpoint%49d=%35;endpointid=6&filter%C5%BF=x");
         let expected = [Some("1a5"), None, Some("c-abc"), Some("4"), Some("5"), Some("6"), None];
         assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
     }

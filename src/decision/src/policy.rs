@@ -2,14 +2,14 @@
 //! digest up between [`Policy::screen`] and [`Check::decide`].
 
 use crate::carrier::Carriers;
-use crate::decide::{Decision, decide};
+use crate::decide::{Decision, Permit, decide};
 use crate::digest::Digest;
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, Grant, UnixSeconds};
 use crate::locator::{JsonField, Locator};
 use crate::path::{self, Ambiguity};
 use crate::reason::Reason;
-use crate::request::{Header, Reading, Request};
+use crate::request::{self, Header, Reading, Request};
 use crate::route::{Matched, Place, Rule, Target, TargetKind};
 
 /// The rules of one filter.
@@ -25,6 +25,9 @@ pub struct Policy {
     pub shadow: bool,
     /// Put before every environment that a request names, so that two upstreams may both call one `4`.
     pub environment_prefix: String,
+    /// By this header the upstream is told the environment under its own name for it, without the prefix. It is a place, too: what a
+    /// client says there agrees.
+    pub environment_header: Option<String>,
     /// In order; the first that matches decides.
     pub rules: Vec<Rule>,
 }
@@ -59,7 +62,7 @@ pub(crate) enum Routed<'p, 'r> {
     /// This rule decides.
     By(Candidate<'p, 'r>),
     /// This rule would decide, but a stricter one, by its index, claims another spelling of the path: none decides.
-    Overruled(Candidate<'p, 'r>, usize, &'p Rule),
+    Overruled(Candidate<'p, 'r>, usize),
     /// None is about it.
     Nowhere,
 }
@@ -94,7 +97,7 @@ impl Policy {
             let example = rule.template.example();
             let request = self.read([(b":method".as_slice(), method.as_bytes()), (b":path", example.as_bytes())]);
             match self.route(&request) {
-                Routed::Overruled(candidate, stricter, _) if candidate.index == index => Some((index, stricter)),
+                Routed::Overruled(candidate, stricter) if candidate.index == index => Some((index, stricter)),
                 _ => None,
             }
         })
@@ -103,6 +106,34 @@ impl Policy {
     /// Reads a request for what this policy wants to know.
     pub fn read<'a>(&self, headers: impl IntoIterator<Item = Header<'a>>) -> Request<'a> {
         Request::read(headers, Reading { carriers: &self.carriers, locators: &self.locators, json: self.json })
+    }
+
+    /// Whether a trailer must not reach the upstream, which may take it for a header: it claims or carries what only a header may, or says
+    /// what was judged before it came.
+    pub fn removes_trailer(&self, name: &[u8], keep_credentials: bool) -> bool {
+        request::is_forbidden_header(name)
+            || request::overrides_method_by_header(name)
+            || self.carriers.strips_header(name, keep_credentials)
+            || self.locators.iter().any(|locator| locator.is_header(name))
+    }
+
+    /// Says to the upstream who makes a request, one header at a time: ids in printable ASCII.
+    ///
+    /// # Errors
+    /// The first that `set` gives.
+    pub fn introduce<E>(&self, permit: &Permit, mut set: impl FnMut(&str, &str) -> Result<(), E>) -> Result<(), E> {
+        set("x-keygate-key", &permit.key().0.to_string())?;
+        if let Some(account) = permit.account() {
+            set("x-keygate-account", &account.0.to_string())?;
+        }
+        if let Some(environment) = permit.environment() {
+            let environment = environment.as_str();
+            set("x-keygate-environment", environment)?;
+            if let (Some(header), Some(own)) = (&self.environment_header, environment.strip_prefix(&self.environment_prefix)) {
+                set(header, own)?;
+            }
+        }
+        set("x-keygate-access", permit.access().as_str())
     }
 
     /// Screens a request. An ambiguous path comes before everything else, then public rules.
@@ -115,8 +146,7 @@ impl Policy {
             Routed::By(Candidate { rule, matched, .. }) => {
                 (self.target(rule, matched, request), rule.keep_credentials, self.shadows(rule))
             }
-            Routed::Overruled(_, _, stricter) => (Err(Reason::NoRule), false, self.shadows(stricter)),
-            Routed::Nowhere => (Err(Reason::NoRule), false, self.shadow),
+            Routed::Overruled(..) | Routed::Nowhere => (Err(Reason::NoRule), false, self.shadows_undecided(request)),
         };
         Screening::Check(Check { digest: request.credentials.digest(), target, keep_credentials, shadow })
     }
@@ -129,6 +159,15 @@ impl Policy {
     /// Whether what this rule refuses is only reported. Administration is in shadow only if its rule says so itself.
     pub fn shadows(&self, rule: &Rule) -> bool {
         rule.shadow.unwrap_or(self.shadow && rule.kind != TargetKind::Admin)
+    }
+
+    /// Whether a request that no rule decides is only reported. Not if a rule that is not in shadow itself claims another spelling of
+    /// its path, whatever the method: an upstream might take it for that. Nor without a path, which no rule could claim.
+    fn shadows_undecided(&self, request: &Request<'_>) -> bool {
+        let Some(path) = request.path.filter(|_| self.has_shadow()) else { return false };
+        let liberal = path::liberal_segments(path);
+        let mut claimants = self.rules.iter().filter(|rule| rule.template.matches_liberally(&liberal).is_some()).peekable();
+        if claimants.peek().is_none() { self.shadow } else { claimants.all(|rule| self.shadows(rule)) }
     }
 
     pub(crate) fn route<'r>(&self, request: &Request<'r>) -> Routed<'_, 'r> {
@@ -148,7 +187,7 @@ impl Policy {
         let liberal = path::liberal_segments(path);
         let overrules = |index: usize, rule: &Rule| candidate.is_overruled_by(index, rule, request, &liberal);
         match self.rules.iter().enumerate().find(|(index, rule)| overrules(*index, rule)) {
-            Some((index, stricter)) => Routed::Overruled(candidate, index, stricter),
+            Some((index, _)) => Routed::Overruled(candidate, index),
             None => Routed::By(candidate),
         }
     }
@@ -243,5 +282,82 @@ impl Check {
     /// Credentials travel on if the request passes.
     pub fn keep_credentials(&self) -> bool {
         self.keep_credentials
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Template;
+
+    fn rule(path: &str, kind: TargetKind, shadow: Option<bool>) -> Rule {
+        Rule {
+            template: Template::parse(path).unwrap(),
+            methods: None,
+            kind,
+            always_write: false,
+            keep_credentials: false,
+            shadow,
+        }
+    }
+
+    fn policy(shadow: bool) -> Policy {
+        Policy {
+            carriers: Carriers::standard(),
+            locators: Vec::new(),
+            json: |_, _| None,
+            shadow,
+            environment_prefix: String::new(),
+            environment_header: None,
+            rules: vec![
+                rule("/v1/settings/**", TargetKind::Admin, None),
+                rule("/v1/licences/**", TargetKind::Admin, Some(true)),
+                rule("/v1/projects/{environment}/**", TargetKind::Environment, None),
+                rule("/v2/projects/{environment}/**", TargetKind::Environment, Some(false)),
+                rule("/v1/*", TargetKind::Account, None),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_trailer_says_nothing_that_would_have_been_judged() {
+        let mut policy = policy(false);
+        policy.locators = vec![Locator::parse("header:x-project").unwrap()];
+        for name in
+            ["x-keygate-key", "x_api_key", "x-project", "x_project", "x-http-method-override", "x-rewrite-url", "authorization"]
+        {
+            assert!(policy.removes_trailer(name.as_bytes(), false), "{name}");
+        }
+        assert!(!policy.removes_trailer(b"authorization", true));
+        assert!(!policy.removes_trailer(b"grpc-status", false));
+    }
+
+    #[test]
+    fn shadow_covers_no_spelling_of_a_rule_that_is_not_in_it() {
+        let in_shadow = |shadow: bool, path: Option<&str>| {
+            let path = path.map(|path| (b":path".as_slice(), path.as_bytes()));
+            let policy = policy(shadow);
+            let request = policy.read([(b":method".as_slice(), b"GET".as_slice())].into_iter().chain(path));
+            match policy.screen(&request) {
+                Screening::Check(check) => check.is_shadowed(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (path, whole, by_rule) in [
+            ("/v1/settings/x", false, false),
+            ("/v1/Settings/x", false, false),
+            ("/V1/setting/x", false, false),
+            ("/v1/setting", false, false),
+            ("/v1/licences/x", true, true),
+            ("/v1/LICENCE/x", true, true),
+            ("/v1/projects/1a5/x", true, false),
+            ("/v1/Project/1a5/x", true, false),
+            ("/v2/projects/1a5/x", false, false),
+            ("/v2/Projects/1a5/x", false, false),
+            ("/elsewhere", true, false),
+        ] {
+            assert_eq!((in_shadow(true, Some(path)), in_shadow(false, Some(path))), (whole, by_rule), "{path}");
+        }
+        assert!(!in_shadow(true, None), "a tunnel to anywhere");
     }
 }

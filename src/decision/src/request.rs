@@ -92,7 +92,7 @@ impl<'a> Request<'a> {
                 b"cookie" => browser.read_cookies(value),
                 b"user-agent" => browser.is_one |= value.to_ascii_lowercase().windows(7).any(|part| part == b"mozilla"),
                 b"x-api-csrf" => browser.proof = Some(value),
-                _ => request.overrides_method |= METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes())),
+                _ => request.overrides_method |= overrides_method_by_header(name),
             }
             own_carriers.read(reading.carriers, name, value);
             request.environments.read_header(reading.locators, name, value);
@@ -156,11 +156,7 @@ impl<'a> Browser<'a> {
 /// Whether this header must never reach the upstream as it came: because the filter tells the upstream by it who calls, or because an
 /// upstream might take another path from it than the one that was judged. In any spelling.
 pub fn is_forbidden_header(name: &[u8]) -> bool {
-    is_identity_header(name) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
-}
-
-fn is_identity_header(name: &[u8]) -> bool {
-    name.get(..IDENTITY_PREFIX.len()).is_some_and(|start| is_spelled(start, IDENTITY_PREFIX.as_bytes()))
+    carrier::begins_as(name, IDENTITY_PREFIX.as_bytes()) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
 }
 
 fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest> {
@@ -169,6 +165,11 @@ fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest
         (Scheme::Bearer, digest) if carriers.uses(&Carrier::Bearer) => digest,
         _ => None,
     }
+}
+
+/// Whether some upstream takes another method from a header of this name.
+pub fn overrides_method_by_header(name: &[u8]) -> bool {
+    METHOD_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
 }
 
 /// Rancher's APIs take `?_method=` instead of the method, and `?action=remove` for a DELETE.

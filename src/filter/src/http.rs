@@ -53,7 +53,16 @@ impl Plugin {
     fn judge(&self) -> host::Result<Verdict> {
         let map = host::request_headers()?;
         let headers = map.parse().ok_or(HostError::UNREADABLE)?;
+        #[cfg(feature = "traps")]
+        if let Some(answered) = crate::traps::take_command(&headers) {
+            return answered.map(Verdict::Answered);
+        }
         let request = self.policy.read(headers.iter().copied());
+        // Before everything else: nothing is decided by it, and nothing reaches the upstream.
+        if self.readiness.as_ref().is_some_and(|path| path.is_asked_by(&request)) {
+            self.metrics.count(Outcome::Readiness);
+            return Ok(Verdict::Answered(reply::readiness(self.table.available_at().map(|_| ()))));
+        }
         let (check, refused) = match self.policy.screen(&request) {
             Screening::Refuse(reason) => (None, (reason, None)),
             Screening::Pass { keep_credentials } => {
@@ -91,7 +100,7 @@ impl Plugin {
         strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
         protect_from_next_hop(headers)?;
         if let Some(permit) = permit {
-            set_identity(permit)?;
+            self.policy.introduce(permit, |name, value| host::set_header(name, value.as_bytes()))?;
         }
         Ok(Verdict::Forwarded { keep_credentials })
     }
@@ -100,7 +109,7 @@ impl Plugin {
     fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
         let map = host::request_trailers()?;
         for (name, _) in map.parse().ok_or(HostError::UNREADABLE)? {
-            if is_forbidden_header(name) || self.policy.carriers.strips_header(name, keep_credentials) {
+            if self.policy.removes_trailer(name, keep_credentials) {
                 host::remove_trailer(name)?;
             }
         }
@@ -148,17 +157,6 @@ fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> hos
     let left = cookies().map(|value| carriers.strip_cookie(value, keep).unwrap_or_else(|| value.to_vec()));
     let left: Vec<Vec<u8>> = left.filter(|value| !value.is_empty()).collect();
     if left.is_empty() { host::remove_header(b"cookie") } else { host::set_header("cookie", &left.join(b"; ".as_slice())) }
-}
-
-fn set_identity(permit: &Permit) -> host::Result<()> {
-    host::set_header("x-keygate-key", permit.key().0.to_string().as_bytes())?;
-    if let Some(account) = permit.account() {
-        host::set_header("x-keygate-account", account.0.to_string().as_bytes())?;
-    }
-    if let Some(environment) = permit.environment() {
-        host::set_header("x-keygate-environment", environment.as_str().as_bytes())?;
-    }
-    host::set_header("x-keygate-access", permit.access().as_str().as_bytes())
 }
 
 /// For the access log of a request that is refused: whose key it was.

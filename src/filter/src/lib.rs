@@ -2,8 +2,10 @@
 //! `keygate-wire`.
 //!
 //! One request: [`http`] reads the header map ([`host`]), screens it, looks the digest up ([`table`]), and either rewrites the
-//! headers or answers ([`reply`]). One change: [`sync`] decodes it, checks the lease ([`lease`]) before every write, writes buckets,
-//! then head, then the change detector, and only then acknowledges.
+//! headers or answers ([`reply`]). One change: [`sync`] decodes it, checks the lease ([`lease`]) before every write, marks the write,
+//! writes buckets, then head, then the change detector ([`writer`]), and only then acknowledges.
+//!
+//! [`table`] is one of two: the one in shared data ([`shared`]), which [`sync`] keeps in step, or the configuration's own.
 //!
 //! Nothing here may panic (a trap fails every request in flight on its worker), block, or log a header's value. A configuration that
 //! cannot be used denies everything: `on_configure` never returns false, because Envoy would leave that worker open.
@@ -14,8 +16,11 @@ mod lease;
 mod metrics;
 mod reply;
 mod root;
+mod shared;
 mod sync;
 mod table;
+#[cfg(feature = "traps")]
+mod traps;
 mod writer;
 
 mod entry {

@@ -12,6 +12,8 @@ pub(crate) enum Outcome {
     Allowed,
     /// It passed without one, by a public rule.
     Public,
+    /// It asked whether the filter is ready.
+    Readiness,
     /// It was refused.
     Denied(Reason),
     /// It passed although it would have been refused.
@@ -22,9 +24,12 @@ pub(crate) enum Outcome {
 pub(crate) struct Metrics {
     allowed: Option<Counter>,
     public: Option<Counter>,
+    readiness: Option<Counter>,
     denied: Vec<(Reason, Option<Counter>)>,
     shadowed: Vec<(Reason, Option<Counter>)>,
     revision: Option<Gauge>,
+    /// How many credentials the table lets pass.
+    keys: Option<Gauge>,
     age_seconds: Option<Gauge>,
     shadow: Option<Gauge>,
 }
@@ -39,9 +44,11 @@ impl Metrics {
         Self {
             allowed: counter("allowed"),
             public: counter("public"),
+            readiness: counter("readiness"),
             denied: by_reason("denied"),
             shadowed: by_reason("shadowed"),
             revision: gauge("table_revision"),
+            keys: gauge("table_keys"),
             age_seconds: gauge("table_age_seconds"),
             shadow: gauge("shadow"),
         }
@@ -55,6 +62,7 @@ impl Metrics {
         let counter = match outcome {
             Outcome::Allowed => self.allowed,
             Outcome::Public => self.public,
+            Outcome::Readiness => self.readiness,
             Outcome::Denied(reason) => by_reason(&self.denied, reason),
             Outcome::Shadowed(reason) => by_reason(&self.shadowed, reason),
         };
@@ -68,6 +76,11 @@ impl Metrics {
     pub(crate) fn show_table(&self, revision: u64, age_seconds: u64) {
         set(self.revision, revision);
         set(self.age_seconds, age_seconds);
+    }
+
+    /// Shows how many credentials the table lets pass, where no control plane says so.
+    pub(crate) fn show_keys(&self, keys: u64) {
+        set(self.keys, keys);
     }
 
     /// Shows whether anything is only reported.

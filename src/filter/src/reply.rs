@@ -15,8 +15,21 @@ pub(crate) fn deny(reason: Reason, challenge: Option<&'static str>) -> Action {
         (503, _) => headers.push(("retry-after", RETRY_AFTER_SECONDS)),
         _ => {}
     }
-    let details = format!("keygate_{}", reason.code());
-    if let Err(error) = host::send_local_response(reason.status(), &details, reason.body(), &headers) {
+    answer(reason.status(), reason.code(), reason.body(), &headers)
+}
+
+/// Says whether requests with credentials can be judged.
+pub(crate) fn readiness(ready: Result<(), Reason>) -> Action {
+    let (status, code, body) = match ready {
+        Ok(()) => (200, "ready", r#"{"status":"ready"}"#),
+        Err(Reason::StaleTable) => (503, Reason::StaleTable.code(), r#"{"status":"stale table"}"#),
+        Err(_) => (503, Reason::NoTable.code(), r#"{"status":"no table"}"#),
+    };
+    answer(status, code, body, &[("content-type", "application/json"), ("cache-control", "no-store")])
+}
+
+fn answer(status: u16, code: &str, body: &str, headers: &[(&str, &str)]) -> Action {
+    if let Err(error) = host::send_local_response(status, &format!("keygate_{code}"), body, headers) {
         // The request stays paused: it fails by Envoy's own time-outs, and never passes.
         host::log(Level::Error, &format!("keygate: an answer could not be sent (host status {})", error.0));
     }

@@ -2,23 +2,29 @@
 
 use std::rc::Rc;
 
-use keygate_decision::Policy;
-use keygate_wire::FilterConfig;
+use keygate_decision::{Policy, ReadinessPath};
 use keygate_wire::records::Names;
+use keygate_wire::{FilterConfig, Source};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Gauge, Level};
 use crate::http::Http;
 use crate::metrics::Metrics;
+use crate::shared::SharedTable;
 use crate::sync::Subscription;
 use crate::table::Table;
 
 const TICK_MS: u32 = 500;
+/// At first, until there is a table: after a hot restart, requests come to the new process at once.
+const FIRST_TICK_MS: u32 = 20;
+/// No longer than so many ticks: without a control plane there will be no table for long.
+const FIRST_TICKS: u32 = 250;
 
 /// What the requests of one worker share: the rules, and the table they are judged by.
 pub(crate) struct Plugin {
     pub(crate) policy: Policy,
+    pub(crate) readiness: Option<ReadinessPath>,
     pub(crate) table: Table,
     pub(crate) metrics: Metrics,
 }
@@ -28,27 +34,33 @@ pub(crate) struct Root {
     /// `None` while nothing usable is configured: then everything is denied.
     plugin: Option<Rc<Plugin>>,
     subscription: Option<Subscription>,
+    first_ticks: u32,
+    #[cfg(feature = "traps")]
+    born_ns: u64,
 }
 
 impl Root {
     pub(crate) fn new() -> Self {
-        Self { plugin: None, subscription: None }
+        Self {
+            plugin: None,
+            subscription: None,
+            first_ticks: FIRST_TICKS,
+            #[cfg(feature = "traps")]
+            born_ns: host::monotonic_ns().unwrap_or(0),
+        }
     }
 
     fn configure(&mut self) {
         match read_configuration() {
             Ok(config) => {
-                let names = Names::new(&config.table);
-                let detector = define_detector(&config.table);
-                let table = Table::new(names.clone(), detector, config.staleness_limit_seconds);
-                self.subscription = Subscription::new(&config, names, detector);
                 let metrics = Metrics::define(&config.table);
+                let table = self.take_source(&config.table, config.source, &metrics);
                 let in_shadow = config.policy.has_shadow();
                 if in_shadow {
                     host::log(Level::Warn, "keygate: shadow mode is on, requests pass that would be refused");
                 }
                 metrics.show_shadow(in_shadow);
-                self.plugin = Some(Rc::new(Plugin { policy: config.policy, table, metrics }));
+                self.plugin = Some(Rc::new(Plugin { policy: config.policy, readiness: config.readiness, table, metrics }));
             }
             Err(problem) => {
                 host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));
@@ -56,11 +68,26 @@ impl Root {
                 self.plugin = None;
             }
         }
-        if let Err(error) = host::set_tick_period(TICK_MS) {
-            host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
-        }
+        set_tick_period(FIRST_TICK_MS);
         // The subscription waits for the first tick: a root context that is made only to try the configuration must not take the lease.
         self.refresh_clock();
+    }
+
+    /// Where the table comes from: only one that is pushed needs a subscription.
+    fn take_source(&mut self, name: &str, source: Source, metrics: &Metrics) -> Table {
+        match source {
+            Source::ControlPlane(from) => {
+                let (names, detector) = (Names::new(name), define_detector(name));
+                let table = SharedTable::new(names.clone(), detector, from.staleness_limit_seconds);
+                self.subscription = Subscription::new(name, from, names, detector);
+                Table::Shared(table)
+            }
+            Source::Embedded { table, revision } => {
+                self.subscription = None;
+                metrics.show_keys(table.len() as u64);
+                Table::Embedded { table, revision }
+            }
+        }
     }
 
     fn refresh_clock(&self) {
@@ -78,6 +105,26 @@ impl Root {
             subscription.tick(now_ns);
         }
         self.refresh_clock();
+        #[cfg(feature = "traps")]
+        crate::traps::at_tick(self.born_ns, self.subscription.as_ref().is_some_and(Subscription::leads));
+        self.slow_down(now_ns);
+    }
+
+    fn slow_down(&mut self, now_ns: u64) {
+        if self.first_ticks == 0 {
+            return;
+        }
+        let has_table = self.plugin.as_ref().is_some_and(|plugin| plugin.table.state(now_ns).is_some());
+        self.first_ticks = if has_table { 0 } else { self.first_ticks - 1 };
+        if self.first_ticks == 0 {
+            set_tick_period(TICK_MS);
+        }
+    }
+}
+
+fn set_tick_period(milliseconds: u32) {
+    if let Err(error) = host::set_tick_period(milliseconds) {
+        host::log(Level::Error, &format!("keygate: no tick (host status {}), the table will grow stale", error.0));
     }
 }
 

@@ -1,9 +1,9 @@
 //! Keeping the table in step with the control plane: who of the workers does it, over which stream, and what is answered to which
 //! message. One root context of the process is elected ([`crate::lease`]); only that one has a stream and writes ([`crate::writer`]).
 
-use keygate_wire::FilterConfig;
 use keygate_wire::bucket::BucketBits;
 use keygate_wire::records::{Names, Position, Slot};
+use keygate_wire::source::ControlPlane;
 use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, SnapshotBegin};
 
 use crate::host::{self, Gauge, Level};
@@ -16,14 +16,21 @@ const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
 const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 /// Longer than any request's callback may take between reading the head and reading a bucket.
 const LEFTOVERS_NS: u64 = 2_000_000_000;
+/// A message is about 64 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
+/// it; whoever sends it is no control plane.
+const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
-const RETRY_MAX_MS: u64 = 4_000;
+/// The pause is at most twice this. The control plane counts on that: a process that is not back within 5 seconds, while another of the
+/// same name is, it takes for ended.
+const RETRY_MAX_MS: u64 = 2_000;
 
 /// See the module.
 pub(crate) struct Subscription {
     proxy: String,
     table: String,
     cluster: String,
+    /// The join token, empty if there is none.
+    token: String,
     staleness_limit_seconds: u64,
     names: Names,
     detector: Option<Gauge>,
@@ -54,24 +61,27 @@ struct Stream {
     /// The control plane's clock was found good, without which nothing else it says is taken.
     clock_accepted: bool,
     incoming: Option<Incoming>,
+    /// Where the delta leads of which some parts have been applied.
+    begun: Option<Position>,
 }
 
 impl Subscription {
     /// `None`, which leaves the edge without a table and so closed, if the host gives no randomness or no shared data.
-    pub(crate) fn new(config: &FilterConfig, names: Names, detector: Option<Gauge>) -> Option<Self> {
+    pub(crate) fn new(table: &str, source: ControlPlane, names: Names, detector: Option<Gauge>) -> Option<Self> {
         let prepared = host::random().and_then(|owner| Ok((owner, process_instance(&names)?)));
         let (owner, instance) = prepared
             .inspect_err(|error| host::log(Level::Error, &format!("keygate: cannot synchronize (host status {})", error.0)))
             .ok()?;
         Some(Self {
-            proxy: config.proxy.clone(),
-            table: config.table.clone(),
-            cluster: config.control_plane_cluster.clone(),
-            staleness_limit_seconds: config.staleness_limit_seconds,
+            proxy: source.proxy,
+            table: table.to_owned(),
+            cluster: source.cluster,
+            token: source.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
+            staleness_limit_seconds: source.staleness_limit_seconds,
             claim: Claim::new(&names, owner),
             names,
             detector,
-            keys: Gauge::define(&format!("keygate.{}.table_keys", config.table)).ok(),
+            keys: Gauge::define(&format!("keygate.{table}.table_keys")).ok(),
             instance,
             fence: None,
             stream: None,
@@ -108,6 +118,12 @@ impl Subscription {
         }
     }
 
+    /// Whether this worker held the lease at its last tick.
+    #[cfg(feature = "traps")]
+    pub(crate) fn leads(&self) -> bool {
+        self.fence.is_some()
+    }
+
     /// Takes a message from the stream.
     pub(crate) fn receive(&mut self, token: u32, size: usize) {
         let (Some(fence), Ok(now_ns)) = (self.fence, host::monotonic_ns()) else { return };
@@ -124,7 +140,7 @@ impl Subscription {
     /// The stream has ended.
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
-            let why = host::grpc_status_message();
+            let why = keygate_wire::status::readable(&host::grpc_status_message());
             host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
             self.retry_later(host::monotonic_ns().unwrap_or(0));
         }
@@ -152,7 +168,7 @@ impl Subscription {
             .and_then(|token| host::send_grpc(token, &hello).map(|()| token));
         match opened {
             Ok(token) => {
-                self.stream = Some(Stream { token, heard_at_ns: now_ns, clock_accepted: false, incoming: None });
+                self.stream = Some(Stream { token, heard_at_ns: now_ns, clock_accepted: false, incoming: None, begun: None });
             }
             Err(error) => {
                 let cluster = &self.cluster;
@@ -167,24 +183,27 @@ impl Subscription {
         // What a former worker wrote without announcing it must be forgotten before this one says what the table holds.
         writer.announce_change()?;
         writer.note_limit(self.staleness_limit_seconds.saturating_mul(1_000_000_000))?;
-        let head = writer.head()?;
-        let position = head.and_then(|head| head.position);
+        let base = writer.base()?;
         Ok(sync::encode_filter(FilterSays::Hello(Hello {
             proxy: self.proxy.clone(),
             instance: self.instance.to_vec(),
             table: self.table.clone(),
             format: keygate_wire::FORMAT,
             fence: fence.0,
-            position: position.map(Into::into),
-            bucket_bits: head.filter(|_| position.is_some()).map_or(0, |head| head.bits.get()),
+            position: base.map(|head| head.position.into()),
+            bucket_bits: base.map_or(0, |head| head.bits.get()),
             staleness_limit_seconds: self.staleness_limit_seconds,
             filter_version: env!("CARGO_PKG_VERSION").to_owned(),
-            token: String::new(),
+            token: self.token.clone(),
         })))
     }
 
     /// Handles one message and answers it; false when the stream is of no use any more.
     fn answer(&mut self, stream: &mut Stream, fence: Fence, now_ns: u64, size: usize) -> bool {
+        if size > MESSAGE_LIMIT {
+            host::log(Level::Error, &format!("keygate: a message of the control plane is too long: {size} bytes"));
+            return false;
+        }
         let message = host::grpc_message(size).ok().and_then(|bytes| sync::decode_control_plane(&bytes));
         let Some((serial, says)) = message else {
             host::log(Level::Warn, "keygate: a message of the control plane could not be read");
@@ -197,6 +216,10 @@ impl Subscription {
             Err(Failure::Refused(reason)) => {
                 host::log(Level::Warn, &format!("keygate: refused a message of the control plane: {reason}"));
                 FilterSays::Nack(sync::Nack { serial, reason: reason.clone(), unix_ms, quarantined: false })
+            }
+            Err(Failure::Quarantined(reason)) => {
+                host::log(Level::Error, &format!("keygate: quarantined a message of the control plane: {reason}"));
+                FilterSays::Nack(sync::Nack { serial, reason: reason.clone(), unix_ms, quarantined: true })
             }
             Err(Failure::LeaseLost) => {
                 host::log(Level::Info, "keygate: another worker has taken over");
@@ -226,12 +249,13 @@ impl Subscription {
             ControlPlaneSays::SnapshotBegin(begin) => {
                 // Its buckets may get the very names of those that are still to be emptied.
                 self.empty_leftovers(fence);
-                stream.incoming = Some(self.writer(fence).begin_snapshot(&begin)?);
+                (stream.incoming, stream.begun) = (None, None);
+                stream.incoming = Some(self.writer(fence).begin_snapshot(&begin, now_ns)?);
                 log_snapshot(&begin);
                 Ok(None)
             }
             ControlPlaneSays::SnapshotChunk(chunk) => match &mut stream.incoming {
-                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk).map(|()| None),
+                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk, now_ns).map(|()| None),
                 None => Err(Failure::Refused("a chunk without a snapshot".to_owned())),
             },
             ControlPlaneSays::SnapshotEnd(_) => {
@@ -244,7 +268,7 @@ impl Subscription {
             ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
                 Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
             }
-            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&delta, now_ns).map(Some),
+            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&mut stream.begun, &delta, now_ns).map(Some),
         }
     }
 
@@ -268,7 +292,7 @@ impl Subscription {
             let _ = gauge.set(heartbeat.keys);
         }
         let writer = self.writer(fence);
-        let held = writer.head()?.and_then(|head| head.position);
+        let held = writer.base()?.map(|head| head.position);
         let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
         writer.note_time(now_ns, heartbeat.unix_ms)?;
         if held.is_some() && held == newest {

@@ -1,152 +1,65 @@
-//! Reading the table in shared data, from any worker. It never writes it, and never trusts a value it cannot parse: what is missing
-//! or corrupt makes the table unavailable, which denies.
-//!
-//! A verified grant is remembered only together with the change detector's number, and used only while the same request reads that
-//! number again: the elected worker changes the number after every write and before it acknowledges. Zero means that there is no
-//! detector (the operator's statistics configuration drops it), and then nothing is remembered.
+//! The table that requests are judged by, wherever it comes from: shared data ([`SharedTable`]), kept in step with a control plane, or
+//! the configuration itself, which is complete, never ages, and is judged by the host's clock alone.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use keygate_decision::{Digest, Grant, Reason, UnixSeconds};
+use keygate_wire::EmbeddedTable;
 
-use keygate_decision::{Digest, Grant, Holder, Reach, Reason, UnixSeconds};
-use keygate_wire::bucket;
-use keygate_wire::records::{Clock, Head, Names};
+use crate::host;
+use crate::shared::SharedTable;
 
-use crate::host::{self, Gauge};
-
-/// Remembered grants and the environments they list, per worker; when they are more, all are forgotten.
-const MAX_REMEMBERED: usize = 65_536;
-
-/// One table as one worker sees it.
-pub(crate) struct Table {
-    names: Names,
-    detector: Option<Gauge>,
-    staleness_limit_ns: u64,
-    memory: RefCell<Memory>,
-    /// No request is served when this moment of the monotonic clock has passed, unless a later one can be read.
-    stale_after_ns: Cell<u64>,
-    /// What was last read of it.
-    clock: Cell<Clock>,
-}
-
-#[derive(Default)]
-struct Memory {
-    change: u64,
-    head: Option<Head>,
-    grants: HashMap<Digest, Grant>,
-    weight: usize,
+/// See the module.
+pub(crate) enum Table {
+    Shared(SharedTable),
+    Embedded {
+        table: EmbeddedTable,
+        /// The control plane's revision that it was exported at.
+        revision: u64,
+    },
 }
 
 impl Table {
-    /// The view of a table; `detector` is the change detector's gauge.
-    pub(crate) fn new(names: Names, detector: Option<Gauge>, staleness_limit_seconds: u64) -> Self {
-        Self {
-            names,
-            detector,
-            staleness_limit_ns: staleness_limit_seconds.saturating_mul(1_000_000_000),
-            memory: RefCell::default(),
-            stale_after_ns: Cell::new(0),
-            clock: Cell::default(),
-        }
-    }
-
-    /// Re-reads since when the table ages and what time it is. Called on every tick, and by a request that finds the table stale.
+    /// Re-reads since when the table ages. Called on every tick.
     pub(crate) fn refresh_clock(&self) {
-        let clock = host::shared_data(&self.names.clock()).ok().and_then(|shared| Clock::decode(&shared.value));
-        let Some(clock) = clock else { return };
-        self.clock.set(clock);
-        // Zero: it was never current.
-        if clock.current_at_ns > 0 {
-            // The control plane counts on the limit that it was told, which may be another plugin's.
-            let limit_ns = self.staleness_limit_ns.min(clock.limit_ns);
-            self.stale_after_ns.set(clock.current_at_ns.saturating_add(limit_ns));
+        if let Self::Shared(table) = self {
+            table.refresh_clock();
         }
     }
 
-    /// The table's revision, and for how many seconds it has not been known to be the newest; `None` without one, and while a snapshot
-    /// overwrites it.
+    /// The table's revision, and for how many seconds it has not been known to be the newest; `None` without one.
     pub(crate) fn state(&self, now_ns: u64) -> Option<(u64, u64)> {
-        let position = self.head(self.change()).ok()?.position?;
-        Some((position.revision, now_ns.saturating_sub(self.clock.get().current_at_ns) / 1_000_000_000))
+        match self {
+            Self::Shared(table) => table.state(now_ns),
+            Self::Embedded { revision, .. } => Some((*revision, 0)),
+        }
     }
 
-    /// The moment of the monotonic clock, if the table is there and fresh.
+    /// The moment of the monotonic clock, for [`Self::now`], if the table is there and fresh.
     pub(crate) fn available_at(&self) -> Result<u64, Reason> {
-        self.head(self.change())?;
-        let now_ns = host::monotonic_ns().map_err(|_| Reason::StaleTable)?;
-        if now_ns >= self.stale_after_ns.get() {
-            self.refresh_clock();
+        match self {
+            Self::Shared(table) => table.available_at(),
+            // Its time needs none.
+            Self::Embedded { .. } => Ok(0),
         }
-        if now_ns >= self.stale_after_ns.get() { Err(Reason::StaleTable) } else { Ok(now_ns) }
     }
 
     /// What the table holds for a digest.
     pub(crate) fn find(&self, digest: &Digest) -> Result<Option<Grant>, Reason> {
-        let change = self.change();
-        let head = self.head(change)?;
-        if let Some(grant) = self.remembered(change, digest) {
-            return Ok(Some(grant));
+        match self {
+            Self::Shared(table) => table.find(digest),
+            Self::Embedded { table, .. } => Ok(table.find(digest).cloned()),
         }
-        let name = self.names.bucket(head.slot, head.bits.index(digest));
-        let bucket = host::shared_data(&name).map_err(|_| Reason::NoTable)?;
-        let grant = bucket::find(&bucket.value, digest).map_err(|_| Reason::NoTable)?;
-        if let Some(grant) = &grant {
-            self.remember(change, *digest, grant);
-        }
-        Ok(grant)
     }
 
-    /// The time: the host's clock, unless the control plane's was already later.
+    /// The time by which expiry is judged.
     pub(crate) fn now(&self, now_ns: u64) -> UnixSeconds {
-        let host_ms = host::wall_clock_ms().unwrap_or(u64::MAX);
-        UnixSeconds(host_ms.max(self.clock.get().time_at(now_ns)) / 1000)
-    }
-
-    fn change(&self) -> u64 {
-        self.detector.and_then(|gauge| gauge.get().ok()).unwrap_or(0)
-    }
-
-    fn head(&self, change: u64) -> Result<Head, Reason> {
-        if let Some(head) = self.with_memory(change, |memory| memory.head).flatten() {
-            return Ok(head);
+        match self {
+            Self::Shared(table) => table.now(now_ns),
+            Self::Embedded { .. } => UnixSeconds(host_clock_ms() / 1000),
         }
-        let shared = host::shared_data(&self.names.head()).map_err(|_| Reason::NoTable)?;
-        let head = Head::decode(&shared.value).ok_or(Reason::NoTable)?;
-        self.with_memory(change, |memory| memory.head = Some(head));
-        Ok(head)
-    }
-
-    fn remembered(&self, change: u64, digest: &Digest) -> Option<Grant> {
-        self.with_memory(change, |memory| memory.grants.get(digest).cloned()).flatten()
-    }
-
-    fn remember(&self, change: u64, digest: Digest, grant: &Grant) {
-        self.with_memory(change, |memory| {
-            if memory.weight >= MAX_REMEMBERED {
-                memory.grants.clear();
-                memory.weight = 0;
-            }
-            memory.weight += weight(grant);
-            memory.grants.insert(digest, grant.clone());
-        });
-    }
-
-    /// Runs `action` on what is remembered at this change, after forgetting what was remembered at another.
-    fn with_memory<T>(&self, change: u64, action: impl FnOnce(&mut Memory) -> T) -> Option<T> {
-        if change == 0 {
-            return None;
-        }
-        let mut memory = self.memory.try_borrow_mut().ok()?;
-        if memory.change != change {
-            *memory = Memory { change, ..Memory::default() };
-        }
-        Some(action(&mut memory))
     }
 }
 
-fn weight(grant: &Grant) -> usize {
-    match &grant.holder {
-        Holder::Account { reach: Reach::Only(environments), .. } => 1 + environments.len(),
-        Holder::Account { reach: Reach::All, .. } | Holder::Environment(_) => 1,
-    }
+/// The host's clock; where it cannot be read, a time at which everything that expires has expired.
+pub(crate) fn host_clock_ms() -> u64 {
+    host::wall_clock_ms().unwrap_or(u64::MAX)
 }

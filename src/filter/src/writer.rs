@@ -1,23 +1,36 @@
 //! Writing the table, for the elected worker only. Every write presents the CAS of a read that was made before the lease was
 //! checked, so that a worker that has lost its lease unawares cannot overwrite its successor.
 //!
-//! Order, always: buckets, then head, then the change detector. Whoever acknowledges comes after all three.
+//! Order, always: the mark, then buckets, then head, then the change detector, then the mark is taken away. Whoever acknowledges comes
+//! after all of them. A worker that dies in between leaves the mark: its successor builds nothing on that table and asks for a snapshot,
+//! and after two deaths in a row nothing is written for a while, lest one poisonous message take worker after worker along.
 
 use std::collections::BTreeMap;
 
 use keygate_decision::Digest;
 use keygate_wire::bucket::{self, BucketBits, BucketIndex, EntryChange};
-use keygate_wire::records::{Clock, Head, Names, Position, Slot};
+use keygate_wire::records::{Clock, Head, Mark, Names, Position, Slot};
 use keygate_wire::sync::{Delta, SnapshotBegin, SnapshotChunk};
 
 use crate::host::{self, CAS_MISMATCH, Gauge, HostError, Shared};
 use crate::lease::{Claim, Fence};
+
+/// So many workers may die in a row while they write; then the table is let be.
+const MAX_DEATHS: u32 = 2;
+/// For how long at least.
+#[cfg(not(feature = "traps"))]
+const QUARANTINE_SECONDS: u64 = 60;
+#[cfg(feature = "traps")]
+use crate::traps::QUARANTINE_SECONDS;
 
 /// Why a message could not be put into the table.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The message, or the table it builds on, is not as it must be. Told to the control plane, which sends a snapshot.
     Refused(String),
+    /// The message is not tried, because workers died over it or over its like. Told to the control plane, which offers a snapshot again
+    /// later.
+    Quarantined(String),
     /// Another worker is in charge now.
     LeaseLost,
     /// The host failed.
@@ -54,9 +67,18 @@ pub(crate) struct Incoming {
 }
 
 impl Writer<'_> {
-    /// The table's head, if there is one.
-    pub(crate) fn head(&self) -> Result<Option<Head>, HostError> {
+    /// The table's head, if there is a table that a delta may be based on: one of which no write was left incomplete.
+    pub(crate) fn base(&self) -> Result<Option<Head>, HostError> {
+        let (head, mark) = (self.head()?, self.mark()?);
+        Ok(head.filter(|_| mark.is_none()))
+    }
+
+    fn head(&self) -> Result<Option<Head>, HostError> {
         Ok(Head::decode(&host::shared_data(&self.names.head())?.value))
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, HostError> {
+        Ok(Mark::decode(&host::shared_data(&self.names.mark())?.value))
     }
 
     /// Makes every worker forget what it remembers. Without a detector nobody remembers anything.
@@ -89,13 +111,18 @@ impl Writer<'_> {
         self.replace(&self.names.clock(), |shared| Ok(update(Clock::decode(&shared.value).unwrap_or_default()).encode()))
     }
 
-    /// Applies a delta; returns what the table then holds.
-    pub(crate) fn apply_delta(&self, delta: &Delta, now_ns: u64) -> Result<Position, Failure> {
+    /// Applies a delta or a part of one; returns what the table then holds. `begun` is the delta of which parts were applied before, on
+    /// the same stream.
+    pub(crate) fn apply_delta(&self, begun: &mut Option<Position>, delta: &Delta, now_ns: u64) -> Result<Position, Failure> {
         let to = delta.to.as_ref().and_then(|to| to.parse()).ok_or_else(|| refused("delta.to is missing or malformed"))?;
+        let goes_on = begun.take() == Some(to);
+        if !goes_on && self.mark()?.is_some() {
+            return Err(refused("the last write of the table is not complete"));
+        }
         let head = self.head()?.ok_or_else(|| refused("there is no table to build a delta on"))?;
-        let base = head.position.ok_or_else(|| refused("a snapshot was not finished"))?;
-        if base.revision != delta.from {
-            return Err(refused(format!("the table is at revision {}, the delta begins at {}", base.revision, delta.from)));
+        if head.position.revision != delta.from {
+            let held = head.position.revision;
+            return Err(refused(format!("the table is at revision {held}, the delta begins at {}", delta.from)));
         }
         let mut by_bucket: BTreeMap<BucketIndex, Vec<EntryChange<'_>>> = BTreeMap::new();
         for change in &delta.changes {
@@ -103,53 +130,70 @@ impl Writer<'_> {
             let digest = Digest::from_bytes(bytes);
             by_bucket.entry(head.bits.index(&digest)).or_default().push((digest, change.grant.as_deref()));
         }
+        // Refused as a whole or not at all: nothing is written yet.
         for (index, changes) in &by_bucket {
-            self.replace(&self.names.bucket(head.slot, *index), |shared| {
-                bucket::apply(&shared.value, changes)
-                    .map_err(|_| refused(format!("bucket {} or a change to it is corrupt", index.0)))
-            })?;
+            bucket::apply(&bucket::build([]), changes)
+                .map_err(|_| refused(format!("a change to bucket {} is corrupt", index.0)))?;
         }
+        self.attempt(to, now_ns, || {
+            for (index, changes) in &by_bucket {
+                self.replace_bucket(head.slot, *index, |shared| {
+                    bucket::apply(&shared.value, changes).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))
+                })?;
+            }
+            if delta.more { Ok(()) } else { self.put_in_force(Head { position: to, ..head }, now_ns) }
+        })?;
         if delta.more {
-            return Ok(base);
+            *begun = Some(to);
+            return Ok(head.position);
         }
-        self.put_head(Head { position: Some(to), ..head })?;
-        self.note_current(now_ns)?;
-        self.announce_change()?;
         Ok(to)
     }
 
-    /// Prepares for a snapshot. A table of the same size is overwritten in place and marked unfinished; one of another size is built
-    /// beside the present one, which serves until the new one is complete.
-    pub(crate) fn begin_snapshot(&self, begin: &SnapshotBegin) -> Result<Incoming, Failure> {
+    /// Prepares for a snapshot. A table of the same size is overwritten in place; one of another size is built beside the present one,
+    /// which serves until the new one is complete.
+    pub(crate) fn begin_snapshot(&self, begin: &SnapshotBegin, now_ns: u64) -> Result<Incoming, Failure> {
         let position = begin.position.as_ref().and_then(|position| position.parse());
         let position = position.ok_or_else(|| refused("snapshot_begin.position is missing or malformed"))?;
         let bits = BucketBits::new(begin.bucket_bits).ok_or_else(|| refused("snapshot_begin.bucket_bits is out of range"))?;
+        let mark = self.mark()?.unwrap_or(Mark { to: position, attempts: 0, since_ns: now_ns });
+        let has_rested = now_ns.saturating_sub(mark.since_ns) >= QUARANTINE_SECONDS * 1_000_000_000;
+        if mark.attempts >= MAX_DEATHS && !(has_rested && mark.to != position) {
+            return Err(Failure::Quarantined(format!(
+                "{} workers died over writing revision {}: nothing is written until {QUARANTINE_SECONDS} s have passed and there is \
+                 another revision",
+                mark.attempts, mark.to.revision
+            )));
+        }
         let (slot, replaces) = match self.head()? {
-            Some(head) if head.bits == bits => {
-                self.put_head(Head { position: None, ..head })?;
-                (head.slot, None)
-            }
+            Some(head) if head.bits == bits => (head.slot, None),
             Some(head) => (head.slot.other(), Some((head.slot, head.bits))),
             None => (Slot::A, None),
         };
+        self.replace(&self.names.mark(), |_| Ok(mark.encode()))?;
         Ok(Incoming { position, slot, bits, next_bucket: 0, replaces })
     }
 
     /// Writes some buckets of a snapshot.
-    pub(crate) fn put_chunk(&self, incoming: &mut Incoming, chunk: &SnapshotChunk) -> Result<(), Failure> {
+    pub(crate) fn put_chunk(&self, incoming: &mut Incoming, chunk: &SnapshotChunk, now_ns: u64) -> Result<(), Failure> {
         if chunk.first_bucket != incoming.next_bucket {
             return Err(refused(format!("expected bucket {}, got {}", incoming.next_bucket, chunk.first_bucket)));
         }
-        for bytes in &chunk.buckets {
-            let index = BucketIndex(incoming.next_bucket);
+        // Refused as a whole or not at all, as with a delta.
+        let buckets: Vec<(BucketIndex, &Vec<u8>)> = (incoming.next_bucket..).map(BucketIndex).zip(&chunk.buckets).collect();
+        for (index, bytes) in &buckets {
             if index.0 >= incoming.bits.count() {
                 return Err(refused("a bucket too many"));
             }
-            bucket::validate(bytes, incoming.bits, index).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))?;
-            self.replace(&self.names.bucket(incoming.slot, index), |_| Ok(bytes.clone()))?;
-            incoming.next_bucket += 1;
+            bucket::validate(bytes, incoming.bits, *index).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))?;
         }
-        Ok(())
+        self.attempt(incoming.position, now_ns, || {
+            for (index, bytes) in buckets {
+                self.replace_bucket(incoming.slot, index, |_| Ok(bytes.clone()))?;
+                incoming.next_bucket += 1;
+            }
+            Ok(())
+        })
     }
 
     /// Puts a complete snapshot in force; returns what the table then holds, and the buckets to empty later.
@@ -161,10 +205,9 @@ impl Writer<'_> {
         if incoming.next_bucket != incoming.bits.count() {
             return Err(refused(format!("only {} of {} buckets came", incoming.next_bucket, incoming.bits.count())));
         }
-        self.put_head(Head { position: Some(incoming.position), slot: incoming.slot, bits: incoming.bits })?;
-        self.note_current(now_ns)?;
-        self.announce_change()?;
-        Ok((incoming.position, incoming.replaces))
+        let Incoming { position, slot, bits, replaces, .. } = *incoming;
+        self.attempt(position, now_ns, || self.put_in_force(Head { position, slot, bits }, now_ns))?;
+        Ok((position, replaces))
     }
 
     /// Gives the memory of buckets back that nobody reads any more.
@@ -175,8 +218,49 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn put_head(&self, head: Head) -> Result<(), Failure> {
-        self.replace(&self.names.head(), |_| Ok(head.encode()))
+    /// Writes what one message says, with the attempt noted in the mark before, and taken back afterwards: whoever dies over it leaves it
+    /// there. Must not nest.
+    fn attempt<T>(&self, to: Position, now_ns: u64, write: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let before = self.mark()?;
+        let attempts = before.map_or(0, |mark| mark.attempts).saturating_add(1);
+        let tried = Mark { to, attempts, since_ns: now_ns };
+        self.replace(&self.names.mark(), |_| Ok(tried.encode()))?;
+        let outcome = write();
+        self.take_back(tried, before.unwrap_or(Mark { attempts: 0, ..tried }))?;
+        outcome
+    }
+
+    /// Takes an attempt back, if the mark is still that of this attempt. That needs no lease: a worker that has lost it unawares is alive
+    /// nonetheless, and its successor has put down a mark of its own if it has written anything.
+    fn take_back(&self, tried: Mark, before: Mark) -> Result<(), HostError> {
+        let shared = host::shared_data(&self.names.mark())?;
+        if Mark::decode(&shared.value) != Some(tried) {
+            return Ok(());
+        }
+        match host::replace_shared_data(&self.names.mark(), &shared, &before.encode()) {
+            Err(CAS_MISMATCH) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Makes what was written the table that counts, and complete.
+    fn put_in_force(&self, head: Head, now_ns: u64) -> Result<(), Failure> {
+        self.replace(&self.names.head(), |_| Ok(head.encode()))?;
+        self.note_current(now_ns)?;
+        self.announce_change()?;
+        self.replace(&self.names.mark(), |_| Ok(Vec::new()))
+    }
+
+    fn replace_bucket(
+        &self,
+        slot: Slot,
+        index: BucketIndex,
+        compute: impl FnOnce(&Shared) -> Result<Vec<u8>, Failure>,
+    ) -> Result<(), Failure> {
+        self.replace(&self.names.bucket(slot, index), compute)?;
+        #[cfg(feature = "traps")]
+        crate::traps::in_write();
+        Ok(())
     }
 
     /// Read, check the lease, compute, write: the only way anything is written here.

@@ -3,24 +3,24 @@
 
 use std::fmt;
 
-use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, Rule, TargetKind, Template};
+use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, ReadinessPath, Rule, TargetKind, Template};
 use serde::Deserialize;
 
+use crate::embedded::EntryTexts;
 use crate::json;
 use crate::preset;
-use crate::sync::MAX_CLUSTER_LEN;
+use crate::source::{self, ControlPlaneText, Source, SourceText};
+use crate::token;
 
 /// A configuration that may be used.
 #[derive(Clone, Debug)]
 pub struct FilterConfig {
-    /// This Envoy's name at the control plane; one process each.
-    pub proxy: String,
-    /// Which table; filters with the same table and `vm_id` share it.
+    /// Which table; filters with the same table and `vm_id` share it, unless it is embedded. It also names the statistics.
     pub table: String,
-    /// The Envoy cluster of the control plane.
-    pub control_plane_cluster: String,
-    /// Without a word from the control plane for so long, everything but public rules answers 503.
-    pub staleness_limit_seconds: u64,
+    /// Where the table comes from.
+    pub source: Source,
+    /// Where the filter says itself whether it is ready.
+    pub readiness: Option<ReadinessPath>,
     /// The preset that it builds on.
     pub preset: Option<String>,
     /// How many of the policy's rules are its own; the preset's come behind them.
@@ -49,23 +49,23 @@ impl fmt::Display for InvalidConfig {
 
 impl std::error::Error for InvalidConfig {}
 
-/// One hour: how long an edge may go on with what it last heard.
-pub const DEFAULT_STALENESS_LIMIT_SECONDS: u64 = 3600;
-const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 3600;
 const MAX_RULES: usize = 1000;
 const DEFAULT_CARRIERS: [&str; 3] = ["basic", "bearer", "header:x-api-key"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    proxy: String,
+    proxy: Option<String>,
     #[serde(default = "default_table")]
     table: String,
-    control_plane: ControlPlane,
-    #[serde(default = "default_staleness_limit")]
-    staleness_limit_seconds: u64,
+    control_plane: Option<ControlPlaneText>,
+    staleness_limit_seconds: Option<u64>,
+    embedded_table: Option<EntryTexts>,
+    embedded_revision: Option<u64>,
+    readiness_path: Option<String>,
     #[serde(default)]
     environment_prefix: String,
+    environment_header: Option<String>,
     #[serde(default)]
     shadow: bool,
     preset: Option<String>,
@@ -77,19 +77,14 @@ struct Document {
 }
 
 /// What a preset says for a known upstream: taken where the configuration itself says nothing, its rules after the configuration's.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Preset {
     carriers: Vec<String>,
     strip: Vec<String>,
     environment_places: Vec<String>,
+    environment_header: Option<String>,
     rules: Vec<RuleText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ControlPlane {
-    cluster: String,
 }
 
 #[derive(Clone, Deserialize)]
@@ -129,37 +124,32 @@ fn default_table() -> String {
     "default".to_owned()
 }
 
-fn default_staleness_limit() -> u64 {
-    DEFAULT_STALENESS_LIMIT_SECONDS
-}
-
 impl FilterConfig {
     /// Parses a configuration.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let document: Document =
-            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
-                let field = error.path().to_string();
-                invalid(
-                    if field == "." { "" } else { field.as_str() },
-                    format!("the configuration is not usable JSON: {}", error.inner()),
-                )
-            })?;
-        require_name("proxy", &document.proxy)?;
+        let mut json = serde_json::Deserializer::from_slice(json);
+        let mut document: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let field = error.path().to_string();
+            let field = if field == "." { "" } else { field.as_str() };
+            invalid(field, format!("the configuration is not usable JSON: {}", token::redact(&error.inner().to_string())))
+        })?;
+        // What stands behind it was meant, too.
+        json.end().map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
         require_name("table", &document.table)?;
-        if !(1..=MAX_CLUSTER_LEN).contains(&document.control_plane.cluster.len()) {
-            return Err(invalid("control_plane.cluster", "must name an Envoy cluster, in at most 100 bytes"));
-        }
-        if !STALENESS_LIMIT_SECONDS.contains(&document.staleness_limit_seconds) {
-            return Err(invalid("staleness_limit_seconds", "must be 5 to 2592000 (30 days)"));
-        }
+        let readiness = document.readiness_path.as_deref().map(ReadinessPath::parse).transpose();
         Ok(Self {
-            proxy: document.proxy.clone(),
+            source: source::parse(SourceText {
+                proxy: document.proxy.take(),
+                control_plane: document.control_plane.take(),
+                staleness_limit_seconds: document.staleness_limit_seconds,
+                embedded_table: document.embedded_table.take(),
+                embedded_revision: document.embedded_revision,
+            })?,
+            readiness: readiness.map_err(|error| invalid("readiness_path", error.to_string()))?,
             table: document.table.clone(),
-            control_plane_cluster: document.control_plane.cluster.clone(),
-            staleness_limit_seconds: document.staleness_limit_seconds,
             preset: document.preset.clone(),
             own_rules: document.rules.len(),
             policy: parse_policy(document)?,
@@ -173,16 +163,22 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
     }
     let preset = document.preset.as_deref().map(read_preset).transpose()?;
-    let (carriers, strip, places, more_rules) = match preset {
-        Some(preset) => (preset.carriers, preset.strip, preset.environment_places, preset.rules),
-        None => (DEFAULT_CARRIERS.map(str::to_owned).to_vec(), Vec::new(), Vec::new(), Vec::new()),
-    };
+    let Preset { carriers, strip, environment_places: places, environment_header, rules: more_rules } =
+        preset.unwrap_or(Preset { carriers: DEFAULT_CARRIERS.map(str::to_owned).to_vec(), ..Preset::default() });
     let used = parse_list("carriers", &document.carriers.unwrap_or(carriers), Carrier::parse)?;
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
-    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse)?;
+    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse_stripped)?;
     let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
+    let environment_header = document.environment_header.or(environment_header).map(|name| name.to_ascii_lowercase());
+    if let Some(name) = &environment_header
+        && !locators.iter().any(|locator| matches!(locator, Locator::Header(place) if place == name))
+    {
+        let why =
+            format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
+        return Err(invalid("environment_header", why));
+    }
     let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
@@ -191,6 +187,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     let policy = Policy {
         carriers: Carriers { used, stripped },
         environment_prefix: prefix,
+        environment_header,
         rules: rules.collect::<Result<_, _>>()?,
         locators,
         json: json::field,
@@ -262,17 +259,20 @@ fn parse_rule(index: usize, text: RuleText, named_elsewhere: bool) -> Result<Rul
     })
 }
 
-/// Names travel in logs, metrics and shared-data names.
-fn require_name(field: &str, name: &str) -> Result<(), InvalidConfig> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
-        Ok(())
-    } else {
-        Err(invalid(field, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -"))
-    }
+/// Checks a name, see [`is_name`].
+pub(crate) fn require_name(field: &str, name: &str) -> Result<(), InvalidConfig> {
+    if is_name(name) { Ok(()) } else { Err(invalid(field, "must be 1 to 64 characters of A-Z a-z 0-9 . _ -")) }
 }
 
-fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidConfig {
+/// Whether a proxy or a table may have this name: 1 to 64 characters of `A-Za-z0-9._-`. Names travel in logs, metrics and shared-data
+/// names.
+pub fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// The error about a field.
+pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidConfig {
     InvalidConfig { field: field.into(), problem: problem.into() }
 }
 
@@ -281,6 +281,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::JoinToken;
 
     fn good() -> Value {
         json!({
@@ -303,7 +304,8 @@ mod tests {
     fn a_small_configuration_gets_its_defaults() {
         let config = FilterConfig::parse(good().to_string().as_bytes()).unwrap();
         assert_eq!(config.table, "default");
-        assert_eq!(config.staleness_limit_seconds, 3600);
+        assert!(matches!(config.source, Source::ControlPlane(from) if from.staleness_limit_seconds == 3600));
+        assert_eq!(config.readiness, None);
         assert_eq!(config.policy.rules.len(), 2);
         assert_eq!(config.policy.carriers.used.len(), 3);
     }
@@ -324,11 +326,39 @@ mod tests {
         assert!(problem(|c| c["rules"][0]["publik"] = json!(true)).contains("unknown field `publik`"));
         assert!(problem(|c| c["rules"][0]["target"] = json!("everyone")).contains("unknown variant `everyone`"));
         assert!(problem(|c| c["carriers"] = json!(["basic", "cookies"])).starts_with("carriers[1]: \"cookies\""));
+        assert!(problem(|c| c["carriers"] = json!(["header:x-*"])).starts_with("carriers[0]: \"header:x-*\""));
         assert!(problem(|c| c["strip"] = json!(["x"])).starts_with("strip[0]"));
+        assert!(problem(|c| c["strip"] = json!(["header:*"])).starts_with("strip[0]"));
+        assert!(problem(|c| c["environment_header"] = json!("x-project")).starts_with("environment_header: must stand in"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
+        assert!(problem(|c| c["readiness_path"] = json!("/a/*")).starts_with("readiness_path: must be one plain path"));
+        assert!(problem(|c| c["environment_places"] = json!(["query:a:b"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
         assert!(FilterConfig::parse(b"").is_err());
+        let twice = format!("{}{}", good(), good());
+        assert!(FilterConfig::parse(twice.as_bytes()).unwrap_err().problem.contains("trailing characters"));
         assert!(FilterConfig::parse(&[0xFF]).is_err());
+    }
+
+    #[test]
+    fn a_token_is_taken_by_its_form_and_never_repeated() {
+        let token = format!("kgj_{}", "aB3".repeat(13) + "z");
+        let mut value = good();
+        value["control_plane"]["token"] = json!(token);
+        let config = FilterConfig::parse(value.to_string().as_bytes()).unwrap();
+        let Source::ControlPlane(from) = &config.source else { panic!("{config:?}") };
+        assert_eq!(from.token.as_ref().map(JoinToken::expose), Some(token.as_str()));
+        assert!(!format!("{config:?}").contains(&token));
+        let short = token[..40].to_owned();
+        assert!(problem(|c| c["control_plane"]["token"] = json!(short)).starts_with("control_plane.token: must be a join token"));
+        for problem in [
+            problem(|c| c["control_plane"]["token"] = json!(short)),
+            problem(|c| c["control_plane"] = json!(token)),
+            problem(|c| c["control_plane"]["token"] = json!([token])),
+            problem(|c| c["staleness_limit_seconds"] = json!(token)),
+        ] {
+            assert!(!problem.contains(&short) && !problem.contains("aB3"), "{problem}");
+        }
     }
 
     #[test]

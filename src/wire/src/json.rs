@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use keygate_decision::carrier::is_same_word;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -12,7 +13,7 @@ pub fn field(document: &[u8], name: &str) -> Option<Option<String>> {
     deserializer.end().ok().map(|()| found)
 }
 
-/// Looks for a field in any letter case, because Go's decoder, for one, takes it in any.
+/// Looks for a field in any letter case, because Go's decoder, for one, takes it in any, Unicode's among them.
 struct Field<'n>(&'n str);
 
 impl<'de> Visitor<'de> for Field<'_> {
@@ -25,7 +26,7 @@ impl<'de> Visitor<'de> for Field<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         while let Some(name) = fields.next_key::<String>()? {
-            if !name.eq_ignore_ascii_case(self.0) {
+            if !is_same_word(name.as_bytes(), self.0) {
                 fields.next_value::<IgnoredAny>()?;
             } else if found.replace(fields.next_value::<Id>()?.0).is_some() {
                 return Err(A::Error::custom("the field stands twice"));
@@ -71,6 +72,7 @@ mod tests {
         assert_eq!(read(r#"{"endpointid":"4"}"#), Some(Some("4".to_owned())));
         assert_eq!(read(r#"{"x":1}"#), Some(None));
         assert_eq!(read("{}"), Some(None));
+        assert_eq!(field("{\"Cluſter\u{212A}ey\":\"a\"}".as_bytes(), "clusterKey"), Some(Some("a".to_owned())));
         for document in [
             r#"{"EndpointID":4,"EndpointID":5}"#,
             r#"{"EndpointID":4,"endpointId":5}"#,

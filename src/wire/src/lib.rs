@@ -6,18 +6,25 @@
 
 pub mod bucket;
 pub mod config;
+pub mod embedded;
 pub mod entry;
 pub mod json;
 pub mod preset;
 pub mod records;
+pub mod source;
+pub mod status;
 pub mod sync;
+pub mod token;
 
 pub use bucket::{BucketBits, BucketIndex};
 pub use config::{FilterConfig, InvalidConfig};
+pub use embedded::EmbeddedTable;
+pub use source::Source;
+pub use token::JoinToken;
 
 /// The version of everything that one filter leaves in shared data for another to read. A filter of another layout uses other
 /// names, so that old and new may run side by side in one Envoy.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = if cfg!(feature = "other-layout") { u32::MAX } else { 2 };
 
 /// The version of what [`bucket`] and [`entry`] lay out and [`sync`] carries. A control plane and a filter of different formats do not
 /// understand each other; of different layouts they do.

@@ -298,6 +298,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_system_takes_for_another_identity_is_taken_out() {
+        for (name, header) in [
+            ("rancher-1.6", "x-api-client-access-key"),
+            ("rancher-1.6", "x-account-uuid"),
+            ("rancher-2", "impersonate-user"),
+            ("rancher-2", "impersonate-group"),
+            ("rancher-2", "impersonate-uid"),
+            ("rancher-2", "impersonate-extra-scopes"),
+            ("rancher-2", "impersonate_extra_scopes"),
+        ] {
+            assert!(bench(name).policy.carriers.strips_header(header.as_bytes(), true), "{name}: {header}");
+        }
+    }
+
+    /// Portainer's own proof is a secret between its cookie and its page, and it asks for none once its cookie is gone.
+    #[test]
+    fn a_browsers_write_by_cookie_needs_the_same_proof_everywhere() {
+        for (name, cookie) in [("rancher-1.6", "token=x"), ("rancher-2", "R_SESS=a:b"), ("portainer", "portainer_api_key=x")] {
+            let policy = bench(name).policy;
+            let forged = |more: Headers<'_>| {
+                let own = [(":method", "POST"), (":path", "/"), ("user-agent", "Mozilla/5.0")];
+                let all = own.into_iter().chain(more.iter().copied());
+                policy.read(all.map(|(name, value)| (name.as_bytes(), value.as_bytes()))).may_be_forged
+            };
+            let with_csrf = format!("{cookie}; CSRF=abc");
+            assert!(forged(&[("cookie", cookie)]), "{name}");
+            assert!(forged(&[("cookie", &with_csrf), ("x-csrf-token", "abc")]), "{name}");
+            assert!(!forged(&[("cookie", &with_csrf), ("x-api-csrf", "abc")]), "{name}");
+        }
+    }
+
+    #[test]
     fn the_systems_are_as_they_are_documented() {
         for (name, table) in NAMES.into_iter().zip([RANCHER_1_6, RANCHER_2, PORTAINER]) {
             let bench = bench(name);

@@ -1,5 +1,5 @@
-//! The other values in shared data, their names and their layout: head, lease, clock and instance. All numbers are little-endian
-//! and of fixed width; a record of any other length is refused.
+//! The other values in shared data, their names and their layout: head, mark, lease, clock and instance. All numbers are
+//! little-endian and of fixed width; a record of any other length is refused.
 
 use crate::LAYOUT;
 use crate::bucket::{BucketBits, BucketIndex};
@@ -35,13 +35,26 @@ impl Slot {
 /// The truth about the table in shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// What the buckets hold, or `None` while a snapshot overwrites them: every grant in them is then an old or a new one, but no
-    /// delta may be based on them.
-    pub position: Option<Position>,
+    /// What the buckets hold. While there is a [`Mark`], every grant in them is an old or a new one.
+    pub position: Position,
     /// Where the buckets are.
     pub slot: Slot,
     /// How many there are.
     pub bits: BucketBits,
+}
+
+/// A write of the table that was begun and is not complete: no delta may be based on the table. Put down before the first bucket is
+/// written, taken away when head has moved. It stands beside head rather than in it: the very first table is marked before there is
+/// a head, and what workers remember of head stays true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the write leads.
+    pub to: Position,
+    /// How many workers have died while they wrote, in a row; one more while a message is being written, which is set back by whoever
+    /// lives to the end of it.
+    pub attempts: u32,
+    /// When the last attempt began, in nanoseconds of the monotonic clock.
+    pub since_ns: u64,
 }
 
 /// Who may write, for how long.
@@ -85,6 +98,11 @@ impl Names {
         format!("{}head", self.prefix)
     }
 
+    /// The mark's name.
+    pub fn mark(&self) -> String {
+        format!("{}mark", self.prefix)
+    }
+
     /// The lease's name.
     pub fn lease(&self) -> String {
         format!("{}lease", self.prefix)
@@ -110,22 +128,11 @@ impl Names {
     }
 }
 
-const HEAD_LEN: usize = 32;
-const FINISHED: u8 = 1;
-
 impl Head {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let position = self.position.unwrap_or(Position { epoch: [0; 16], revision: 0 });
-        let mut out = Vec::with_capacity(HEAD_LEN);
-        out.extend_from_slice(&LAYOUT.to_le_bytes());
-        out.extend_from_slice(&position.epoch);
-        out.extend_from_slice(&position.revision.to_le_bytes());
-        out.push(u8::from(self.slot == Slot::B));
-        out.push(self.bits.get() as u8);
-        out.push(if self.position.is_some() { FINISHED } else { 0 });
-        out.push(0);
-        out
+        let shape = [u8::from(self.slot == Slot::B), self.bits.get() as u8, 0, 0];
+        [LAYOUT.to_le_bytes().as_slice(), &self.position.epoch, &self.position.revision.to_le_bytes(), &shape].concat()
     }
 
     /// From bytes; `None` if they are no head of this layout.
@@ -134,15 +141,38 @@ impl Head {
         if u32::from_le_bytes(fields.take()?) != LAYOUT {
             return None;
         }
-        let position = Position { epoch: fields.take()?, revision: u64::from_le_bytes(fields.take()?) };
-        let [slot, bits, finished, _] = fields.take()?;
+        let position = fields.take_position()?;
+        let [slot, bits, 0, 0] = fields.take()? else { return None };
         let slot = match slot {
             0 => Slot::A,
             1 => Slot::B,
             _ => return None,
         };
-        let head = Self { position: (finished == FINISHED).then_some(position), slot, bits: BucketBits::new(bits.into())? };
-        fields.end(head)
+        fields.end(Self { position, slot, bits: BucketBits::new(bits.into())? })
+    }
+}
+
+impl Mark {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { to, attempts, since_ns } = self;
+        [to.epoch.as_slice(), &to.revision.to_le_bytes(), &attempts.to_le_bytes(), &since_ns.to_le_bytes()].concat()
+    }
+
+    /// From bytes; `None` only if there are none. What cannot be read is a mark, too: of a write that leads nowhere.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let unreadable = Self { to: Position { epoch: [0; 16], revision: 0 }, attempts: 0, since_ns: 0 };
+        (!bytes.is_empty()).then(|| Self::decode_whole(bytes).unwrap_or(unreadable))
+    }
+
+    fn decode_whole(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let mark = Self {
+            to: fields.take_position()?,
+            attempts: u32::from_le_bytes(fields.take()?),
+            since_ns: u64::from_le_bytes(fields.take()?),
+        };
+        fields.end(mark)
     }
 }
 
@@ -198,6 +228,10 @@ impl Fields<'_> {
         Some(*field)
     }
 
+    fn take_position(&mut self) -> Option<Position> {
+        Some(Position { epoch: self.take()?, revision: u64::from_le_bytes(self.take()?) })
+    }
+
     fn end<T>(self, record: T) -> Option<T> {
         self.0.is_empty().then_some(record)
     }
@@ -210,14 +244,11 @@ mod tests {
     #[test]
     fn records_survive_their_encoding_and_no_other_length_is_read() {
         let head = Head {
-            position: Some(Position { epoch: [9; 16], revision: 1 << 40 }),
+            position: Position { epoch: [9; 16], revision: 1 << 40 },
             slot: Slot::B,
             bits: BucketBits::for_keys(1_000_000),
         };
-        let unfinished = Head { position: None, ..head };
-        for head in [head, unfinished] {
-            assert_eq!(Head::decode(&head.encode()), Some(head));
-        }
+        assert_eq!(Head::decode(&head.encode()), Some(head));
         let lease = Lease { owner: [3; 16], fence: 7, deadline_ns: u64::MAX };
         assert_eq!(Lease::decode(&lease.encode()), Some(lease));
         let clock = Clock { current_at_ns: 4, unix_ms: 5, heard_at_ns: 6, limit_ns: 7 };
@@ -230,5 +261,16 @@ mod tests {
         let mut other_layout = bytes;
         other_layout[0] ^= 1;
         assert_eq!(Head::decode(&other_layout), None);
+    }
+    #[test]
+    fn a_mark_that_cannot_be_read_is_a_mark_all_the_same() {
+        let mark = Mark { to: Position { epoch: [9; 16], revision: 7 }, attempts: 2, since_ns: 1 << 50 };
+        let bytes = mark.encode();
+        assert_eq!(Mark::decode(&bytes), Some(mark));
+        assert_eq!(Mark::decode(&[]), None);
+        for len in 1..bytes.len() {
+            assert_eq!(Mark::decode(&bytes[..len]).map(|mark| mark.attempts), Some(0));
+        }
+        assert!(Mark::decode(&[bytes.as_slice(), &[0]].concat()).is_some_and(|read| read != mark));
     }
 }

@@ -5,6 +5,8 @@
 //! of the control plane carries a `serial`, and the filter answers each with an [`Ack`] or a [`Nack`] of that serial, once all of
 //! it is in force on every worker.
 
+use std::fmt;
+
 use prost::{Message, Oneof};
 
 use crate::records::Position as TablePosition;
@@ -38,6 +40,7 @@ pub enum FilterSays {
 
 /// Who opens the stream, and what it has.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct Hello {
     /// The configured name, one Envoy process each.
     #[prost(string, tag = "1")]
@@ -69,6 +72,23 @@ pub struct Hello {
     /// The join token by which the proxy proves itself; empty if it has none.
     #[prost(string, tag = "10")]
     pub token: String,
+}
+
+impl fmt::Debug for Hello {
+    /// Everything but the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("proxy", &self.proxy)
+            .field("instance", &self.instance)
+            .field("table", &self.table)
+            .field("format", &self.format)
+            .field("fence", &self.fence)
+            .field("position", &self.position)
+            .field("bucket_bits", &self.bucket_bits)
+            .field("staleness_limit_seconds", &self.staleness_limit_seconds)
+            .field("filter_version", &self.filter_version)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A point in the control plane's history.

@@ -7,7 +7,7 @@ use keygate_decision::request::is_forbidden_header;
 use keygate_decision::{EnvironmentId, Header, Policy};
 use keygate_wire::{FilterConfig, json};
 
-use super::views::{decoded, views};
+use super::views::{decoded, folded, views};
 
 /// The environment of the keys.
 pub const OWN: &str = "1a5";
@@ -80,7 +80,7 @@ fn query_crossing(target: &[u8]) -> Option<String> {
     separators.into_iter().find_map(|is_separator| {
         query.split(is_separator).find_map(|pair| {
             let mut halves = pair.splitn(2, |byte| *byte == b'=').map(form_decoded);
-            let (name, value) = (halves.next()?.to_ascii_lowercase(), halves.next().unwrap_or_default());
+            let (name, value) = (folded(&halves.next()?), halves.next().unwrap_or_default());
             let named = match name.as_slice() {
                 b"projectid" => Some(String::from_utf8_lossy(&value).into_owned()),
                 b"filters" => json::field(&value, "EndpointID")?,

@@ -12,8 +12,11 @@ pub fn configuration(data: &[u8]) {
     for rule in &policy.rules {
         assert_eq!(Template::parse(&rule.template.to_string()).as_ref(), Ok(&rule.template), "{rule:?}");
     }
-    for carrier in policy.carriers.used.iter().chain(&policy.carriers.stripped) {
+    for carrier in &policy.carriers.used {
         assert_eq!(Carrier::parse(&carrier.to_string()).as_ref(), Ok(carrier));
+    }
+    for carrier in &policy.carriers.stripped {
+        assert_eq!(Carrier::parse_stripped(&carrier.to_string()).as_ref(), Ok(carrier));
     }
     for locator in &policy.locators {
         assert_eq!(Locator::parse(&locator.to_string()).as_ref(), Ok(locator));

@@ -3,6 +3,7 @@
 use keygate_decision::Carrier;
 
 use super::border;
+use super::views::folded;
 
 /// The bytes are a `Cookie` header's value.
 pub fn cookies(data: &[u8]) {
@@ -10,7 +11,7 @@ pub fn cookies(data: &[u8]) {
         let carriers = &border::policy().carriers;
         let used = carriers.used.iter().filter(|_| !keep);
         let names: Vec<&[u8]> = used.chain(&carriers.stripped).filter_map(name_of).collect();
-        let goes = |cookie: &&[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(cookie_name(cookie)));
+        let goes = |cookie: &&[u8]| names.contains(&folded(cookie_name(cookie)).as_slice());
 
         let all: Vec<&[u8]> = pieces(data).collect();
         let expected: Vec<&[u8]> = all.iter().copied().filter(|cookie| !goes(cookie)).collect();

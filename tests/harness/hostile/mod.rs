@@ -26,6 +26,7 @@ pub use cookies::cookies;
 pub use credentials::credentials;
 pub use paths::paths;
 pub use query::query;
+pub use random::Random;
 pub use sync::sync;
 
 /// The body of a fuzz target.

@@ -3,7 +3,7 @@
 use keygate_decision::Carrier;
 
 use super::border;
-use super::views::decoded;
+use super::views::{decoded, folded};
 
 /// The bytes are a `:path`.
 pub fn query(data: &[u8]) {
@@ -11,7 +11,7 @@ pub fn query(data: &[u8]) {
         let carriers = &border::policy().carriers;
         let used = carriers.used.iter().filter(|_| !keep);
         let names: Vec<&[u8]> = used.chain(&carriers.stripped).filter_map(name_of).collect();
-        let goes = |piece: &&[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(&parameter_name(piece)));
+        let goes = |piece: &&[u8]| names.contains(&folded(&parameter_name(piece)).as_slice());
 
         let (path, query) = halves(data);
         let expected: Vec<&[u8]> = pieces(query).filter(|piece| !goes(piece)).collect();

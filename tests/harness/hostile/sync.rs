@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use keygate_decision::{Digest, EnvironmentId, Grant, Holder, KeyId};
 use keygate_wire::bucket::{self, BucketBits, BucketIndex, EntryChange};
 use keygate_wire::entry;
-use keygate_wire::records::{Clock, Head, Lease};
+use keygate_wire::records::{Clock, Head, Lease, Mark};
 use keygate_wire::sync::{ControlPlaneSays, Delta, FromControlPlane, FromFilter, decode_control_plane, grpc_service};
 use prost::Message as _;
 
@@ -30,6 +30,10 @@ pub fn sync(data: &[u8]) {
     }
     if let Some(clock) = Clock::decode(data) {
         assert_eq!(Clock::decode(&clock.encode()), Some(clock));
+    }
+    // What cannot be read as one is a mark, too.
+    if let Some(mark) = Mark::decode(data) {
+        assert_eq!(Mark::decode(&mark.encode()), Some(mark));
     }
     if let Ok(cluster) = std::str::from_utf8(data) {
         let _ = grpc_service(cluster);

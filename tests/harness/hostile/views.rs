@@ -27,6 +27,12 @@ pub fn views(path: &[u8]) -> BTreeSet<String> {
     views
 }
 
+/// A name as readers see it that know no letter case, Unicode's included: the long s and the Kelvin sign are letters of ASCII to them.
+pub fn folded(name: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(name.to_vec()).map(|text| text.replace('\u{17F}', "s").replace('\u{212A}', "k").into_bytes());
+    text.unwrap_or_else(|error| error.into_bytes()).to_ascii_lowercase()
+}
+
 /// Percent-decodes once.
 pub fn decoded(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());

@@ -11,14 +11,17 @@ mod input;
 mod keys;
 mod logins;
 mod members;
+mod metrics;
 mod origin;
 mod passwords;
 mod proxies;
+mod proxy_tokens;
 mod reply;
 mod revisions;
 mod server;
 mod settings;
 mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -31,6 +34,7 @@ use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
 use crate::login::Gate;
+use crate::metrics::Metrics;
 use crate::operations::audit::Refusals;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
@@ -40,6 +44,8 @@ use crate::store::{Actor, Change, Store, Written};
 
 use error::Error;
 pub(crate) use keys::created_key;
+pub(crate) use metrics::watched;
+pub(crate) use origin::is_of_another_site;
 pub(crate) use server::serve;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
@@ -55,6 +61,7 @@ pub(crate) struct App {
     pub(crate) refusals: Refusals,
     /// Whether proxies can connect.
     pub(crate) sync_is_up: Arc<AtomicBool>,
+    pub(crate) metrics: Metrics,
 }
 
 impl App {
@@ -75,7 +82,7 @@ impl App {
 
 /// All routes. That each below `/keygate/v1` but logging in needs a credential, and takes no body and no parameter unless it stands among those that
 /// do, are properties of the route table, not of a handler.
-fn router(app: App) -> Router {
+pub(crate) fn routes(app: App) -> Router {
     let with_body = Router::new()
         .route("/accounts", post(accounts::create))
         .route("/accounts/{account}/password", put(passwords::set))
@@ -84,6 +91,7 @@ fn router(app: App) -> Router {
         .route("/environments/{environment}/members/{account}", put(members::put))
         .route("/keys", post(keys::create))
         .route("/keys/{key}", patch(keys::edit))
+        .route("/proxies/{proxy}/tokens", post(proxy_tokens::create))
         .route("/settings/{setting}", put(settings::set));
     let with_parameters = Router::new()
         .route("/audit", get(audit::list))
@@ -106,9 +114,13 @@ fn router(app: App) -> Router {
         .route("/login", delete(logins::log_out))
         .route("/logins/{login}", delete(logins::end))
         .route("/proxies", get(proxies::list))
-        .route("/proxies/{proxy}", delete(proxies::forget))
+        .route("/proxies/{proxy}", get(proxies::show).delete(proxies::forget))
+        .route("/proxies/{proxy}/tokens", get(proxy_tokens::list_of_proxy))
+        .route("/proxy-tokens", get(proxy_tokens::list))
+        .route("/proxy-tokens/{token}", delete(proxy_tokens::revoke))
         .route("/settings", get(settings::list))
         .route("/settings/{setting}", get(settings::show).delete(settings::unset))
+        .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
     let native = plain
@@ -120,12 +132,17 @@ fn router(app: App) -> Router {
         // Whoever logs in has no credential yet.
         .merge(Router::new().route("/login", post(logins::log_in)))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
+    let for_admins = get(metrics::show_to_admin)
+        .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
+        .route_layer(middleware::from_fn(origin::refuse_other_sites));
     Router::new()
         .nest("/keygate/v1", native)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .merge(rancher16::router())
+        .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::time))
         .with_state(app)
 }

@@ -33,7 +33,7 @@ pub(super) fn changed<T>(written: &Written<T>, view: impl FnOnce(&T) -> Value) -
 }
 
 /// A change that left nothing to show.
-pub(super) fn gone(written: &Written<()>) -> Response {
+pub(super) fn gone<T>(written: &Written<T>) -> Response {
     at_revision(written.revision, StatusCode::NO_CONTENT)
 }
 

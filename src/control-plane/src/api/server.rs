@@ -2,27 +2,26 @@
 //!
 //! A request is received whole before anything is done with it: nobody is identified, and nothing waits, while a body trickles in.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::Error;
 use super::source::Peer;
-use super::{App, Error, router};
+use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
 const MAX_CONNECTIONS: usize = 256;
@@ -37,11 +36,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// So long an answer may take on its way out, and a request on its way in, when the server stops.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Serves the API until `shutdown`; then answers the requests that it has and drops what has not arrived.
-pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+/// Serves these routes until `shutdown`; then answers the requests that it has and drops what has not arrived.
+pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
-    let router =
-        router(app).layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
+    let router = routes.layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -53,9 +51,13 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
             () = &mut shutdown => break,
             // Reaps those that have ended, whichever way.
             Some(_) = connections.join_next() => {}
-            (stream, peer) = accept(&listener), if connections.len() < MAX_CONNECTIONS => {
-                let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer.ip()))));
-                let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+            connection = incoming.accept(), if connections.len() < MAX_CONNECTIONS => {
+                let routes = match connection.peer() {
+                    Some(peer) => router.clone().layer(Extension(Peer(peer.ip()))),
+                    // It has gone already.
+                    None => continue,
+                };
+                let connection = server.serve_connection(TokioIo::new(connection), TowerToHyperService::new(routes)).into_owned();
                 let connection = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
@@ -65,24 +67,11 @@ pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: impl Future
             }
         }
     }
-    drop(listener);
+    drop(incoming);
     tokio::select! {
         () = graceful.shutdown() => {}
         () = answered(&in_hand) => tracing::info!("connections without a whole request are dropped"),
         () = sleep(GRACE) => tracing::warn!("some requests were not answered in time and are dropped"),
-    }
-}
-
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                // Out of files, say: it passes, and must not keep a processor busy until then.
-                tracing::warn!("a connection to the API could not be accepted: {error}");
-                sleep(Duration::from_secs(1)).await;
-            }
-        }
     }
 }
 

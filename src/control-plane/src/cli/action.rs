@@ -36,6 +36,8 @@ pub(super) enum Outcome {
     Object(View),
     /// A new key, with its secret.
     NewKey,
+    /// A new join token, with its text.
+    NewToken,
     /// Something is gone: a sentence for people; JSON has nothing to show.
     Gone(String),
 }
@@ -82,6 +84,7 @@ impl Outcome {
         match self {
             Self::Object(view) => output::print_object(object(reply)?, view, output)?,
             Self::NewKey => output::print_key_created(object(reply)?, output)?,
+            Self::NewToken => output::print_token_created(object(reply)?, output)?,
             Self::Gone(sentence) => output::print_gone(sentence, output)?,
         }
         Ok(())

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::connection::{Connection, ConnectionArgs, Credential, SecretKey};
 use super::failure::Failure;
 use super::logins::Logins;
+use crate::tls::{self, Roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -129,7 +130,14 @@ impl Client {
     pub(super) fn new(args: &ConnectionArgs) -> Result<Self, Failure> {
         let logins = Logins::of_user();
         let connection = Connection::new(args, &logins)?;
+        let roots = match (connection.url.scheme(), &connection.ca) {
+            ("https", Some(file)) => Roots::File("--ca", file),
+            ("https", None) => Roots::Machine,
+            _ => Roots::Nobody,
+        };
+        let tls = tls::client(roots).map_err(|error| Failure::Usage(format!("{error:#}: set KEYGATE_CA or pass --ca")))?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -142,7 +150,8 @@ impl Client {
     /// The same client with the token of a login to show.
     pub(super) fn with_token(&self, token: String) -> Self {
         let credential = Some(Credential::Login(SecretKey::from(token)));
-        let connection = Connection { url: self.connection.url.clone(), credential };
+        let Connection { url, ca, .. } = &self.connection;
+        let connection = Connection { url: url.clone(), ca: ca.clone(), credential };
         Self { http: self.http.clone(), connection, logins: self.logins.clone() }
     }
 
@@ -213,7 +222,11 @@ impl Client {
 
     fn no_answer(&self, call: &Call, error: &reqwest::Error) -> Failure {
         let (url, cause) = (&self.connection.url, root_cause(error));
-        Failure::NoAnswer(if error.is_connect() {
+        Failure::NoAnswer(if cause.contains("invalid peer certificate") {
+            format!(
+                "{url} is not trusted ({cause}): name who signed its certificate with KEYGATE_CA or --ca, or use the name it is for"
+            )
+        } else if error.is_connect() {
             format!("cannot connect to {url} ({cause}): is the control plane running there? Set KEYGATE_URL or pass --url")
         } else if call.method == Method::GET {
             format!("no answer from {url} ({cause})")

@@ -4,7 +4,9 @@
 //! `keygate serve`. Never shows the secret key, neither in a help text nor in a `Debug` output.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
@@ -21,6 +23,9 @@ pub(crate) struct ConnectionArgs {
     /// Where the control plane listens
     #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_URL", hide_env_values = true, default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// Certificates to trust at an https URL, as PEM, instead of those that this machine trusts
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", env = "KEYGATE_CA", hide_env_values = true)]
+    ca: Option<OsString>,
     /// Access key of the key to act with
     #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_ACCESS_KEY", hide_env_values = true)]
     access_key: Option<String>,
@@ -29,11 +34,13 @@ pub(crate) struct ConnectionArgs {
     secret_key: Option<SecretKey>,
 }
 
-/// Settings that can be used: a plain `http` URL of a host, and what to show there.
+/// Settings that can be used: an `http` or `https` URL of a host, whom to trust there, and what to show.
 #[derive(Debug)]
 pub(super) struct Connection {
     /// The URL as it was given, for messages.
     pub(super) url: Url,
+    /// The file of those who may have signed the control plane's certificate.
+    pub(super) ca: Option<PathBuf>,
     /// What to show; `None` if neither a key was given nor a login is kept.
     pub(super) credential: Option<Credential>,
 }
@@ -57,6 +64,7 @@ impl Connection {
         let url = parse_url(&args.url)?;
         // A variable that is set to nothing counts as missing.
         let access_key = args.access_key.clone().filter(|text| !text.is_empty());
+        let ca = args.ca.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
         let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
         let credential = match (access_key, secret_key) {
             (Some(access_key), Some(secret_key)) => Some(Credential::Key(access_key, secret_key)),
@@ -64,7 +72,7 @@ impl Connection {
             (None, Some(_)) => return Err(missing("the access key is missing: set KEYGATE_ACCESS_KEY or pass --access-key")),
             (None, None) => logins.token(&url)?.map(Credential::Login),
         };
-        Ok(Self { url, credential })
+        Ok(Self { url, ca, credential })
     }
 
     /// What to show where something must be shown.
@@ -109,8 +117,8 @@ fn parse_url(text: &str) -> Result<Url, Failure> {
     // The text is not repeated: it may hold a password.
     let wrong = |what: &str| Failure::Usage(format!("the URL of the control plane {what}: set KEYGATE_URL or pass --url"));
     let url = Url::parse(text).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
-    if url.scheme() != "http" {
-        return Err(wrong("must begin with http://, this command speaks no other scheme"));
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("must begin with https:// or http://, this command speaks no other scheme"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("must hold no credential, those have options of their own"));
@@ -132,6 +140,7 @@ mod tests {
     fn args(url: &str, access_key: Option<&str>, secret_key: Option<&str>) -> ConnectionArgs {
         ConnectionArgs {
             url: url.to_owned(),
+            ca: None,
             access_key: access_key.map(str::to_owned),
             secret_key: secret_key.map(|text| SecretKey(text.to_owned())),
         }
@@ -156,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_without_repeating_it() {
-        for url in
-            ["", "127.0.0.1:8080", "localhost:8080", "https://host", "http://u:passw0rd@host", "http://host/?q=1", "http://"]
+        for url in ["", "127.0.0.1:8080", "localhost:8080", "ftp://host", "http://u:passw0rd@host", "http://host/?q=1", "http://"]
         {
             let message = failure(&args(url, Some("A"), Some("S")));
             assert!(message.contains("--url") && !message.contains("passw0rd"), "{url}: {message}");

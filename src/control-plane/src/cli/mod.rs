@@ -23,6 +23,7 @@ mod audit;
 mod client;
 mod connection;
 mod environment;
+mod export;
 mod failure;
 mod filter;
 mod key;
@@ -31,6 +32,7 @@ mod logins;
 mod member;
 mod output;
 mod proxy;
+mod proxy_token;
 mod secret;
 mod setting;
 mod wait;
@@ -43,11 +45,12 @@ pub(crate) use account::AccountCommand;
 pub(crate) use audit::AuditCommand;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use environment::EnvironmentCommand;
+pub(crate) use export::ExportArgs;
 pub(crate) use filter::FilterCommand;
 pub(crate) use key::KeyCommand;
 pub(crate) use login::LoginArgs;
 pub(crate) use member::MemberCommand;
-pub(crate) use output::{OutputFormat, print_key_created, print_note, print_script};
+pub(crate) use output::{OutputFormat, print_key_created, print_note, print_report, print_script};
 pub(crate) use proxy::ProxyCommand;
 pub(crate) use setting::SettingCommand;
 
@@ -97,6 +100,11 @@ pub(crate) async fn run(command: Command, connection: &ConnectionArgs, output: O
 /// Runs a command of `keygate filter`; it fails as the others do.
 pub(crate) async fn run_filter(command: FilterCommand, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
     ended(command.run(connection, output).await)
+}
+
+/// Runs `keygate export`; it fails as the others do.
+pub(crate) async fn run_export(args: ExportArgs, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
+    ended(export::run(&args, connection, output).await)
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {

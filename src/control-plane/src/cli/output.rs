@@ -9,7 +9,7 @@ use std::iter::once;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::key;
+use super::{key, proxy_token};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -28,29 +28,56 @@ pub(super) type View = &'static [Column];
 #[derive(Debug, PartialEq)]
 pub(super) struct Column {
     title: &'static str,
+    /// Its name; `position/revision` is a field of a field.
     field: &'static str,
     /// What stands for null or an absent field.
     none: &'static str,
+    shape: Shape,
+}
+
+#[derive(Debug, PartialEq)]
+enum Shape {
+    /// A value, or a list of values one after the other.
+    Plain,
+    /// How many items a list has.
+    Count,
+    /// A list of objects, where one object is printed: a table of its own below the fields.
+    Table(View),
 }
 
 impl Column {
     /// A field that shows `-` for null.
     pub(super) const fn new(title: &'static str, field: &'static str) -> Self {
-        Self { title, field, none: "-" }
+        Self { title, field, none: "-", shape: Shape::Plain }
     }
 
     /// A field that shows this word for null and for an empty list.
     pub(super) const fn or(title: &'static str, field: &'static str, none: &'static str) -> Self {
-        Self { title, field, none }
+        Self { title, field, none, shape: Shape::Plain }
     }
 
     /// A time that shows `never` for null.
     pub(super) const fn time(title: &'static str, field: &'static str) -> Self {
-        Self { title, field, none: "never" }
+        Self { title, field, none: "never", shape: Shape::Plain }
+    }
+
+    /// A list that shows how many items it has.
+    pub(super) const fn count(title: &'static str, field: &'static str) -> Self {
+        Self { title, field, none: "-", shape: Shape::Count }
+    }
+
+    /// A list that shows its items in a table of its own, where one object is printed.
+    pub(super) const fn table(title: &'static str, field: &'static str, items: View) -> Self {
+        Self { title, field, none: "-", shape: Shape::Table(items) }
+    }
+
+    fn value<'v>(&self, object: &'v Value) -> Option<&'v Value> {
+        object.pointer(&format!("/{}", self.field))
     }
 
     fn cell(&self, object: &Value) -> String {
-        match object.get(self.field) {
+        match self.value(object) {
+            Some(Value::Array(items)) if self.shape != Shape::Plain => items.len().to_string(),
             None | Some(Value::Null) => self.none.to_owned(),
             Some(Value::Bool(true)) => "yes".to_owned(),
             Some(Value::Bool(false)) => "no".to_owned(),
@@ -67,6 +94,17 @@ pub(crate) fn print_key_created(key: &Value, output: OutputFormat) -> io::Result
         OutputFormat::Json => json(key),
         OutputFormat::Table => {
             format!("{}\nThe secret key and the token are shown only now: they are not stored.\n", fields(key::NEW_KEY, key))
+        }
+    })
+}
+
+/// Prints a new join token with its text, which is shown this once.
+pub(super) fn print_token_created(token: &Value, output: OutputFormat) -> io::Result<()> {
+    emit(match output {
+        OutputFormat::Json => json(token),
+        OutputFormat::Table => {
+            let shown = fields(proxy_token::NEW_TOKEN, token);
+            format!("{shown}\nThe token is shown only now: it is not stored. It goes into the filter's control_plane.token.\n")
         }
     })
 }
@@ -88,7 +126,7 @@ pub(super) fn print_object(object: &Value, view: View, output: OutputFormat) -> 
 }
 
 /// Prints a report: this object, or this text for people.
-pub(super) fn print_report(report: &Value, text: impl FnOnce() -> String, output: OutputFormat) -> io::Result<()> {
+pub(crate) fn print_report(report: &Value, text: impl FnOnce() -> String, output: OutputFormat) -> io::Result<()> {
     emit(&match output {
         OutputFormat::Json => json(report),
         OutputFormat::Table => text(),
@@ -135,8 +173,14 @@ pub(super) fn table<'v>(view: View, objects: impl IntoIterator<Item = &'v Value>
 
 /// A line for each field that the object has: a key has an account or an environment, and no line for the other.
 pub(super) fn fields(view: View, object: &Value) -> String {
-    let present = view.iter().filter(|column| object.get(column.field).is_some());
-    align(present.map(|column| vec![column.title.to_owned(), column.cell(object)]).collect())
+    let present = || view.iter().filter(|column| column.value(object).is_some());
+    let plain = present().filter(|column| !matches!(column.shape, Shape::Table(_)));
+    let lines = align(plain.map(|column| vec![column.title.to_owned(), column.cell(object)]).collect());
+    let tables = present().filter_map(|column| match (&column.shape, column.value(object)) {
+        (Shape::Table(items), Some(Value::Array(objects))) => Some(format!("\n{}\n{}", column.title, table(items, objects))),
+        _ => None,
+    });
+    once(lines).chain(tables).collect()
 }
 
 /// Rows of cells, in columns.
@@ -199,6 +243,21 @@ mod tests {
     fn one_object_has_a_line_for_each_field() {
         let object = json!({"id": "7", "name": "ci", "expires": null, "connected": true});
         assert_eq!(fields(VIEW, &object), "ID       7\nNAME     ci\nEXPIRES  never\n");
+    }
+
+    #[test]
+    fn a_list_of_objects_is_a_number_in_a_table_and_a_table_below_one_object() {
+        const NESTED: View =
+            &[Column::new("ID", "id"), Column::count("PARTS", "parts"), Column::table("ITS PARTS", "parts", VIEW)];
+        let object = json!({"id": "7", "parts": [{"id": "8", "name": "ci", "expires": null}]});
+        assert_eq!(table(&NESTED[..2], [&object]), "ID  PARTS\n7   1\n");
+        assert_eq!(fields(NESTED, &object), "ID     7\nPARTS  1\n\nITS PARTS\nID  NAME  EXPIRES\n8   ci    never\n");
+    }
+
+    #[test]
+    fn a_field_of_a_field_can_be_shown() {
+        const VIEW: View = &[Column::new("AT", "at/revision"), Column::new("WHY", "refused/why")];
+        assert_eq!(fields(VIEW, &json!({"at": {"revision": 5}, "refused": null})), "AT  5\n");
     }
 
     #[test]

@@ -82,12 +82,18 @@ fn each_command_makes_its_call() {
         ("key activate 7", M::POST, "keys/7/activate", none.clone()),
         ("key delete 7", M::DELETE, "keys/7", none.clone()),
         ("proxy list", M::GET, "proxies", none.clone()),
+        ("proxy show edge-1", M::GET, "proxies/edge-1", none.clone()),
         ("proxy forget edge-1", M::DELETE, "proxies/edge-1", none.clone()),
         ("setting list", M::GET, "settings", none.clone()),
         ("setting show login-ttl-minutes", M::GET, "settings/login-ttl-minutes", none.clone()),
         ("setting set login-ttl-minutes 60", M::PUT, "settings/login-ttl-minutes", json!({"value": "60"})),
         ("setting unset login-ttl-minutes", M::DELETE, "settings/login-ttl-minutes", none.clone()),
         ("audit list", M::GET, "audit", none.clone()),
+        ("proxy token create edge-1", M::POST, "proxies/edge-1/tokens", json!({})),
+        ("proxy token create edge-1 --description rack7", M::POST, "proxies/edge-1/tokens", json!({"description": "rack7"})),
+        ("proxy token list", M::GET, "proxy-tokens", none.clone()),
+        ("proxy token list edge-1", M::GET, "proxies/edge-1/tokens", none.clone()),
+        ("proxy token revoke 3", M::DELETE, "proxy-tokens/3", none.clone()),
     ];
     for (line, method, path, body) in cases {
         let (call, wait) = call(&format!("keygate {line}"));

@@ -27,6 +27,9 @@ pub(crate) struct WaitArgs {
 }
 
 impl WaitArgs {
+    /// For a change that alters no table: there is nothing to wait for.
+    pub(super) const NONE: Self = Self { wait: None };
+
     /// For how long to wait, if at all.
     pub(super) fn seconds(self) -> Option<u16> {
         self.wait

@@ -10,8 +10,10 @@ pub(crate) mod logins;
 pub(crate) mod members;
 pub(crate) mod passwords;
 pub(crate) mod proxies;
+pub(crate) mod proxy_tokens;
 mod refusal;
 pub(crate) mod settings;
+pub(crate) mod table;
 
 pub(crate) use refusal::{Missing, Refusal};
 
@@ -39,7 +41,8 @@ fn way_out(action: Action) -> &'static str {
         Action::ManageLogins(_) => "only the account itself or an admin sets its password and sees its logins",
         Action::ManageSettings => "only an admin sees and changes settings",
         Action::SeeAudit => "only an admin sees what was done",
-        Action::ManageProxies => "only an admin sees and forgets proxies",
+        Action::ManageProxies => "only an admin manages proxies and their join tokens",
+        Action::ExportTable => "only an admin exports the table",
         Action::AwaitRevision => "an environment key does not see proxies; use a key of an account",
     }
 }

@@ -11,16 +11,39 @@ pub(crate) fn list(publisher: &Publisher, caller: &Caller) -> Result<Vec<ProxySt
     Ok(publisher.proxies())
 }
 
-/// Forgets a proxy in storage. Until that is durable, waits cover it: then comes [`forgotten`].
-pub(crate) async fn forget(change: &mut Change<'_>, publisher: &Publisher, caller: &Caller, name: &str) -> Result<(), Refusal> {
+/// One of them.
+pub(crate) fn find(publisher: &Publisher, caller: &Caller, name: &str) -> Result<ProxyStatus, Refusal> {
     require(caller, Action::ManageProxies, || Missing::proxy(name))?;
-    gone(publisher.unregister(name), name)?;
-    Ok(proxy::forget(change, name).await?)
+    let found = publisher.proxies().into_iter().find(|proxy| proxy.name == name);
+    found.ok_or_else(|| Missing::proxy(name).into())
 }
 
-/// Ends that waits cover a proxy that storage has forgotten, unless it has come back meanwhile.
-pub(crate) fn forgotten(publisher: &Publisher, name: &str) -> Result<(), Refusal> {
-    gone(publisher.forget(name), name)
+/// Forgets a proxy and its join tokens in storage; gives the tokens' ids. Until that is durable, waits cover it: then comes
+/// [`forgotten`].
+pub(crate) async fn forget(
+    change: &mut Change<'_>,
+    publisher: &Publisher,
+    caller: &Caller,
+    name: &str,
+) -> Result<Vec<u64>, Refusal> {
+    require(caller, Action::ManageProxies, || Missing::proxy(name))?;
+    let known = gone(publisher.unregister(name), name);
+    if let Err(refusal @ Refusal::Conflict { .. }) = known {
+        return Err(refusal);
+    }
+    let tokens = proxy::forget(change, name).await?;
+    // One that never connected may have tokens, and is known by them.
+    if tokens.is_empty() { known.map(|()| tokens) } else { Ok(tokens) }
+}
+
+/// Ends that waits cover a proxy that storage has forgotten, unless it has come back meanwhile; and the streams that were opened with
+/// its tokens, if one has.
+pub(crate) fn forgotten(publisher: &Publisher, name: &str, tokens: &[u64]) -> Result<(), Refusal> {
+    tokens.iter().for_each(|token| publisher.revoke(*token));
+    match gone(publisher.forget(name), name) {
+        Err(Refusal::Missing(_)) if !tokens.is_empty() => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn gone(forgotten: Forgotten, name: &str) -> Result<(), Refusal> {

@@ -98,6 +98,11 @@ impl Missing {
         Self { kind: "setting", reference: reference.to_string(), field: None }
     }
 
+    /// A join token.
+    pub(crate) fn proxy_token(reference: impl ToString) -> Self {
+        Self { kind: "proxy token", reference: reference.to_string(), field: None }
+    }
+
     /// A proxy.
     pub(crate) fn proxy(reference: impl ToString) -> Self {
         Self { kind: "proxy", reference: reference.to_string(), field: None }

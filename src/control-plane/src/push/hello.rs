@@ -1,11 +1,13 @@
 //! The first message of a stream, parsed: who opens it and what it holds. What cannot be accepted is refused with what to change.
 
+use keygate_wire::config::is_name;
 use keygate_wire::records::Position;
 use keygate_wire::sync;
 use keygate_wire::{BucketBits, FORMAT};
 use tonic::Status;
 
 use super::delta::Base;
+use super::stream::shorten;
 use super::{KnownProxy, TABLE};
 
 const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 60 * 60;
@@ -21,13 +23,17 @@ pub(super) struct Hello {
     pub(super) fence: u64,
     /// What it holds, if there is anything to build on.
     pub(super) base: Option<Base>,
+    /// The filter's version, for people.
+    pub(super) filter_version: String,
 }
 
 impl Hello {
     /// Parses a Hello.
     pub(super) fn parse(hello: sync::Hello) -> Result<Self, Status> {
+        let filter_version = shorten(&hello.filter_version);
         let sync::Hello { proxy: name, instance, table, format, fence, position, bucket_bits, staleness_limit_seconds, .. } =
             hello;
+
         if format != FORMAT {
             return Err(Status::failed_precondition(format!(
                 "the filter reads format {format}, this control plane writes {FORMAT}: install the filter of this control plane's version"
@@ -38,8 +44,7 @@ impl Hello {
                 "there is no table {table:?}: set the filter's \"table\" to {TABLE:?}"
             )));
         }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if !(1..=64).contains(&name.len()) || !name.bytes().all(allowed) {
+        if !is_name(&name) {
             return Err(Status::invalid_argument("the filter's \"proxy\" must be 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
         if !STALENESS_LIMIT_SECONDS.contains(&staleness_limit_seconds) {
@@ -48,7 +53,7 @@ impl Hello {
         }
         let instance = instance.try_into().map_err(|_| Status::invalid_argument("hello.instance must have 16 bytes"))?;
         let base = position.map(|position| parse_base(&position, bucket_bits)).transpose()?;
-        Ok(Self { proxy: KnownProxy { name, staleness_limit_seconds }, instance, fence, base })
+        Ok(Self { proxy: KnownProxy { name, staleness_limit_seconds }, instance, fence, base, filter_version })
     }
 }
 

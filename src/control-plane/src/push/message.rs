@@ -14,6 +14,11 @@ impl Body {
     pub(super) fn new(says: ControlPlaneSays) -> Self {
         Self(FromControlPlane { serial: 0, says: Some(says) }.encode_to_vec().into())
     }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
 }
 
 /// One message on one stream.

@@ -9,7 +9,10 @@
 
 mod delta;
 mod hello;
+mod identity;
 mod message;
+mod metrics;
+mod moments;
 mod registry;
 mod service;
 mod snapshot;
@@ -23,14 +26,18 @@ use std::time::{Duration, SystemTime};
 
 use keygate_decision::{Digest, Grant};
 use keygate_wire::records::Position;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
+use self::identity::Revocations;
+pub(crate) use self::identity::{Identity, Proof, Standing, TokenLookup};
+pub(crate) use self::metrics::Traffic;
+use self::moments::Moments;
 use self::registry::Registry;
 pub(crate) use self::table::OutOfOrder;
 use self::table::Table;
+use crate::tls::Incoming;
 
 /// The only table that a control plane has so far.
 pub(crate) const TABLE: &str = "default";
@@ -80,25 +87,69 @@ pub(crate) struct Acknowledgement {
     pub(crate) missing: Vec<String>,
 }
 
-/// What is known of a proxy now.
+/// What is known of a proxy now. Of several processes, what is said is true of all of them: the one furthest behind counts.
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyStatus {
     /// Its configured name.
     pub(crate) name: String,
-    /// It has a stream open.
+    /// By what its newest process has proved that name, since this control plane started.
+    pub(crate) identity: Option<Identity>,
+    /// A process of it has a stream open.
     pub(crate) connected: bool,
-    /// What it last said its table holds, whatever the epoch.
+    /// Its processes that a wait covers, by age.
+    pub(crate) processes: Vec<ProcessStatus>,
+    /// What the process furthest behind last said its table holds, whatever the epoch.
     pub(crate) position: Option<Position>,
-    /// The newest revision that it has in force, as far as it has said so since this control plane started.
+    /// The newest revision that all have in force, as far as they have said so since this control plane started.
     pub(crate) acknowledged: Option<u64>,
-    /// When it last said anything.
+    /// For how long the oldest revision has been published that one has not acknowledged; zero if there is none.
+    pub(crate) lag: Duration,
+    /// When one last said anything.
     pub(crate) last_heard: Option<SystemTime>,
-    /// See [`KnownProxy::staleness_limit_seconds`].
+    /// How far the clock that differs most is ahead of this control plane's, in milliseconds.
+    pub(crate) clock_offset_ms: Option<i64>,
+    /// See [`KnownProxy::staleness_limit_seconds`]; the longest.
     pub(crate) staleness_limit_seconds: u64,
     /// It certainly answers 503, see [`Acknowledgement::closed`].
     pub(crate) closed: bool,
-    /// Why it last refused a message, if it did on its newest stream.
+    /// Why a process last refused a message, if one did on its newest stream.
     pub(crate) last_refusal: Option<String>,
+    /// What a process does not try, if there is anything.
+    pub(crate) quarantined: Option<Quarantine>,
+}
+
+/// What is known of one process of a proxy now; see [`ProxyStatus`] for what the same fields mean.
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessStatus {
+    /// Its 16 random bytes; `None` for one that has not come back since this control plane started, if there is one.
+    pub(crate) instance: Option<[u8; 16]>,
+    /// By what it has proved its proxy's name.
+    pub(crate) identity: Option<Identity>,
+    /// It has a stream open.
+    pub(crate) connected: bool,
+    /// Since when it has been connected, or was connected last.
+    pub(crate) since: Option<SystemTime>,
+    /// Its filter's version; empty if unknown.
+    pub(crate) filter_version: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) acknowledged: Option<u64>,
+    pub(crate) lag: Duration,
+    pub(crate) last_heard: Option<SystemTime>,
+    pub(crate) clock_offset_ms: Option<i64>,
+    pub(crate) staleness_limit_seconds: u64,
+    pub(crate) last_refusal: Option<String>,
+    pub(crate) quarantined: Option<Quarantine>,
+}
+
+/// A message about the table that a process does not try, because workers died over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Quarantine {
+    /// The revision to which it leads.
+    pub(crate) revision: u64,
+    /// The filter's words.
+    pub(crate) reason: String,
+    /// When it was first said.
+    pub(crate) since: SystemTime,
 }
 
 /// What came of [`Publisher::unregister`] and of [`Publisher::forget`].
@@ -118,18 +169,36 @@ pub(crate) struct Publisher(Arc<Shared>);
 
 impl Publisher {
     /// A publisher of a table as it is at `history.revision`, in a fresh epoch.
-    pub(crate) fn new(epoch: [u8; 16], history: History, table: Vec<(Digest, Grant)>, register: ProxyRegister) -> Self {
-        Self::with_pace(epoch, history, table, register, Pace::default())
+    pub(crate) fn new(
+        epoch: [u8; 16],
+        history: History,
+        table: Vec<(Digest, Grant)>,
+        register: ProxyRegister,
+        tokens: TokenLookup,
+    ) -> Self {
+        Self::with_pace(epoch, history, table, register, tokens, Pace::default())
     }
 
-    fn with_pace(epoch: [u8; 16], history: History, table: Vec<(Digest, Grant)>, register: ProxyRegister, pace: Pace) -> Self {
+    fn with_pace(
+        epoch: [u8; 16],
+        history: History,
+        table: Vec<(Digest, Grant)>,
+        register: ProxyRegister,
+        tokens: TokenLookup,
+        pace: Pace,
+    ) -> Self {
         let History { revision, epochs, changes, proxies } = history;
+        let now = Instant::now();
         Self(Arc::new(Shared {
             table: RwLock::new(Table::new(Position { epoch, revision }, epochs, changes, table)),
             published: watch::Sender::new(()),
             deltas: Mutex::new(Deltas::default()),
-            registry: Arc::new(Registry::new(epoch, proxies, Instant::now())),
+            moments: Mutex::new(Moments::new(revision, now)),
+            registry: Arc::new(Registry::new(epoch, proxies, pace.comes_back, now)),
             register,
+            tokens,
+            revocations: Revocations::new(),
+            traffic: Traffic::default(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
             stopping: watch::Sender::new(false),
             pace,
@@ -143,6 +212,7 @@ impl Publisher {
     /// If the revision is not newer than the table. Nothing can be published any more then: no proxy would get what storage holds.
     pub(crate) fn publish(&self, revision: u64, changes: Vec<(Digest, Option<Grant>)>) -> Result<(), OutOfOrder> {
         self.0.table.write().unwrap_or_else(PoisonError::into_inner).publish(revision, changes)?;
+        lock(&self.0.moments).published(revision, Instant::now());
         self.0.published.send_replace(());
         Ok(())
     }
@@ -173,7 +243,18 @@ impl Publisher {
 
     /// All known proxies, by name.
     pub(crate) fn proxies(&self) -> Vec<ProxyStatus> {
-        self.0.registry.statuses(Instant::now())
+        self.0.registry.statuses(&lock(&self.0.moments), Instant::now())
+    }
+
+    /// Where the table is and how many keys it holds.
+    pub(crate) fn extent(&self) -> (Position, u64) {
+        let table = self.0.table();
+        (table.position(), table.keys())
+    }
+
+    /// What the push has counted.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
     }
 
     /// Notes that storage is about to forget a proxy without a stream: should it come back, it has to be stored again.
@@ -186,12 +267,22 @@ impl Publisher {
         self.0.registry.forget(name)
     }
 
-    /// Serves the sync protocol until `shutdown`, then ends all streams.
+    /// Ends all streams that were opened with this join token, once storage takes it for revoked.
+    pub(crate) fn revoke(&self, token: u64) {
+        self.0.revocations.revoke(token);
+    }
+
+    /// Serves the sync protocol on these connections until `shutdown`, then ends all streams.
     ///
     /// # Errors
-    /// If the listener fails.
-    pub(crate) async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        service::serve(self.0, listener, shutdown).await
+    /// If the server fails.
+    pub(crate) async fn serve(
+        self,
+        incoming: Incoming,
+        proof: Proof,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<()> {
+        service::serve(self.0, incoming, proof, shutdown).await
     }
 }
 
@@ -201,8 +292,12 @@ struct Shared {
     /// Wakes the streams when the table has changed.
     published: watch::Sender<()>,
     deltas: Mutex<Deltas>,
+    moments: Mutex<Moments>,
     registry: Arc<Registry>,
     register: ProxyRegister,
+    tokens: TokenLookup,
+    revocations: Revocations,
+    traffic: Traffic,
     /// One permit for each snapshot that may be under way.
     snapshots: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -226,6 +321,9 @@ struct Pace {
     /// What a snapshot waits after the first, second ... refusal in a row; the last one counts for all further ones.
     after_refusals: [Duration; 4],
     concurrent_snapshots: usize,
+    /// A process that still runs is back this long after it was cut off, or after the control plane could be reached again. Longer than
+    /// a filter's longest pause between two attempts.
+    comes_back: Duration,
 }
 
 impl Default for Pace {
@@ -236,6 +334,7 @@ impl Default for Pace {
             hello: Duration::from_secs(10),
             after_refusals: [1, 2, 5, 30].map(Duration::from_secs),
             concurrent_snapshots: 16,
+            comes_back: Duration::from_secs(5),
         }
     }
 }

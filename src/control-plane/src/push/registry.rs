@@ -1,7 +1,12 @@
-//! Who the proxies are: which of them has a stream, what each has acknowledged, and from when on one without a stream is certain to
-//! answer 503. A proxy is a name; a new Envoy process under it replaces the former one once that one's stream has ended.
+//! Who the proxies are: which of their Envoy processes has a stream, what each has acknowledged, and from when on one without a stream
+//! need not be waited for. A proxy is a name. Two processes of it may have a stream at a time: the old and the new one of a hot restart,
+//! or two layouts of the filter side by side in one Envoy, each of which counts as a process of its own.
 //!
-//! The registry sends nothing and stores nothing. What it does not know for certain counts as missing.
+//! The registry sends nothing and stores nothing. What it does not know for certain counts as missing: a process that goes is waited
+//! for until it certainly answers 503, or until a namesake has been there for so long that it would be back if it still ran.
+
+mod process;
+mod status;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,16 +17,21 @@ use keygate_wire::records::Position;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use self::process::{Process, Stream};
 use super::hello::Hello;
-use super::{Acknowledgement, Forgotten, KnownProxy, ProxyStatus, lock};
+use super::moments::Moments;
+use super::{Acknowledgement, Forgotten, Identity, KnownProxy, ProxyStatus, Quarantine, lock};
 
-/// Added to a staleness limit, for clocks that do not tick alike and for what was still under way when the stream ended: a filter takes
-/// a message at most as late as it tolerates silence, twice in a row at the worst.
-const CLOSING_MARGIN: Duration = Duration::from_secs(30);
+/// So many processes of a proxy may have a stream at a time.
+const CONCURRENT_PROCESSES: usize = 2;
+/// So many that are gone are told apart; a proxy that starts ever again must not fill the memory.
+const FORMER_PROCESSES: usize = 16;
 
 /// See the module.
 pub(super) struct Registry {
     epoch: [u8; 16],
+    /// Whoever runs and can reach this control plane is back within this time.
+    comes_back: Duration,
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
@@ -32,94 +42,90 @@ struct State {
     streams: u64,
 }
 
+#[derive(Default)]
 struct Proxy {
-    staleness_limit_seconds: u64,
     /// The limit that is stored durably, if it is.
     registered_seconds: Option<u64>,
-    instance: Option<[u8; 16]>,
-    stream: Option<Stream>,
-    /// When the last stream ended; the start of the control plane if there was none since.
-    ended_at: Instant,
-    position: Option<Position>,
-    acknowledged: Option<u64>,
-    last_heard: Option<SystemTime>,
-    last_refusal: Option<String>,
+    /// By age, never empty.
+    processes: Vec<Process>,
 }
 
-struct Stream {
-    id: u64,
-    fence: u64,
-    /// Dropped when another stream takes over.
-    _in_charge: oneshot::Sender<Infallible>,
+/// What is known of a proxy and a revision.
+enum Standing {
+    /// Every process that counts has it in force.
+    Acknowledged,
+    /// All processes certainly answer 503.
+    Closed,
+    /// Neither; that may change by itself at this time.
+    Missing(Option<Instant>),
 }
 
 /// Why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("another Envoy process has a stream open under this name: give each Envoy its own \"proxy\" name")]
+    #[error("two other Envoy processes have a stream open under this name: give each Envoy its own \"proxy\" name")]
     NameTaken,
     #[error("a worker with a higher fence has a stream open: this one has lost its lease")]
     LowerFence,
 }
 
 impl Registry {
-    /// All known proxies, none of which has a stream yet.
-    pub(super) fn new(epoch: [u8; 16], known: Vec<KnownProxy>, now: Instant) -> Self {
-        let proxies = known.into_iter().map(|known| {
-            let mut proxy = Proxy::new(known.staleness_limit_seconds, now);
-            proxy.registered_seconds = Some(known.staleness_limit_seconds);
-            (known.name, proxy)
+    /// All known proxies, none of which has a stream yet. Whoever runs is back `comes_back` after a namesake at the latest.
+    pub(super) fn new(epoch: [u8; 16], known: Vec<KnownProxy>, comes_back: Duration, now: Instant) -> Self {
+        let proxies = known.into_iter().map(|KnownProxy { name, staleness_limit_seconds: limit }| {
+            let proxy = Proxy { registered_seconds: Some(limit), processes: vec![Process::gone(None, limit, now)] };
+            (name, proxy)
         });
         let state = State { proxies: proxies.collect(), streams: 0 };
-        Self { epoch, state: Mutex::new(state), changed: watch::Sender::new(()) }
+        Self { epoch, comes_back, state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
 
-    /// Gives a new stream its proxy's name, and ends the stream that it replaces.
+    /// Gives a new stream its place under its proxy's name, and ends the stream of the same process that it replaces.
     pub(super) fn claim(self: &Arc<Self>, hello: &Hello, now: Instant) -> Result<Claim, Refused> {
         let mut state = lock(&self.state);
         state.streams += 1;
         let id = state.streams;
-        let known = &hello.proxy;
-        let proxy = state.proxies.entry(known.name.clone()).or_insert_with(|| Proxy::new(known.staleness_limit_seconds, now));
-        if let Some(open) = &proxy.stream {
-            if proxy.instance != Some(hello.instance) {
-                return Err(Refused::NameTaken);
-            }
-            if hello.fence < open.fence {
-                return Err(Refused::LowerFence);
-            }
-        }
-        if proxy.instance.replace(hello.instance) != Some(hello.instance) {
-            proxy.acknowledged = None;
-        }
-        proxy.position = hello.base.map(|base| base.position);
-        proxy.last_refusal = None;
+        let KnownProxy { name, staleness_limit_seconds: limit } = &hello.proxy;
+        let proxy = state.proxies.entry(name.clone()).or_default();
+        proxy.forget_former(self.comes_back, now);
+        // A name that is refused has processes, and was known before.
+        proxy.may_open(hello)?;
+        let own = Some(hello.instance);
+        let others = proxy.processes.iter().filter(|process| process.instance != own);
+        let longest = others.map(|process| process.staleness_limit_seconds).fold(*limit, u64::max);
+        let unregistered = proxy.registered_seconds != Some(longest);
+        let process = proxy.process(hello.instance, *limit, now);
         // Until the new limit is stored the longer one counts, see `registered`.
-        proxy.staleness_limit_seconds = proxy.staleness_limit_seconds.max(known.staleness_limit_seconds);
+        let former_limit = if unregistered { process.staleness_limit_seconds } else { 0 };
+        process.staleness_limit_seconds = former_limit.max(*limit);
         let (in_charge, replaced) = oneshot::channel();
-        proxy.stream = Some(Stream { id, fence: hello.fence, _in_charge: in_charge });
-        let unregistered = proxy.registered_seconds != Some(known.staleness_limit_seconds);
+        process.connect(Stream { id, fence: hello.fence, _in_charge: in_charge }, now);
+        process.filter_version.clone_from(&hello.filter_version);
+        process.position = hello.base.map(|base| base.position);
+        process.last_refusal = None;
+        let known = KnownProxy { name: name.clone(), staleness_limit_seconds: longest };
         drop(state);
         self.changed.send_replace(());
-        Ok(Claim { registry: self.clone(), proxy: known.clone(), stream: id, unregistered, replaced: Some(replaced) })
+        let registry = self.clone();
+        Ok(Claim { registry, proxy: known, limit_seconds: *limit, stream: id, unregistered, replaced: Some(replaced) })
     }
 
-    /// What is known of a revision, and when the next proxy that is missing will be closed for certain.
+    /// What is known of a revision, and when that may change by itself.
     pub(super) fn assess(&self, revision: u64, now: Instant) -> (Acknowledgement, Option<Instant>) {
         let mut found = Acknowledgement::default();
-        let mut next_closing: Option<Instant> = None;
-        for (name, proxy) in &lock(&self.state).proxies {
-            let closing = proxy.closed_from();
-            if proxy.acknowledged.is_some_and(|acknowledged| acknowledged >= revision) {
-                found.acknowledged.push(name.clone());
-            } else if closing.is_some_and(|at| at <= now) {
-                found.closed.push(name.clone());
-            } else {
-                found.missing.push(name.clone());
-                next_closing = closing.into_iter().chain(next_closing).min();
+        let mut next_change: Option<Instant> = None;
+        for (name, proxy) in &mut lock(&self.state).proxies {
+            proxy.forget_former(self.comes_back, now);
+            match proxy.standing(revision, self.comes_back, now) {
+                Standing::Acknowledged => found.acknowledged.push(name.clone()),
+                Standing::Closed => found.closed.push(name.clone()),
+                Standing::Missing(until) => {
+                    found.missing.push(name.clone());
+                    next_change = until.into_iter().chain(next_change).min();
+                }
             }
         }
-        (found, next_closing)
+        (found, next_change)
     }
 
     /// Wakes whenever [`Registry::assess`] may answer something else.
@@ -128,26 +134,21 @@ impl Registry {
     }
 
     /// All proxies, by name.
-    pub(super) fn statuses(&self, now: Instant) -> Vec<ProxyStatus> {
-        let state = lock(&self.state);
-        let status = |(name, proxy): (&String, &Proxy)| ProxyStatus {
-            name: name.clone(),
-            connected: proxy.stream.is_some(),
-            position: proxy.position,
-            acknowledged: proxy.acknowledged,
-            last_heard: proxy.last_heard,
-            staleness_limit_seconds: proxy.staleness_limit_seconds,
-            closed: proxy.closed_from().is_some_and(|at| at <= now),
-            last_refusal: proxy.last_refusal.clone(),
+    pub(super) fn statuses(&self, published: &Moments, now: Instant) -> Vec<ProxyStatus> {
+        let mut state = lock(&self.state);
+        let status = |(name, proxy): (&String, &mut Proxy)| {
+            proxy.forget_former(self.comes_back, now);
+            let closed = matches!(proxy.standing(u64::MAX, self.comes_back, now), Standing::Closed);
+            status::proxy(name, &proxy.processes, closed, published, now)
         };
-        state.proxies.iter().map(status).collect()
+        state.proxies.iter_mut().map(status).collect()
     }
 
     /// See [`super::Publisher::unregister`].
     pub(super) fn unregister(&self, name: &str) -> Forgotten {
         match lock(&self.state).proxies.get_mut(name) {
             None => Forgotten::Unknown,
-            Some(proxy) if proxy.stream.is_some() => Forgotten::Connected,
+            Some(proxy) if proxy.is_connected() => Forgotten::Connected,
             Some(proxy) => {
                 proxy.registered_seconds = None;
                 Forgotten::Done
@@ -160,7 +161,7 @@ impl Registry {
         let mut state = lock(&self.state);
         match state.proxies.get(name) {
             None => return Forgotten::Unknown,
-            Some(proxy) if proxy.stream.is_some() || proxy.registered_seconds.is_some() => return Forgotten::Connected,
+            Some(proxy) if proxy.is_connected() || proxy.registered_seconds.is_some() => return Forgotten::Connected,
             Some(_) => state.proxies.remove(name),
         };
         drop(state);
@@ -168,11 +169,14 @@ impl Registry {
         Forgotten::Done
     }
 
-    /// Changes a proxy as long as the stream is in charge of it; the change says whether an assessment may come out otherwise.
-    fn update(&self, name: &str, stream: u64, change: impl FnOnce(&mut Proxy) -> bool) {
+    /// Changes a process, and the limit that is stored for its proxy, as long as the stream is in charge of it; the change says whether
+    /// an assessment may come out otherwise.
+    fn update(&self, name: &str, stream: u64, change: impl FnOnce(&mut Process, &mut Option<u64>) -> bool) {
         let mut state = lock(&self.state);
-        let in_charge = |proxy: &&mut Proxy| proxy.stream.as_ref().is_some_and(|open| open.id == stream);
-        let matters = state.proxies.get_mut(name).filter(in_charge).is_some_and(change);
+        let matters = state.proxies.get_mut(name).is_some_and(|Proxy { processes, registered_seconds }| {
+            let process = processes.iter_mut().find(|process| process.stream().is_some_and(|open| open.id == stream));
+            process.is_some_and(|process| change(process, registered_seconds))
+        });
         drop(state);
         if matters {
             self.changed.send_replace(());
@@ -181,33 +185,76 @@ impl Registry {
 }
 
 impl Proxy {
-    fn new(staleness_limit_seconds: u64, now: Instant) -> Self {
-        Self {
-            staleness_limit_seconds,
-            registered_seconds: None,
-            instance: None,
-            stream: None,
-            ended_at: now,
-            position: None,
-            acknowledged: None,
-            last_heard: None,
-            last_refusal: None,
+    fn is_connected(&self) -> bool {
+        self.connected_since().is_some()
+    }
+
+    /// Since when a process has had a stream without a gap, the one that has had it longest.
+    fn connected_since(&self) -> Option<Instant> {
+        self.processes.iter().filter_map(Process::connected_since).min()
+    }
+
+    fn may_open(&self, hello: &Hello) -> Result<(), Refused> {
+        let (own, others): (Vec<_>, Vec<_>) = self.processes.iter().partition(|process| process.instance == Some(hello.instance));
+        if own.iter().filter_map(|process| process.stream()).any(|open| hello.fence < open.fence) {
+            return Err(Refused::LowerFence);
+        }
+        let taken = others.iter().filter(|process| process.stream().is_some()).count();
+        if taken < CONCURRENT_PROCESSES { Ok(()) } else { Err(Refused::NameTaken) }
+    }
+
+    /// The process with an instance, which may be new.
+    fn process(&mut self, instance: [u8; 16], staleness_limit_seconds: u64, now: Instant) -> &mut Process {
+        let index = self.processes.iter().position(|process| process.instance == Some(instance)).unwrap_or_else(|| {
+            self.unite_former();
+            self.processes.push(Process::gone(Some(instance), staleness_limit_seconds, now));
+            self.processes.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "the index was found, or is that of what was pushed")]
+        &mut self.processes[index]
+    }
+
+    /// Forgets the processes that would be back by now if they still ran.
+    fn forget_former(&mut self, comes_back: Duration, now: Instant) {
+        let Some(since) = self.connected_since() else { return };
+        self.processes.retain(|process| process.leaves(Some(since), comes_back).is_none_or(|at| at > now));
+    }
+
+    /// Counts the oldest of too many processes that are gone as one.
+    fn unite_former(&mut self) {
+        let gone = |process: &Process| process.stream().is_none();
+        if self.processes.iter().filter(|process| gone(process)).count() < FORMER_PROCESSES {
+            return;
+        }
+        if let Some(index) = self.processes.iter().position(gone) {
+            let oldest = self.processes.remove(index);
+            if let Some(next) = self.processes.iter_mut().find(|process| gone(process)) {
+                next.absorb(&oldest);
+            }
         }
     }
 
-    /// From when on it certainly answers 503; never as long as it has a stream.
-    fn closed_from(&self) -> Option<Instant> {
-        if self.stream.is_some() {
-            return None;
+    fn standing(&self, revision: u64, comes_back: Duration, now: Instant) -> Standing {
+        let namesake_since = self.connected_since();
+        let is_missing = |process: &&Process| process.acknowledged.is_none_or(|acknowledged| acknowledged < revision);
+        let leaving = self.processes.iter().filter(is_missing).map(|process| process.leaves(namesake_since, comes_back));
+        let (left, missing): (Vec<_>, Vec<_>) = leaving.partition(|at| at.is_some_and(|at| at <= now));
+        if !missing.is_empty() {
+            Standing::Missing(missing.into_iter().flatten().min())
+        } else if left.len() == self.processes.len() {
+            Standing::Closed
+        } else {
+            Standing::Acknowledged
         }
-        self.ended_at.checked_add(Duration::from_secs(self.staleness_limit_seconds))?.checked_add(CLOSING_MARGIN)
     }
 }
 
 /// A stream's hold on its proxy's name, given back when dropped.
 pub(super) struct Claim {
     registry: Arc<Registry>,
+    /// With the longest limit of all its processes.
     proxy: KnownProxy,
+    limit_seconds: u64,
     stream: u64,
     unregistered: bool,
     replaced: Option<oneshot::Receiver<Infallible>>,
@@ -219,6 +266,11 @@ impl Claim {
         &self.proxy.name
     }
 
+    /// The process has proved its proxy's name by this.
+    pub(super) fn proved(&self, identity: Identity) {
+        self.note(|process| process.identity = Some(identity));
+    }
+
     /// The proxy, if it has to be stored durably before it gets any of the table.
     pub(super) fn unregistered(&self) -> Option<&KnownProxy> {
         self.unregistered.then_some(&self.proxy)
@@ -227,10 +279,10 @@ impl Claim {
     /// The proxy is stored durably.
     pub(super) fn registered(&mut self) {
         self.unregistered = false;
-        let seconds = self.proxy.staleness_limit_seconds;
-        self.registry.update(&self.proxy.name, self.stream, |proxy| {
-            proxy.registered_seconds = Some(seconds);
-            proxy.staleness_limit_seconds = seconds;
+        let (stored, own) = (self.proxy.staleness_limit_seconds, self.limit_seconds);
+        self.registry.update(&self.proxy.name, self.stream, |process, registered_seconds| {
+            *registered_seconds = Some(stored);
+            process.staleness_limit_seconds = own;
             true
         });
     }
@@ -240,32 +292,53 @@ impl Claim {
         self.replaced.take()
     }
 
-    /// The proxy said something.
+    /// The process said something.
     pub(super) fn heard(&self, at: SystemTime) {
-        self.registry.update(&self.proxy.name, self.stream, |proxy| {
-            proxy.last_heard = Some(at);
-            false
+        self.note(|process| {
+            process.since.get_or_insert(at);
+            process.last_heard = Some(at);
         });
     }
 
-    /// Everything up to a position is in force on every worker of the proxy.
+    /// The process's clock is so many milliseconds ahead.
+    pub(super) fn clock_is_off(&self, offset_ms: i64) {
+        self.note(|process| process.clock_offset_ms = Some(offset_ms));
+    }
+
+    /// Everything up to a position is in force on every worker of the process.
     pub(super) fn acknowledge(&self, position: Position) {
         let epoch = self.registry.epoch;
-        self.registry.update(&self.proxy.name, self.stream, |proxy| {
-            proxy.position = Some(position);
+        self.registry.update(&self.proxy.name, self.stream, |process, _| {
+            process.position = Some(position);
             // Revisions of another epoch may count what never happened on this line.
-            let news = position.epoch == epoch && proxy.acknowledged != Some(position.revision);
+            let news = position.epoch == epoch && process.acknowledged != Some(position.revision);
             if news {
-                proxy.acknowledged = Some(position.revision);
+                process.acknowledged = Some(position.revision);
             }
             news
         });
     }
 
-    /// The proxy refused a message.
+    /// The process refused a message.
     pub(super) fn refused(&self, reason: String) {
-        self.registry.update(&self.proxy.name, self.stream, |proxy| {
-            proxy.last_refusal = Some(reason);
+        self.note(|process| process.last_refusal = Some(reason));
+    }
+
+    /// The process does not even try messages about the table, or does again.
+    pub(super) fn quarantined(&self, quarantine: Option<Quarantine>) {
+        self.note(|process| {
+            // Each refusal of the same revision repeats it; it began with the first.
+            let same = |known: &Quarantine| quarantine.as_ref().is_some_and(|new| new.revision == known.revision);
+            if !process.quarantined.as_ref().is_some_and(same) {
+                process.quarantined = quarantine;
+            }
+        });
+    }
+
+    /// Notes what no assessment depends on.
+    fn note(&self, change: impl FnOnce(&mut Process)) {
+        self.registry.update(&self.proxy.name, self.stream, |process, _| {
+            change(process);
             false
         });
     }
@@ -273,128 +346,17 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.registry.update(&self.proxy.name, self.stream, |proxy| {
-            proxy.stream = None;
-            proxy.ended_at = Instant::now();
+        let now = Instant::now();
+        if let Some(proxy) = lock(&self.registry.state).proxies.get_mut(&self.proxy.name) {
+            // What this process's stream has made a former one must not count again because it ends.
+            proxy.forget_former(self.registry.comes_back, now);
+        }
+        self.registry.update(&self.proxy.name, self.stream, |process, _| {
+            process.disconnect(now);
             true
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::push::tests::filter::hello;
-    use crate::push::tests::found;
-
-    const EPOCH: [u8; 16] = [7; 16];
-
-    fn registry(known: &[&str]) -> Arc<Registry> {
-        let known = known.iter().map(|name| KnownProxy { name: (*name).to_owned(), staleness_limit_seconds: 3600 });
-        Arc::new(Registry::new(EPOCH, known.collect(), Instant::now()))
-    }
-
-    fn claim(registry: &Arc<Registry>, name: &str, instance: u8, fence: u64) -> Result<Claim, Refused> {
-        let mut hello = hello(name, instance);
-        hello.fence = fence;
-        registry.claim(&Hello::parse(hello).unwrap(), Instant::now())
-    }
-
-    fn at(revision: u64) -> Position {
-        Position { epoch: EPOCH, revision }
-    }
-
-    #[test]
-    fn a_proxy_counts_until_it_is_closed_for_certain() {
-        let registry = registry(&["a", "b"]);
-        let start = Instant::now();
-        let assess = |revision, seconds| registry.assess(revision, start + Duration::from_secs(seconds));
-        let (answer, closing) = assess(1, 3600);
-        assert_eq!(answer, found(&[], &[], &["a", "b"]));
-        assert!(closing.is_some_and(|at| at <= start + Duration::from_secs(3630)));
-        assert_eq!(assess(1, 3631).0, found(&[], &["a", "b"], &[]));
-
-        let a = claim(&registry, "a", 1, 1).ok().unwrap();
-        a.acknowledge(at(5));
-        assert_eq!(assess(5, 4000).0, found(&["a"], &["b"], &[]));
-        // With a stream open nothing but an Ack counts, however long it takes.
-        assert_eq!(assess(6, 1_000_000), (found(&[], &["b"], &["a"]), None));
-        drop(a);
-        // What it has acknowledged stays in force without a stream.
-        assert_eq!(assess(5, 1).0.acknowledged, ["a"]);
-        assert_eq!(assess(6, 3600).0.missing, ["a", "b"]);
-        assert_eq!(assess(6, 3700).0.closed, ["a", "b"]);
-    }
-
-    #[test]
-    fn only_revisions_of_this_epoch_count() {
-        let registry = registry(&[]);
-        let a = claim(&registry, "a", 1, 1).ok().unwrap();
-        a.acknowledge(Position { epoch: [6; 16], revision: 9 });
-        assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"]);
-        a.acknowledge(at(1));
-        assert_eq!(registry.assess(1, Instant::now()).0.acknowledged, ["a"]);
-        drop(a);
-        // A new process under the name starts from nothing.
-        let a = claim(&registry, "a", 2, 1).ok().unwrap();
-        assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"]);
-        drop(a);
-    }
-
-    #[test]
-    fn a_name_has_one_stream_of_one_process() {
-        let registry = registry(&[]);
-        let mut first = claim(&registry, "a", 1, 5).ok().unwrap();
-        assert_eq!(claim(&registry, "a", 1, 4).err(), Some(Refused::LowerFence));
-        assert_eq!(claim(&registry, "a", 2, 9).err(), Some(Refused::NameTaken));
-        let second = claim(&registry, "a", 1, 5).ok().unwrap();
-        assert!(first.replaced().is_some_and(|mut replaced| replaced.try_recv() == Err(oneshot::error::TryRecvError::Closed)));
-        // The replaced stream has no say any more, not even by its end.
-        first.acknowledge(at(1));
-        drop(first);
-        assert!(registry.statuses(Instant::now()).iter().all(|status| status.connected && status.acknowledged.is_none()));
-        drop(second);
-        assert!(claim(&registry, "a", 2, 1).is_ok());
-    }
-
-    #[test]
-    fn only_a_proxy_without_a_stream_can_be_forgotten() {
-        let registry = registry(&["a"]);
-        let mut changed = registry.changed();
-        changed.mark_unchanged();
-        assert_eq!((registry.unregister("b"), registry.forget("b")), (Forgotten::Unknown, Forgotten::Unknown));
-        let a = claim(&registry, "a", 1, 1).ok().unwrap();
-        assert_eq!(registry.unregister("a"), Forgotten::Connected);
-        drop(a);
-        assert_eq!(registry.unregister("a"), Forgotten::Done);
-        assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"], "storage may still fail to forget it");
-        // It comes back, is stored again, gets a table and leaves.
-        let mut a = claim(&registry, "a", 1, 2).ok().unwrap();
-        assert!(a.unregistered().is_some());
-        assert_eq!(registry.forget("a"), Forgotten::Connected);
-        a.registered();
-        drop(a);
-        assert_eq!(registry.forget("a"), Forgotten::Connected);
-        assert_eq!((registry.unregister("a"), registry.forget("a")), (Forgotten::Done, Forgotten::Done));
-        assert!(changed.has_changed().unwrap() && registry.statuses(Instant::now()).is_empty());
-    }
-
-    #[test]
-    fn a_limit_counts_as_the_longer_one_until_it_is_stored() {
-        let registry = registry(&["a"]);
-        let limit = |seconds| KnownProxy { name: "a".to_owned(), staleness_limit_seconds: seconds };
-        let claim = |seconds| {
-            let hello = Hello { proxy: limit(seconds), ..Hello::parse(hello("a", 1)).unwrap() };
-            registry.claim(&hello, Instant::now()).ok().unwrap()
-        };
-        let stored = || registry.statuses(Instant::now())[0].staleness_limit_seconds;
-        assert_eq!(claim(3600).unregistered(), None);
-        assert_eq!(claim(60).unregistered(), Some(&limit(60)));
-        assert_eq!(stored(), 3600);
-        claim(60).registered();
-        assert_eq!(stored(), 60);
-        assert_eq!(claim(60).unregistered(), None);
-        drop(claim(7200));
-        assert_eq!(stored(), 7200);
-    }
-}
+mod tests;

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use keygate_wire::sync::{FromFilter, METHOD, SERVICE};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,12 +16,12 @@ use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{Grpc, StreamingService};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstDecoder;
 
 use super::message::Outgoing;
-use super::{Shared, stream};
+use super::{Proof, Shared, stream};
+use crate::tls::{Connection, Incoming, Peer};
 
 /// The longest message that a filter has cause to send.
 const INCOMING_BYTES: usize = 64 * 1024;
@@ -34,10 +33,11 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// Serves streams until `shutdown`.
 pub(super) async fn serve(
     shared: Arc<Shared>,
-    listener: TcpListener,
+    incoming: Incoming,
+    proof: Proof,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = ReceiverStream::new(accept(incoming));
     let stop = {
         let shared = shared.clone();
         async move {
@@ -53,16 +53,35 @@ pub(super) async fn serve(
     let server = Server::builder()
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PING))
-        .serve_with_incoming_shutdown(SyncService(shared.clone()), incoming, stop);
+        .serve_with_incoming_shutdown(SyncService { shared: shared.clone(), proof }, incoming, stop);
     tokio::select! {
         served = server => Ok(served?),
         () = drained => Ok(()),
     }
 }
 
+/// Accepts connections for as long as they are received.
+fn accept(mut incoming: Incoming) -> mpsc::Receiver<Result<Connection, Infallible>> {
+    let (sender, connections) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let connection = tokio::select! {
+                connection = incoming.accept() => connection,
+                () = sender.closed() => return,
+            };
+            // It fails when nobody receives any more, which the next turn finds out.
+            let _ = sender.send(Ok(connection)).await;
+        }
+    });
+    connections
+}
+
 /// The service, a clone for each connection.
 #[derive(Clone)]
-struct SyncService(Arc<Shared>);
+struct SyncService {
+    shared: Arc<Shared>,
+    proof: Proof,
+}
 
 impl Service<http::Request<Body>> for SyncService {
     type Response = http::Response<Body>;
@@ -74,7 +93,9 @@ impl Service<http::Request<Body>> for SyncService {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let method = Method(self.0.clone());
+        // tonic tells each request whose connection it came by; one that did not would have proved nothing.
+        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+        let method = Method { shared: self.shared.clone(), peer, proof: self.proof };
         Box::pin(async move {
             if request.uri().path() != format!("/{SERVICE}/{METHOD}") {
                 return Ok(Status::unimplemented(format!("this port serves /{SERVICE}/{METHOD} only")).into_http());
@@ -86,7 +107,11 @@ impl Service<http::Request<Body>> for SyncService {
 }
 
 /// The method: a task for each stream.
-struct Method(Arc<Shared>);
+struct Method {
+    shared: Arc<Shared>,
+    peer: Peer,
+    proof: Proof,
+}
 
 impl StreamingService<FromFilter> for Method {
     type Response = Outgoing;
@@ -94,10 +119,10 @@ impl StreamingService<FromFilter> for Method {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Streaming<FromFilter>>) -> Self::Future {
-        let shared = self.0.clone();
+        let (shared, peer, proof) = (self.shared.clone(), self.peer.clone(), self.proof);
         Box::pin(async move {
             let (outbox, outgoing) = mpsc::channel(stream::QUEUE);
-            tokio::spawn(stream::run(shared, request.into_inner(), outbox));
+            tokio::spawn(stream::run(shared, peer, proof, request.into_inner(), outbox));
             Ok(Response::new(ReceiverStream::new(outgoing)))
         })
     }

@@ -21,10 +21,12 @@ use tonic::{Status, Streaming};
 
 use super::delta::{Base, Lack};
 use super::hello::{Hello, parse_position};
+use super::identity::identify;
 use super::message::{Body, Outgoing};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
-use super::{Shared, lock};
+use super::{Identity, Proof, Quarantine, Shared, lock};
+use crate::tls::Peer;
 
 /// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
 /// in between, and that a proxy which lags gets one delta instead of many.
@@ -37,10 +39,10 @@ const TEXT_CHARS: usize = 300;
 pub(super) type Outbox = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// Holds a stream's session until it ends, and tells the filter why it did.
-pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<FromFilter>, outbox: Outbox) {
+pub(super) async fn run(shared: Arc<Shared>, peer: Peer, proof: Proof, incoming: Streaming<FromFilter>, outbox: Outbox) {
     let mut stopping = shared.stopping.subscribe();
     let Err(end) = tokio::select! {
-        end = converse(&shared, incoming, &outbox) => end,
+        end = converse(&shared, &peer, proof, incoming, &outbox) => end,
         _ = stopping.wait_for(|stopping| *stopping) => Err(Status::unavailable("the control plane is stopping")),
         () = outbox.closed() => Err(Status::cancelled("the proxy has gone")),
     };
@@ -49,23 +51,46 @@ pub(super) async fn run(shared: Arc<Shared>, incoming: Streaming<FromFilter>, ou
     }
 }
 
-async fn converse(shared: &Arc<Shared>, mut incoming: Streaming<FromFilter>, outbox: &Outbox) -> Result<Infallible, Status> {
+async fn converse(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    proof: Proof,
+    mut incoming: Streaming<FromFilter>,
+    outbox: &Outbox,
+) -> Result<Infallible, Status> {
     let first = timeout(shared.pace.hello, incoming.message());
     let first = first.await.map_err(|_| Status::deadline_exceeded("a stream begins with a hello, which did not come"))??;
     let Some(FilterSays::Hello(hello)) = first.and_then(|message| message.says) else {
         return Err(Status::invalid_argument("a stream begins with a hello"));
     };
     let (name, filter_version) = (shorten(&hello.proxy), shorten(&hello.filter_version));
-    let (claim, base) = admit(shared, hello)
-        .inspect_err(|status| tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message()))?;
-    tracing::info!(proxy = name, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
-    let end = follow(shared.clone(), claim, base, incoming, outbox.clone()).await;
+    let (claim, base, identity) = admit(shared, peer, proof, hello).await.inspect_err(|status| {
+        shared.traffic.streams_refused.inc();
+        tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message());
+    })?;
+    shared.traffic.streams_opened.inc();
+    tracing::info!(proxy = name, %identity, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
+    let end = tokio::select! {
+        end = follow(shared.clone(), claim, base, incoming, outbox.clone()) => end,
+        revoked = shared.revocations.awaited(identity) => Err(revoked),
+    };
     end.inspect_err(|status| tracing::info!(proxy = name, "a stream has ended: {}", status.message()))
 }
 
-fn admit(shared: &Shared, hello: sync::Hello) -> Result<(Claim, Option<Base>), Status> {
+/// Who cannot prove a name does not even claim it: the one whose name it is would lose its stream.
+async fn admit(
+    shared: &Shared,
+    peer: &Peer,
+    proof: Proof,
+    mut hello: sync::Hello,
+) -> Result<(Claim, Option<Base>, Identity), Status> {
+    let token = std::mem::take(&mut hello.token);
     let hello = Hello::parse(hello)?;
-    Ok((shared.registry.claim(&hello, Instant::now())?, hello.base))
+    let identity = identify(shared, peer, proof, &hello.proxy.name, &token).await?;
+    let claim = shared.registry.claim(&hello, Instant::now())?;
+    claim.heard(SystemTime::now());
+    claim.proved(identity);
+    Ok((claim, hello.base, identity))
 }
 
 async fn follow(
@@ -101,6 +126,8 @@ struct Session {
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
     unanswered: BTreeMap<u64, Topic>,
+    /// When the last heartbeat was sent.
+    beat_at: SystemTime,
     /// When the filter must have said something.
     answer_due: Option<Instant>,
     /// The filter took the last heartbeat it answered; without that it takes nothing else, for its clock or ours is off.
@@ -125,10 +152,12 @@ type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireErro
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Topic {
+pub(super) enum Topic {
     Heartbeat,
-    Snapshot,
-    Delta,
+    /// Of the table at a revision.
+    Snapshot(u64),
+    /// To a revision.
+    Delta(u64),
 }
 
 impl Session {
@@ -142,6 +171,7 @@ impl Session {
             work,
             parts: VecDeque::new(),
             unanswered: BTreeMap::new(),
+            beat_at: UNIX_EPOCH,
             answer_due: None,
             clock_accepted: false,
             refusals: 0,
@@ -179,9 +209,9 @@ impl Session {
         if self.unanswered.values().any(|topic| *topic == Topic::Heartbeat) {
             return Ok(());
         }
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.beat_at = SystemTime::now();
         let heartbeat = Heartbeat {
-            unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX),
+            unix_ms: unix_ms(self.beat_at),
             position: self.all_sent().map(Into::into),
             keys: self.shared.table().keys(),
         };
@@ -211,24 +241,26 @@ impl Session {
             match &mut self.work {
                 Work::Queue(_) => return None,
                 Work::Snapshot(snapshot) => {
+                    let (base, end) = snapshot.end();
+                    let topic = Topic::Snapshot(base.position.revision);
                     if let Some(begin) = self.parts.pop_front() {
-                        return Some((Topic::Snapshot, begin));
+                        return Some((topic, begin));
                     }
                     if let Some(chunk) = snapshot.next_chunk(&self.shared.table()) {
-                        return Some((Topic::Snapshot, chunk));
+                        return Some((topic, chunk));
                     }
-                    let (base, end) = snapshot.end();
                     self.work = Work::Follow(base);
-                    return Some((Topic::Snapshot, end));
+                    return Some((topic, end));
                 }
                 Work::Follow(base) => {
                     if let Some(part) = self.parts.pop_front() {
-                        return Some((Topic::Delta, part));
+                        return Some((Topic::Delta(base.position.revision), part));
                     }
                     let lack = lock(&self.shared.deltas).lack(&self.shared.table(), *base);
                     match lack {
                         Lack::Nothing => return None,
                         Lack::Delta(delta) => {
+                            self.shared.traffic.deltas.inc();
                             base.position = delta.to;
                             self.parts.extend(delta.parts.iter().cloned());
                         }
@@ -243,12 +275,14 @@ impl Session {
         let permit = permit.map_err(|_| Status::internal("no snapshot can be sent any more"))?;
         let (snapshot, begin) = Snapshot::begin(&self.shared.table(), permit);
         self.work = Work::Snapshot(snapshot);
+        self.shared.traffic.snapshots.inc();
         self.parts.push_back(begin);
         Ok(())
     }
 
     fn send(&mut self, topic: Topic, body: Body) -> Result<(), Status> {
         self.serial += 1;
+        self.shared.traffic.sent(topic, body.len());
         let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
         if self.unanswered.insert(self.serial, topic).is_none() && self.unanswered.len() == 1 {
@@ -272,10 +306,16 @@ impl Session {
 
     fn acknowledged(&mut self, ack: &Ack) -> Result<(), Status> {
         match self.answered(ack.serial)? {
-            Topic::Heartbeat => self.clock_accepted = true,
-            Topic::Delta => self.refusals = 0,
+            Topic::Heartbeat => {
+                self.clock_accepted = true;
+                self.compare_clocks(ack.unix_ms);
+            }
+            Topic::Delta(_) => {
+                self.refusals = 0;
+                self.claim.quarantined(None);
+            }
             // One that is taken each time while the delta that follows is refused must not follow ever faster.
-            Topic::Snapshot => {}
+            Topic::Snapshot(_) => self.claim.quarantined(None),
         }
         if let Some(position) = &ack.position {
             self.claim.acknowledge(parse_position(position)?);
@@ -286,9 +326,20 @@ impl Session {
     fn refused(&mut self, nack: Nack) -> Result<(), Status> {
         let topic = self.answered(nack.serial)?;
         let reason = shorten(&nack.reason);
+        self.shared.traffic.refusals.inc();
+        match topic {
+            Topic::Heartbeat => self.compare_clocks(nack.unix_ms),
+            Topic::Delta(revision) | Topic::Snapshot(revision) if nack.quarantined => {
+                self.claim.quarantined(Some(Quarantine { revision, reason: reason.clone(), since: SystemTime::now() }));
+            }
+            Topic::Delta(_) | Topic::Snapshot(_) => {}
+        }
+        // What was sent before a refusal was heard is refused for its sake: that would hide the cause.
+        let is_news = topic == Topic::Heartbeat || nack.serial > self.dealt_with;
         // A clock that is off is refused with every heartbeat; once is enough for the log.
-        if self.last_refusal.as_ref() != Some(&reason) {
-            tracing::warn!(proxy = self.claim.name(), ?topic, ?reason, "the filter refused a message");
+        if is_news && self.last_refusal.as_ref() != Some(&reason) {
+            let quarantined = nack.quarantined;
+            tracing::warn!(proxy = self.claim.name(), ?topic, quarantined, ?reason, "the filter refused a message");
             self.claim.refused(reason.clone());
             self.last_refusal = Some(reason);
         }
@@ -305,6 +356,18 @@ impl Session {
         Ok(())
     }
 
+    /// Takes the filter to have read its clock half-way between a heartbeat and now.
+    fn compare_clocks(&self, filter_unix_ms: u64) {
+        let (sent, now) = (unix_ms(self.beat_at), unix_ms(SystemTime::now()));
+        let between = sent.saturating_add(now.saturating_sub(sent) / 2);
+        // Zero: the filter could not read it.
+        if filter_unix_ms != 0
+            && let Ok(offset_ms) = i64::try_from(i128::from(filter_unix_ms) - i128::from(between))
+        {
+            self.claim.clock_is_off(offset_ms);
+        }
+    }
+
     /// Gives up what was begun, for a snapshot. What was sent meanwhile built on it, and will be refused too.
     fn start_over(&mut self) {
         self.dealt_with = self.serial;
@@ -317,8 +380,14 @@ impl Session {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// As much of a text that a filter sent as is kept.
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
 }
 
 /// A place in the queue for snapshots, joined later after each refusal, so that a broken filter does not spin.

@@ -30,7 +30,7 @@ use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::api::App;
+use crate::api::{App, is_of_another_site};
 use crate::login::Source;
 use crate::permission::Caller;
 
@@ -76,6 +76,7 @@ async fn answer(
 ) -> Response {
     let mut base = render::Base::of(&headers, uri.path());
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
+        Ok(_) if !method.is_safe() && is_of_another_site(&headers) => Err(Error::forged()),
         Ok(asked) => {
             base = asked.base.clone();
             dispatch(&app, source, &headers, &asked).await

@@ -79,6 +79,12 @@ pub(crate) async fn grant_of(
     Ok(Some((grant(&row, &reaches)?, environments)))
 }
 
+/// How many credentials may pass, expired ones included.
+pub(crate) async fn count(connection: &mut Connection) -> Result<u64, StoreError> {
+    let row = sqlx::query(concat!("SELECT COUNT(*) AS number FROM (", passing!(), ")")).fetch_one(connection).await?;
+    row::number(&row, "number")
+}
+
 /// The whole table.
 pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Grant)>, StoreError> {
     let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;

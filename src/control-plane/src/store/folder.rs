@@ -2,6 +2,7 @@
 //! the database.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -24,17 +25,35 @@ pub(crate) enum FolderError {
     )]
     Shared(String),
     // The cause is part of the message, so it is no source: a chain would say it twice.
-    #[error("{path}: {cause}")]
+    #[error("{path}: {cause}{}", way_out(.cause))]
     Io { path: String, cause: std::io::Error },
 }
 
+/// What an operator can do about it.
+fn way_out(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        ErrorKind::PermissionDenied => "; give it to the user who runs keygate (chown), or run keygate as its owner",
+        ErrorKind::ReadOnlyFilesystem => "; choose a folder that can be written, or mount its file system for writing",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk",
+        ErrorKind::AlreadyExists => "; move it away, or try again in a moment",
+        ErrorKind::NotADirectory => "; name a folder, not a file",
+        _ => "",
+    }
+}
+
 impl DataFolder {
+    /// The database of a folder that may be in use.
+    pub(crate) fn find(path: &Path) -> Result<PathBuf, FolderError> {
+        let database = path.join(DATABASE);
+        match database.try_exists().map_err(io_error(&database))? {
+            true => Ok(database),
+            false => Err(FolderError::Uninitialized(path.display().to_string())),
+        }
+    }
+
     /// Opens a folder that has a database.
     pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
-        let database = path.join(DATABASE);
-        if !database.try_exists().map_err(io_error(&database))? {
-            return Err(FolderError::Uninitialized(path.display().to_string()));
-        }
+        let database = Self::find(path)?;
         let lock = lock(path)?;
         close_to_others(path)?;
         Ok(Self { database, _lock: lock })
@@ -42,13 +61,18 @@ impl DataFolder {
 
     /// Opens a folder, making it and an empty database if need be.
     pub(crate) fn create(path: &Path) -> Result<Self, FolderError> {
+        let folder = Self::prepare(path)?;
+        // SQLite gives its journals the permissions of the database.
+        private_file(&folder.database).map_err(io_error(&folder.database))?;
+        Ok(folder)
+    }
+
+    /// Opens a folder, making it if need be, whether or not there is a database.
+    pub(crate) fn prepare(path: &Path) -> Result<Self, FolderError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
         close_to_others(path)?;
         let lock = lock(path)?;
-        let database = path.join(DATABASE);
-        // SQLite gives its journals the permissions of the database.
-        private_file(&database).map_err(io_error(&database))?;
-        Ok(Self { database, _lock: lock })
+        Ok(Self { database: path.join(DATABASE), _lock: lock })
     }
 
     /// The database file.
@@ -105,7 +129,8 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
+/// Names the path in an error of the operating system.
+pub(super) fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
     let path = path.display().to_string();
     |cause| FolderError::Io { path, cause }
 }

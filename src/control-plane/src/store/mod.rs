@@ -5,17 +5,26 @@
 
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod backup;
+mod change;
 pub(crate) mod compile;
+mod counts;
 pub(crate) mod environment;
 mod folder;
 pub(crate) mod history;
+pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod member;
 pub(crate) mod password;
 pub(crate) mod proxy;
+pub(crate) mod proxy_token;
+pub(crate) mod restore;
 mod row;
 pub(crate) mod setting;
+#[cfg(test)]
+mod tests;
+mod trim;
 mod writer;
 
 use std::path::Path;
@@ -30,18 +39,20 @@ use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::push::ProxyRegister;
+use crate::push::{ProxyRegister, TokenLookup};
 
+pub(crate) use change::{Actor, Change, Written};
+pub(crate) use counts::Counts;
 pub(crate) use folder::DataFolder;
 use writer::Signals;
+pub(crate) use writer::Writer;
 #[cfg(test)]
 pub(crate) use writer::WriterThread;
-pub(crate) use writer::{Actor, Change, Writer, Written};
 
 /// Storage could not do what was asked. The message tells the cause too, so it is no source: a chain would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("storage failed: {0}")]
+    #[error("storage failed: {_0}{}", way_out(_0))]
     Storage(sqlx::Error),
     #[error("the schema could not be brought up to date: {0}")]
     Schema(MigrateError),
@@ -49,12 +60,44 @@ pub(crate) enum StoreError {
     Newer,
     #[error("storage holds {column} = {value}, which is invalid")]
     Damaged { column: &'static str, value: String },
+    #[error("the database is damaged ({0}); restore a backup with keygate restore, which keeps this one")]
+    Torn(String),
     #[error("it is not certain that the change was committed; the log says why")]
     NotCommitted,
     #[error("the last changes could not be committed; the log says why")]
     Failing,
     #[error("the server is stopping")]
     Stopped,
+}
+
+/// SQLite's primary result codes that are told apart.
+const BUSY: i32 = 5;
+const READ_ONLY: i32 = 8;
+const IO: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANNOT_OPEN: i32 = 14;
+const NOT_A_DATABASE: i32 = 26;
+
+/// SQLite's primary result code, if it is SQLite that failed.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// What an operator can do about it.
+fn way_out(error: &sqlx::Error) -> &'static str {
+    match code(error) {
+        Some(FULL) => "; make room on the disk",
+        Some(READ_ONLY | CANNOT_OPEN) => "; let the user who runs keygate read and write the data folder and every file in it",
+        Some(CORRUPT | NOT_A_DATABASE) => {
+            "; the database is damaged: restore a backup with keygate restore, which keeps this one"
+        }
+        Some(BUSY) => "; another program has the database open, close it",
+        // A full disk shows as this, too: where the journal's index cannot grow.
+        Some(IO) => "; the disk is full or has failed: make room on the disk, or see the system's log",
+        _ => "",
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -91,6 +134,7 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
         let mut connection = options.connect().await?;
+        read_every_page(&mut connection).await?;
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
@@ -127,12 +171,22 @@ impl Store {
         answer.await.map_err(|_| StoreError::NotCommitted)?
     }
 
+    /// What storage has counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.signals.counts
+    }
+
+    /// Whether the last changes could not be committed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.signals.failing.load(Ordering::Acquire)
+    }
+
     /// Whether storage answers and takes changes, as far as the last one has shown.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         if self.queue.is_closed() {
             return Err(StoreError::Stopped);
         }
-        if self.signals.failing.load(Ordering::Acquire) {
+        if self.is_failing() {
             return Err(StoreError::Failing);
         }
         history::revision(&mut *self.read().await?).await?;
@@ -157,6 +211,21 @@ impl Store {
             })
         })
     }
+
+    /// What the push calls to learn how a proxy's name stands with the join token that it shows.
+    pub(crate) fn token_lookup(&self) -> TokenLookup {
+        let store = self.clone();
+        Arc::new(move |proxy, digest| {
+            let store = store.clone();
+            Box::pin(async move { Ok(proxy_token::standing(&mut *store.read().await?, &proxy, digest.as_ref()).await?) })
+        })
+    }
+}
+
+/// Reads every page once. A damaged one might else be found only when it is needed, or never, and a key be missing until then.
+async fn read_every_page(connection: &mut Connection) -> Result<(), StoreError> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Torn(found)) }
 }
 
 /// What every read function takes: a reader's connection, or the one inside a change.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Change, Connection, StoreError, row};
+use super::{Change, Connection, StoreError, proxy_token, row};
 use crate::push::KnownProxy;
 
 /// All known proxies.
@@ -31,8 +31,10 @@ pub(super) async fn remember(change: &mut Change<'_>, proxy: &KnownProxy) -> Res
     change.audit("proxy.remember", format!("proxy {}", proxy.name), detail).await
 }
 
-/// Forgets a proxy.
-pub(crate) async fn forget(change: &mut Change<'_>, name: &str) -> Result<(), StoreError> {
+/// Forgets a proxy, its join tokens with it; gives their ids.
+pub(crate) async fn forget(change: &mut Change<'_>, name: &str) -> Result<Vec<u64>, StoreError> {
     sqlx::query("DELETE FROM proxy WHERE name = $1").bind(name).execute(change.connection()).await?;
-    change.audit("proxy.forget", format!("proxy {name}"), json!({})).await
+    let tokens = proxy_token::remove_all(change, name).await?;
+    change.audit("proxy.forget", format!("proxy {name}"), json!({"tokens": tokens})).await?;
+    Ok(tokens)
 }

@@ -6,103 +6,24 @@
 //! for then the proxies no longer get what storage holds.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keygate_decision::{AccountId, Digest, Grant, UnixSeconds};
+use keygate_decision::{Digest, Grant};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
-use super::{StoreError, compile, history, row};
+use super::change::{Actor, Change, Written};
+use super::counts::Counts;
+use super::trim::Trimming;
+use super::{StoreError, compile, history};
 use crate::clock::Clock;
-use crate::permission::{Caller, Standing};
 use crate::push::OutOfOrder;
-
-/// On whose behalf a change is made; the audit record keeps it.
-#[derive(Clone, Debug)]
-pub(crate) enum Actor {
-    /// Someone with a credential.
-    Caller(Caller),
-    /// Someone who said an account's password, or tried to.
-    Account(AccountId),
-    /// Someone with access to the data folder.
-    Local,
-    /// The server, for a proxy that connected.
-    Sync,
-}
-
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Caller(Caller { key, purpose, standing: Standing::Admin(account) | Standing::User(account) }) => {
-                write!(f, "account {} {} {}", account.0, purpose.as_str(), key.0)
-            }
-            Self::Caller(Caller { key, purpose, standing: Standing::Environment(environment) }) => {
-                write!(f, "environment {environment} {} {}", purpose.as_str(), key.0)
-            }
-            Self::Account(account) => write!(f, "account {}", account.0),
-            Self::Local => f.write_str("local"),
-            Self::Sync => f.write_str("sync"),
-        }
-    }
-}
-
-/// What a change gave, and the revision of the table that contains it.
-#[derive(Debug)]
-pub(crate) struct Written<T> {
-    pub(crate) value: T,
-    pub(crate) revision: u64,
-}
-
-/// A change that is being made. The functions of [`super`] that take one each write a row, the audit record, and the digests
-/// whose grants they may have altered.
-pub(crate) struct Change<'t> {
-    connection: &'t mut SqliteConnection,
-    actor: &'t Actor,
-    now: UnixSeconds,
-    touched: BTreeSet<Digest>,
-}
-
-impl Change<'_> {
-    /// The second at which it happens.
-    pub(crate) fn now(&self) -> UnixSeconds {
-        self.now
-    }
-
-    /// To read what this change and those before it have made.
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
-        self.connection
-    }
-
-    /// Notes credentials whose grants may be others now.
-    pub(super) fn touch(&mut self, digests: impl IntoIterator<Item = Digest>) {
-        self.touched.extend(digests);
-    }
-
-    /// Writes the audit record. The detail must never hold a secret.
-    pub(super) async fn audit(
-        &mut self,
-        action: &'static str,
-        object: String,
-        detail: serde_json::Value,
-    ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO audit (time, actor, action, object, detail) VALUES ($1, $2, $3, $4, $5)")
-            .bind(row::integer(self.now.0))
-            .bind(self.actor.to_string())
-            .bind(action)
-            .bind(object)
-            .bind(detail.to_string())
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
-    }
-}
 
 /// A change that stands in the queue.
 pub(super) struct Queued {
@@ -148,6 +69,8 @@ pub(super) struct Signals {
     pub(super) stop: Notify,
     /// The last batch failed, and none has succeeded since.
     pub(super) failing: AtomicBool,
+    /// See [`Counts`].
+    pub(super) counts: Counts,
 }
 
 /// The altered grants of one revision; `None` for a credential that no longer passes.
@@ -165,6 +88,8 @@ pub(crate) struct Writer {
     published: u64,
     /// How much history was recorded since it was last trimmed.
     untrimmed: usize,
+    /// Absent where nothing is to be forgotten: on a stopped server's data nobody has said how long to keep it.
+    trimming: Option<Trimming>,
     /// How long to wait before storage is tried again; none if the last batch succeeded.
     retry: Option<Duration>,
 }
@@ -178,7 +103,17 @@ impl Writer {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let published = history::revision(&mut connection).await?;
-        Ok(Self { options, connection: Some(connection), queue, signals, clock, published, untrimmed: 0, retry: None })
+        Ok(Self {
+            options,
+            connection: Some(connection),
+            queue,
+            signals,
+            clock,
+            published,
+            untrimmed: 0,
+            trimming: None,
+            retry: None,
+        })
     }
 
     /// The connection, for what happens at start before any change.
@@ -188,6 +123,11 @@ impl Writer {
             None => self.options.connect().await?,
         };
         Ok(self.connection.insert(connection))
+    }
+
+    /// Forgets what is old from now on: audit records after so many days, history when no proxy is likely to need it.
+    pub(crate) fn trim(&mut self, audit_days: u32) {
+        self.trimming = Some(Trimming::new(audit_days));
     }
 
     /// Starts making changes, on a thread of its own: its futures borrow a transaction and need not be `Send`. `publish` is called
@@ -210,25 +150,13 @@ impl Writer {
         publish: impl Fn(u64, Vec<(Digest, Option<Grant>)>) -> Result<(), OutOfOrder>,
     ) -> Result<(), OutOfOrder> {
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        while self.receive(&mut batch).await {
-            match self.commit(&mut batch).await {
-                Ok((publications, answers)) => {
-                    for (revision, grants) in publications {
-                        publish(revision, grants)?;
-                        self.published = revision;
-                    }
-                    self.retry = None;
-                    answers.into_iter().for_each(|(answer, revision)| answer(revision));
-                }
-                Err(error) => {
-                    self.connection = None;
-                    batch.clear();
-                    let pause = self.retry.map_or(FIRST_RETRY, |pause| LAST_RETRY.min(pause * 2));
-                    self.retry = Some(pause);
-                    tracing::error!(%error, "a batch of changes was not committed; storage is tried again in {pause:?}");
-                }
+        let mut answers = Vec::with_capacity(MAX_BATCH);
+        loop {
+            match self.next(&mut batch).await {
+                Next::Commit => self.make(&mut batch, &mut answers, &publish).await?,
+                Next::Trim => self.forget().await,
+                Next::End => break,
             }
-            self.signals.failing.store(self.retry.is_some(), Ordering::Release);
         }
         if let Some(connection) = self.connection
             && let Err(error) = connection.close().await
@@ -238,65 +166,145 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for a batch; false once the queue is closed and empty. A batch is empty when it is time to try storage again.
-    async fn receive(&mut self, batch: &mut Vec<Queued>) -> bool {
+    /// Waits for something to do.
+    async fn next(&mut self, batch: &mut Vec<Queued>) -> Next {
         let signals = self.signals.clone();
-        let again = async {
-            match self.retry {
-                Some(pause) => sleep(pause).await,
-                None => pending().await,
-            }
-        };
-        tokio::pin!(again);
+        let again = until(self.retry.map(|pause| Instant::now() + pause));
+        // What cannot be changed cannot be trimmed.
+        let trim = until(self.trimming.filter(|_| self.retry.is_none()).map(|trimming| trimming.due));
+        tokio::pin!(again, trim);
         loop {
             tokio::select! {
                 biased;
                 () = signals.stop.notified() => self.queue.close(),
-                count = self.queue.recv_many(batch, MAX_BATCH) => return count > 0,
-                () = &mut again => return true,
+                // Before the changes, which may be many without a pause; it is a small step, and not soon followed by another.
+                () = &mut trim => return Next::Trim,
+                count = self.queue.recv_many(batch, MAX_BATCH) => return if count > 0 { Next::Commit } else { Next::End },
+                () = &mut again => return Next::Commit,
             }
         }
     }
 
-    /// Makes a batch of changes in one transaction. Grants are compiled before the commit, so that a failure to compile undoes the
-    /// batch instead of leaving a change that no proxy hears of.
-    async fn commit(&mut self, batch: &mut Vec<Queued>) -> Result<(Vec<Publication>, Vec<(Answer, u64)>), StoreError> {
+    /// Makes a batch, publishes it, and answers. Whether storage fails is noted before anybody is answered: who is refused, and looks,
+    /// must not find it well.
+    async fn make(
+        &mut self,
+        batch: &mut Vec<Queued>,
+        answers: &mut Vec<(Answer, u64)>,
+        publish: impl Fn(u64, Vec<(Digest, Option<Grant>)>) -> Result<(), OutOfOrder>,
+    ) -> Result<(), OutOfOrder> {
+        let started = Instant::now();
+        match self.commit(batch, answers).await {
+            Ok(publications) => {
+                self.signals.counts.commit_seconds.observe(started.elapsed().as_secs_f64());
+                for (revision, grants) in publications {
+                    publish(revision, grants).inspect_err(|_| self.signals.failing.store(true, Ordering::Release))?;
+                    self.published = revision;
+                }
+                self.retry = None;
+                self.signals.failing.store(false, Ordering::Release);
+                answers.drain(..).for_each(|(answer, revision)| answer(revision));
+            }
+            Err(error) => {
+                let pause = self.retry.map_or(FIRST_RETRY, |pause| LAST_RETRY.min(pause * 2));
+                self.retry = Some(pause);
+                self.connection = None;
+                self.signals.counts.failed_commits.inc();
+                tracing::error!(%error, "a batch of changes was not committed; storage is tried again in {pause:?}");
+                self.signals.failing.store(true, Ordering::Release);
+                batch.clear();
+                answers.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a batch of changes in one transaction; without any, tries whether storage works. Grants are compiled before the commit, so
+    /// that a failure to compile undoes the batch instead of leaving a change that no proxy hears of. Whoever is not in `answers` when it
+    /// fails is still in `batch`.
+    async fn commit(
+        &mut self,
+        batch: &mut Vec<Queued>,
+        answers: &mut Vec<(Answer, u64)>,
+    ) -> Result<Vec<Publication>, StoreError> {
         let now = self.clock.now();
-        let (published, untrimmed) = (self.published, self.untrimmed);
+        let published = self.published;
         let mut transaction = self.connection().await?.begin_with("BEGIN IMMEDIATE").await?;
         let mut revision = history::revision(&mut transaction).await?;
         // Empty, unless a commit was reported as failed and had succeeded: then its revisions are still owed.
         let mut altered = history::changes_after(&mut transaction, published).await?;
-        let mut answers = Vec::with_capacity(batch.len());
+        let mut kept = 0;
         if batch.is_empty() {
             probe(&mut transaction).await?;
         }
-        for Queued { actor, operation } in batch.drain(..) {
+        batch.reverse();
+        while !batch.is_empty() {
             let mut savepoint = transaction.begin().await?;
-            let mut change = Change { connection: &mut savepoint, actor: &actor, now, touched: BTreeSet::new() };
+            let Some(Queued { actor, operation }) = batch.pop() else { break };
+            let mut change = Change::new(&mut savepoint, &actor, now);
             let finished = operation(&mut change).await;
-            let touched = change.touched;
+            let touched = change.touched();
+            let alters = finished.keep && !touched.is_empty();
+            revision += u64::from(alters);
+            answers.push((finished.answer, revision));
             if !finished.keep {
                 savepoint.rollback().await?;
-            } else {
-                if !touched.is_empty() {
-                    revision += 1;
-                    history::record(&mut savepoint, revision, &touched).await?;
-                    altered.push((revision, touched));
-                }
-                savepoint.commit().await?;
+                continue;
             }
-            answers.push((finished.answer, revision));
+            kept += 1;
+            if alters {
+                history::record(&mut savepoint, revision, &touched, now).await?;
+                altered.push((revision, touched));
+            }
+            savepoint.commit().await?;
         }
-        let untrimmed = untrimmed + altered.iter().map(|(_, digests)| digests.len()).sum::<usize>();
-        let trim = untrimmed >= TRIM_AFTER;
-        if trim {
-            history::trim(&mut transaction, published).await?;
-        }
+        let recorded = altered.iter().map(|(_, digests)| digests.len()).sum::<usize>();
         let publications = compile_revisions(&mut transaction, altered).await?;
         transaction.commit().await?;
-        self.untrimmed = if trim { 0 } else { untrimmed };
-        Ok((publications, answers))
+        self.signals.counts.changes.inc_by(kept);
+        self.count_untrimmed(recorded);
+        Ok(publications)
+    }
+
+    /// Much new history is trimmed soon.
+    fn count_untrimmed(&mut self, recorded: usize) {
+        self.untrimmed += recorded;
+        if let Some(trimming) = self.trimming.as_mut().filter(|_| self.untrimmed >= TRIM_AFTER) {
+            trimming.due = Instant::now();
+            self.untrimmed = 0;
+        }
+    }
+
+    /// Trims a little. It may fail: then whether storage takes changes is for the next change to show.
+    async fn forget(&mut self) {
+        let (now, published, signals) = (self.clock.now(), self.published, self.signals.clone());
+        let Some(mut trimming) = self.trimming else { return };
+        let trimmed = match self.connection().await {
+            Ok(connection) => trimming.step(connection, published, now, &signals.counts).await,
+            Err(error) => Err(error),
+        };
+        self.trimming = Some(trimming);
+        if let Err(error) = trimmed {
+            self.connection = None;
+            tracing::warn!(%error, "old changes and audit records were not trimmed; it is tried again in an hour");
+        }
+    }
+}
+
+/// What the writer does next.
+enum Next {
+    /// A batch is there; without any, it is time to try storage again.
+    Commit,
+    /// Something is to be forgotten.
+    Trim,
+    /// The queue is closed and empty.
+    End,
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
     }
 }
 
@@ -306,7 +314,7 @@ type Answer = Box<dyn FnOnce(u64)>;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// The history is trimmed when so many rows were added to it.
+/// The history is trimmed when so many rows were added to it, whatever the time.
 const TRIM_AFTER: usize = 20_000;
 
 /// At most this many changes share a transaction.

@@ -155,7 +155,7 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     for _ in 0..300 {
         idle.push(raw(&plane, "").await);
     }
-    let client = reqwest::Client::new();
+    let client = http_client();
     let health = read(client.get(format!("{}/healthz", plane.url)));
     tokio::pin!(health);
     assert!(tokio::time::timeout(Duration::from_millis(500), &mut health).await.is_err());

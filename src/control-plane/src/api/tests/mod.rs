@@ -4,7 +4,9 @@ mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
 mod login; // passwords, logins, and how fast they may be guessed
+mod metrics; // what those who watch see
 mod permissions; // who may do what
+mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
 mod records; // settings, and what the audit record shows
@@ -21,9 +23,10 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{App, serve};
+use super::{App, routes, serve};
 use crate::clock::Clock;
 use crate::login::Gate;
+use crate::metrics::Metrics;
 use crate::model::{KeyHolder, Kind};
 use crate::name::{AccountName, Name};
 use crate::operations::audit::Refusals;
@@ -31,6 +34,7 @@ use crate::operations::keys;
 use crate::push::Publisher;
 use crate::random;
 use crate::store::{Actor, Change, DataFolder, Store, StoreError, WriterThread, account, history};
+use crate::tls::{self, Incoming, Roots};
 
 /// The second at which tests begin.
 const START: u64 = 1_800_000_000;
@@ -76,7 +80,7 @@ impl Plane {
         let (store, mut writer) = Store::open(data.database(), Clock::manual(seconds.clone())).await.unwrap();
         let epoch = random::bytes().unwrap();
         let start = history::begin_epoch(writer.connection().await.unwrap(), epoch).await.unwrap();
-        let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register());
+        let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
         let pushed = Arc::new(Mutex::new(Pushed::default()));
         let (sink, push) = (pushed.clone(), publisher.clone());
         let writer = writer
@@ -85,14 +89,15 @@ impl Plane {
                 push.publish(revision, grants)
             })
             .unwrap();
-        let (gate, refusals) = (Gate::new(), Refusals::default());
-        let app = App { store: store.clone(), publisher, gate, refusals, sync_is_up: Arc::new(AtomicBool::new(true)) };
+        let (metrics, gate, refusals) = (Metrics::new(&store, &publisher), Gate::new(), Refusals::default());
+        let sync_is_up = Arc::new(AtomicBool::new(true));
+        let app = App { store: store.clone(), publisher, gate, refusals, sync_is_up, metrics };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = Arc::new(Notify::new());
-        let server = tokio::spawn(serve(listener, app.clone(), stop.clone().notified_owned()));
+        let server = tokio::spawn(serve(Incoming::new(listener, None), routes(app.clone()), stop.clone().notified_owned()));
         let admin = make_admin(&store).await;
-        Self { url, client: reqwest::Client::new(), app, store, writer, seconds, pushed, admin, folder, stop, server }
+        Self { url, client: http_client(), app, store, writer, seconds, pushed, admin, folder, stop, server }
     }
 
     /// Calls the API with a token, or with none if it is empty.
@@ -169,6 +174,11 @@ impl Pushed {
             };
         }
     }
+}
+
+/// A client that speaks plain HTTP.
+fn http_client() -> reqwest::Client {
+    reqwest::Client::builder().tls_backend_preconfigured(tls::client(Roots::Nobody).unwrap()).build().unwrap()
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Answer {

@@ -59,6 +59,10 @@ async fn everyone_reads_what_is_theirs_and_nothing_else() {
     cast.expect("GET", "keys?environment=1a5", None, [200, 200, 403, 403, 404, 403, 404]).await;
     cast.expect("GET", "keys?account=olga", None, [200, 200, 404, 404, 404, 404, 404]).await;
     cast.expect("GET", "proxies", None, [200, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("GET", "proxy-tokens", None, [200, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("GET", "proxies/edge-1/tokens", None, [200, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("GET", "table", None, [200, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("GET", "proxies/edge-1", None, [404, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("GET", "revisions/1", None, [200, 200, 200, 200, 200, 403, 403]).await;
     assert_eq!(cast.count("accounts").await, [5, 1, 1, 1, 1, 0, 0]);
     assert_eq!(cast.count("environments").await, [2, 1, 1, 1, 0, 1, 1]);
@@ -82,6 +86,8 @@ async fn nobody_changes_what_is_not_theirs() {
     cast.expect("POST", "keys", wish, [201, 201, 403, 403, 404, 403, 404]).await;
     let wish = Some(json!({"account": "mia", "name": "k"}));
     cast.expect("POST", "keys", wish, [201, 404, 201, 404, 404, 404, 404]).await;
+    cast.expect("POST", "proxies/edge-9/tokens", Some(json!({})), [201, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("DELETE", "proxy-tokens/1", None, [204, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("DELETE", "proxies/edge-1", None, [404, 403, 403, 403, 403, 403, 403]).await;
 
     let (account_key, _) = cast.plane.key(json!({"account": "mia", "name": "k"})).await;

@@ -1,8 +1,9 @@
 //! `keygate filter check`: what a configuration comes to, and what in it may not be meant. A configuration that cannot be used never gets
 //! here.
 
-use keygate_decision::{Carrier, Carriers};
-use keygate_wire::FilterConfig;
+use keygate_decision::request::Header;
+use keygate_decision::{Carrier, Carriers, ReadinessPath, UnixSeconds, explain::Route};
+use keygate_wire::{FilterConfig, Source};
 use serde_json::{Value, json};
 
 use super::super::failure::Failure;
@@ -12,9 +13,15 @@ const CONFIGURATION: View = &[
     Column::new("PROXY", "proxy"),
     Column::new("TABLE", "table"),
     Column::new("CONTROL PLANE'S CLUSTER", "controlPlaneCluster"),
+    Column::new("JOIN TOKEN", "token"),
     Column::new("STALENESS LIMIT (S)", "stalenessLimitSeconds"),
+    Column::new("EMBEDDED KEYS", "embeddedKeys"),
+    Column::new("OF THEM EXPIRED", "embeddedExpired"),
+    Column::new("EXPORTED AT REVISION", "embeddedRevision"),
+    Column::new("READINESS PATH", "readinessPath"),
     Column::new("PRESET", "preset"),
     Column::new("ENVIRONMENT PREFIX", "environmentPrefix"),
+    Column::new("ENVIRONMENT HEADER", "environmentHeader"),
     Column::new("CARRIERS", "carriers"),
     Column::new("STRIPPED AS WELL", "strip"),
     Column::new("ENVIRONMENT PLACES", "environmentPlaces"),
@@ -33,28 +40,49 @@ const RULES: View = &[
 ];
 
 /// Shows a configuration.
-pub(super) fn run(config: &FilterConfig, output: OutputFormat) -> Result<(), Failure> {
-    let report = report(config);
+pub(super) fn run(config: &FilterConfig, now: UnixSeconds, output: OutputFormat) -> Result<(), Failure> {
+    let report = report(config, now);
     Ok(output::print_report(&report, || text(&report), output)?)
 }
 
 /// The configuration with all that it leaves to defaults and to its preset.
-pub(super) fn report(config: &FilterConfig) -> Value {
+pub(super) fn report(config: &FilterConfig, now: UnixSeconds) -> Value {
     let policy = &config.policy;
-    json!({
-        "proxy": config.proxy,
+    let mut report = json!({
         "table": config.table,
-        "controlPlaneCluster": config.control_plane_cluster,
-        "stalenessLimitSeconds": config.staleness_limit_seconds,
+        "readinessPath": config.readiness.as_ref().map(ReadinessPath::as_str),
         "preset": config.preset,
         "environmentPrefix": Some(&policy.environment_prefix).filter(|prefix| !prefix.is_empty()),
+        "environmentHeader": policy.environment_header,
         "carriers": words(&policy.carriers.used),
         "strip": words(&policy.carriers.stripped),
         "environmentPlaces": words(&policy.locators),
         "shadow": policy.shadow,
         "rules": (0..policy.rules.len()).filter_map(|index| rule(config, index)).collect::<Vec<_>>(),
         "warnings": warnings(config),
-    })
+    });
+    if let (Some(report), Value::Object(source)) = (report.as_object_mut(), source(config, now)) {
+        report.extend(source);
+    }
+    report
+}
+
+/// What only the one or the other source of the table has.
+fn source(config: &FilterConfig, now: UnixSeconds) -> Value {
+    match &config.source {
+        Source::ControlPlane(from) => json!({
+            "proxy": from.proxy,
+            "controlPlaneCluster": from.cluster,
+            // Whether there is one; which one is nobody's business.
+            "token": from.token.is_some(),
+            "stalenessLimitSeconds": from.staleness_limit_seconds,
+        }),
+        Source::Embedded { table, revision } => json!({
+            "embeddedKeys": table.len(),
+            "embeddedExpired": table.expired(now),
+            "embeddedRevision": revision,
+        }),
+    }
 }
 
 /// One rule, by its index.
@@ -110,8 +138,22 @@ fn warnings(config: &FilterConfig) -> Vec<String> {
     for carrier in policy.carriers.used.iter().filter(|carrier| matches!(carrier, Carrier::Query(_))) {
         warnings.push(format!("carriers: {carrier} puts credentials into URLs, and so into logs and histories"));
     }
+    if let Source::Embedded { table, .. } = &config.source
+        && table.is_empty()
+    {
+        warnings.push("embedded_table: holds no key, so nothing passes but what a public rule lets through".to_owned());
+    }
+    warnings.extend(hidden_by_readiness(config));
     warnings.extend(left_out(config));
     warnings
+}
+
+/// A rule for the very path at which the filter answers itself.
+fn hidden_by_readiness(config: &FilterConfig) -> Option<String> {
+    let path = config.readiness.as_ref()?.as_str();
+    let request: [Header<'_>; 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
+    let Route::By(index) = config.policy.explain(&request).route else { return None };
+    Some(format!("readiness_path: GET and HEAD of {path} no longer reach what rules[{index}] lets through"))
 }
 
 /// What the preset knows of its upstream, and the configuration's own lists have dropped.

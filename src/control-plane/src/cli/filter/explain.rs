@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use keygate_decision::{Carrier, Header, Policy, Reason};
-use keygate_wire::FilterConfig;
+use keygate_wire::{FilterConfig, Source};
 
 use super::super::client::{Client, Reference};
 use super::super::connection::ConnectionArgs;
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 /// What to explain.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The filter's JSON: the text in `configuration.value` of an Envoy configuration; - reads standard input
+    /// The filter's JSON, as for check
     pub(super) file: PathBuf,
     /// The method, such as GET
     pub(super) method: String,
@@ -27,7 +27,7 @@ pub(crate) struct ExplainArgs {
     /// A header, as often as needed; a credential in it is read, and never shown
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(super) headers: Vec<(String, String)>,
-    /// Decide as if the request came with this key (its id); asks the control plane for its grant
+    /// Decide as if the request came with this key (its id); asks the control plane for its grant, unless the file carries the table
     #[arg(long = "as", value_name = "KEY_ID")]
     pub(super) key: Option<Reference>,
     /// List the rules that do not match, too
@@ -42,14 +42,15 @@ pub(super) async fn run(
     connection: &ConnectionArgs,
     output: OutputFormat,
 ) -> Result<(), Failure> {
-    let key = match &args.key {
-        None => None,
-        Some(id) => Some(grant::fetch(&Client::new(connection)?, id).await?),
+    let key = match (&args.key, &config.source) {
+        (None, _) => None,
+        (Some(id), Source::Embedded { table, .. }) => Some(grant::embedded(table, id)),
+        (Some(id), Source::ControlPlane(_)) => Some(grant::fetch(&Client::new(connection)?, id).await?),
     };
     let headers = request(&config.policy, args);
     let headers: Vec<Header<'_>> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let explanation = config.policy.explain(&headers);
-    let verdict = Verdict::find(&config.policy, &headers, &explanation, key.as_ref(), Clock::system().now());
+    let verdict = Verdict::find(config, &headers, &explanation, key.as_ref(), Clock::system().now());
     let report = Report { config, headers: &headers, explanation: &explanation, verdict: &verdict, key: key.as_ref() };
     Ok(output::print_report(&report.json(), || report.text(args.all), output)?)
 }
@@ -88,7 +89,8 @@ fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
                 path.push_str(&format!("{separator}{name}=stand-in"));
             }
         }
-        None => {}
+        // A start alone carries nothing.
+        Some(Carrier::Headers(_)) | None => {}
     }
 }
 

@@ -2,6 +2,7 @@
 //! is a failure, never a smaller or a larger grant.
 
 use keygate_decision::{Access, AccountId, EnvironmentId, EnvironmentRef, Grant, Holder, KeyId, Reach};
+use keygate_wire::EmbeddedTable;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,6 +15,12 @@ use crate::clock::second_of;
 pub(super) struct Key {
     pub(super) id: String,
     pub(super) grant: Option<Grant>,
+}
+
+/// Looks a key's grant up in a table that the configuration carries. A key that is not in it has none.
+pub(super) fn embedded(table: &EmbeddedTable, id: &Reference) -> Key {
+    let grant = id.as_str().parse().ok().and_then(|number| table.grant_of(KeyId(number)));
+    Key { id: id.to_string(), grant: grant.cloned() }
 }
 
 /// Asks the control plane for a key's grant. An inactive key has none.

@@ -15,19 +15,22 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use keygate_wire::FilterConfig;
+use keygate_wire::{FilterConfig, InvalidConfig};
 use serde_json::Value;
 
 use super::connection::ConnectionArgs;
+use super::export::configuration_inside;
 use super::failure::Failure;
 use super::output::OutputFormat;
+use crate::clock::Clock;
 
 /// The commands of `keygate filter`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum FilterCommand {
     /// Validate a configuration, and show the rules that it comes to
     Check {
-        /// The filter's JSON: the text in `configuration.value` of an Envoy configuration; - reads standard input
+        /// The filter's JSON: the text in `configuration.value` of an Envoy configuration, or an Envoy file in JSON that holds it; - reads
+        /// standard input
         file: PathBuf,
     },
     /// Explain rule by rule what a request would get, and why
@@ -40,7 +43,7 @@ impl FilterCommand {
     /// Runs the command.
     pub(super) async fn run(self, connection: &ConnectionArgs, output: OutputFormat) -> Result<(), Failure> {
         match self {
-            Self::Check { file } => check::run(&load(&file)?, output),
+            Self::Check { file } => check::run(&load(&file)?, Clock::system().now(), output),
             Self::Explain(args) => explain::run(&load(&args.file)?, &args, connection, output).await,
         }
     }
@@ -58,15 +61,19 @@ fn load(file: &Path) -> Result<FilterConfig, Failure> {
 }
 
 fn parse(bytes: &[u8]) -> Result<FilterConfig, Failure> {
-    FilterConfig::parse(bytes).map_err(|error| {
-        Failure::Unusable(if is_envoys(bytes) {
-            "this is a configuration of Envoy, not of the filter: give the JSON that stands in it as text, in the filter's \
-             configuration.value"
-                .to_owned()
-        } else {
-            error.to_string()
-        })
-    })
+    let unusable = |error: InvalidConfig| Failure::Unusable(error.to_string());
+    match (FilterConfig::parse(bytes), is_envoys(bytes)) {
+        (Ok(config), _) => Ok(config),
+        (Err(error), false) => Err(unusable(error)),
+        (Err(_), true) => match configuration_inside(bytes) {
+            Some(inside) => FilterConfig::parse(inside.as_bytes()).map_err(unusable),
+            None => Err(Failure::Unusable(
+                "this is a configuration of Envoy, not of the filter: give the JSON that stands in it as text, in the filter's \
+                 configuration.value"
+                    .to_owned(),
+            )),
+        },
+    }
 }
 
 /// Whether unusable text looks like a configuration, or a part of one, that is meant for Envoy itself, in JSON or YAML.

@@ -159,6 +159,11 @@ impl Report<'_> {
         let refused = |reason: &Reason| format!("{} {}: {}", reason.status(), reason.code(), why(*reason));
         let row = |title: &str, text: String| vec![title.to_owned(), text];
         let (rows, upstream) = match self.verdict {
+            Verdict::Readiness => {
+                let text =
+                    "the filter answers itself: 200 if its table is there and not stale, else 503, with or without a credential";
+                (vec![row("verdict", text.to_owned())], None)
+            }
             Verdict::Passes(upstream) => {
                 let public = upstream.set.is_empty();
                 let text = if public { "passes, with or without a credential: its rule is public" } else { "passes" };

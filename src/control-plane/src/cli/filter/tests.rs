@@ -1,7 +1,8 @@
 //! What the commands say of configurations and requests. Verdicts are compared with the decision's own in its tests.
 
 use clap::Parser;
-use keygate_decision::{AccountId, EnvironmentId, Grant, Header, Holder, KeyId, Reach, UnixSeconds};
+use keygate_decision::{AccountId, Digest, EnvironmentId, Grant, Header, Holder, KeyId, Reach, UnixSeconds};
+use keygate_wire::Source;
 use serde_json::json;
 
 use super::grant::Key;
@@ -49,7 +50,7 @@ fn explain(line: &[&str], key: Option<&Key>) -> (Value, String) {
     let headers = explain::request(&config.policy, &args);
     let headers: Vec<Header<'_>> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let explanation = config.policy.explain(&headers);
-    let verdict = Verdict::find(&config.policy, &headers, &explanation, key, UnixSeconds(1_000));
+    let verdict = Verdict::find(&config, &headers, &explanation, key, UnixSeconds(1_000));
     let report = Report { config: &config, headers: &headers, explanation: &explanation, verdict: &verdict, key };
     (report.json(), report.text(false))
 }
@@ -66,7 +67,7 @@ fn environment_key(id: &str) -> Key {
 #[test]
 fn a_configuration_is_shown_with_its_defaults() {
     let config = parse(CONFIG.as_bytes()).unwrap();
-    let report = check::report(&config);
+    let report = check::report(&config, UnixSeconds(0));
     assert_eq!((&report["table"], &report["stalenessLimitSeconds"]), (&json!("default"), &json!(3600)));
     assert_eq!(report["strip"], json!(["cookie:r_sess"]));
     let exec = json!({
@@ -112,7 +113,7 @@ fn what_may_not_be_meant_is_warned_of() {
             {"path": "/**", "target": "admin"},
         ],
     });
-    let report = check::report(&parse(config.to_string().as_bytes()).unwrap());
+    let report = check::report(&parse(config.to_string().as_bytes()).unwrap(), UnixSeconds(0));
     let warnings = [
         "rules[1].path: never decides, because rules[0] takes all that it matches",
         "rules[2].path: takes every path that no rule before it knows, for admin",
@@ -215,4 +216,47 @@ fn a_request_is_made_as_envoy_hands_it_over() {
     assert_eq!(made(&["GET", "/", "--as", "7", "-H", "cookie: token=a"]).last(), Some(&header("cookie", "token=a")));
     assert!(Cli::try_parse_from(["keygate", "explain", "f", "GET"]).is_err());
     assert!(Cli::try_parse_from(["keygate", "explain", "f", "GET", "/", "-H", "x"]).is_err());
+}
+
+#[test]
+fn an_embedded_table_is_counted_and_decides_as_its_keys() {
+    let grant = |key: u64, end: Option<u64>| {
+        let holder = Holder::Environment(EnvironmentId::parse("1a5").unwrap());
+        let grant = Grant { key: KeyId(key), holder, expires_at: end.map(UnixSeconds) };
+        keygate_wire::embedded::entry_text(&Digest::of(&key.to_string()), &grant)
+    };
+    let entries: serde_json::Map<String, Value> =
+        [grant(7, None), grant(8, Some(1_000))].into_iter().map(|(digest, grant)| (digest, grant.into())).collect();
+    let mut config: Value = serde_json::from_str(CONFIG).unwrap();
+    for field in ["proxy", "control_plane"] {
+        config.as_object_mut().unwrap().remove(field);
+    }
+    config["embedded_table"] = entries.into();
+    config["embedded_revision"] = json!(3);
+    let config = parse(config.to_string().as_bytes()).unwrap();
+    let report = check::report(&config, UnixSeconds(1_000));
+    let shown = ["embeddedKeys", "embeddedExpired", "embeddedRevision"].map(|field| report[field].as_u64());
+    assert_eq!(shown, [Some(2), Some(1), Some(3)]);
+    assert!(report.get("proxy").is_none());
+    assert!(check::text(&report).contains("OF THEM EXPIRED"), "{}", check::text(&report));
+    let Source::Embedded { table, .. } = config.source else { panic!("the table is embedded") };
+    let expiry = |id: &str| grant::embedded(&table, &id.parse().unwrap()).grant.map(|grant| grant.expires_at);
+    assert_eq!((expiry("7"), expiry("8")), (Some(None), Some(Some(UnixSeconds(1_000)))));
+    assert_eq!((expiry("9"), expiry("x")), (None, None));
+}
+
+#[test]
+fn readiness_is_told_and_a_rule_that_it_hides_is_warned_of() {
+    let config = CONFIG.replace("\"rules\"", "\"readiness_path\": \"/public/ready\", \"rules\"");
+    let config = parse(config.as_bytes()).unwrap();
+    let report = check::report(&config, UnixSeconds(0));
+    assert_eq!(report["readinessPath"], json!("/public/ready"));
+    assert!(report["warnings"].to_string().contains("readiness_path: GET and HEAD of /public/ready"), "{report}");
+    let outcome = |method: &str, path: &str| {
+        let headers: [Header<'_>; 2] = [(b":method", method.as_bytes()), (b":path", path.as_bytes())];
+        let explanation = config.policy.explain(&headers);
+        Verdict::find(&config, &headers, &explanation, None, UnixSeconds(0)).json()["outcome"].clone()
+    };
+    assert_eq!(outcome("GET", "/public/ready?x"), "readiness");
+    assert_eq!((outcome("POST", "/public/ready"), outcome("GET", "/public/ready/")), (json!("passes"), json!("passes")));
 }

@@ -1,14 +1,16 @@
 //! What would reach the upstream: the filter's own edits, by the functions that it makes them with.
 
+use std::convert::Infallible;
+
 use keygate_decision::request::is_forbidden_header;
-use keygate_decision::{Carriers, Header, Permit, Reason};
+use keygate_decision::{Header, Permit, Policy, Reason};
 use serde_json::{Map, Value, json};
 
 /// The edits to a request that passes.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Upstream {
     /// Headers that the filter sets, in order.
-    pub(super) set: Vec<(&'static str, String)>,
+    pub(super) set: Vec<(String, String)>,
     /// Headers that it removes.
     pub(super) removed: Vec<String>,
     /// Cookies are taken out.
@@ -19,15 +21,11 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// The edits to a request that a rule lets pass.
-    pub(super) fn forwarded(
-        carriers: &Carriers,
-        headers: &[Header<'_>],
-        keep_credentials: bool,
-        permit: Option<&Permit>,
-    ) -> Self {
+    pub(super) fn forwarded(policy: &Policy, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> Self {
+        let carriers = &policy.carriers;
         let goes = |name: &[u8]| is_forbidden_header(name) || carriers.strips_header(name, keep_credentials);
         Self {
-            set: permit.map(identity).unwrap_or_default(),
+            set: permit.map(|permit| introduction(policy, permit)).unwrap_or_default(),
             removed: names(headers, goes),
             strips_cookies: has(headers, b"cookie", |value| carriers.strip_cookie(value, keep_credentials).is_some()),
             strips_query: has(headers, b":path", |value| carriers.strip_query(value, keep_credentials).is_some()),
@@ -36,7 +34,7 @@ impl Upstream {
 
     /// The edits to a request that passes in shadow: it keeps its credentials, and nobody says who it is.
     pub(super) fn shadowed(headers: &[Header<'_>], reason: Reason) -> Self {
-        let set = vec![("x-keygate-shadow", reason.code().to_owned())];
+        let set = vec![("x-keygate-shadow".to_owned(), reason.code().to_owned())];
         Self { set, removed: names(headers, is_forbidden_header), ..Self::default() }
     }
 
@@ -48,7 +46,7 @@ impl Upstream {
     }
 
     pub(super) fn json(&self) -> Value {
-        let set: Map<String, Value> = self.set.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+        let set: Map<String, Value> = self.set.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
         json!({
             "set": set,
             "removed": self.removed,
@@ -58,14 +56,13 @@ impl Upstream {
     }
 }
 
-fn identity(permit: &Permit) -> Vec<(&'static str, String)> {
-    let all = [
-        ("x-keygate-key", Some(permit.key().0.to_string())),
-        ("x-keygate-account", permit.account().map(|account| account.0.to_string())),
-        ("x-keygate-environment", permit.environment().map(ToString::to_string)),
-        ("x-keygate-access", Some(permit.access().as_str().to_owned())),
-    ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+fn introduction(policy: &Policy, permit: &Permit) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let Ok(()) = policy.introduce(permit, |name, value| {
+        all.push((name.to_owned(), value.to_owned()));
+        Ok::<(), Infallible>(())
+    });
+    all
 }
 
 fn names(headers: &[Header<'_>], goes: impl Fn(&[u8]) -> bool) -> Vec<String> {

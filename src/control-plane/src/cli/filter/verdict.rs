@@ -1,7 +1,8 @@
 //! The verdict on a request: as [`keygate_decision`] decides, or, where a key decides that nobody named, what that key must be.
 
 use keygate_decision::route::Place;
-use keygate_decision::{Access, Decision, Explanation, Header, Policy, Reason, Screening, Target, UnixSeconds};
+use keygate_decision::{Access, Decision, Explanation, Header, ReadinessPath, Reason, Screening, Target, UnixSeconds};
+use keygate_wire::FilterConfig;
 use serde_json::{Value, json};
 
 use super::grant::Key;
@@ -10,6 +11,8 @@ use super::upstream::Upstream;
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
+    /// The filter answers it itself: it asks for readiness.
+    Readiness,
     /// It passes.
     Passes(Upstream),
     /// It would be refused, but that is only reported.
@@ -23,13 +26,18 @@ pub(super) enum Verdict {
 impl Verdict {
     /// Judges a request, as this key if there is one.
     pub(super) fn find(
-        policy: &Policy,
+        config: &FilterConfig,
         headers: &[Header<'_>],
         explanation: &Explanation,
         key: Option<&Key>,
         now: UnixSeconds,
     ) -> Self {
-        let forwarded = |keep, permit| Upstream::forwarded(&policy.carriers, headers, keep, permit);
+        let policy = &config.policy;
+        let asked = |path: &ReadinessPath| path.is_asked_by(&policy.read(headers.iter().copied()));
+        if config.readiness.as_ref().is_some_and(asked) {
+            return Self::Readiness;
+        }
+        let forwarded = |keep, permit| Upstream::forwarded(policy, headers, keep, permit);
         let check = match &explanation.screening {
             Screening::Refuse(reason) => return Self::Refused(*reason, None),
             Screening::Pass { keep_credentials } => return Self::Passes(forwarded(*keep_credentials, None)),
@@ -57,6 +65,7 @@ impl Verdict {
     pub(super) fn json(&self) -> Value {
         let refusal = |outcome: &str, reason: &Reason| json!({"outcome": outcome, "status": reason.status(), "reason": reason.code(), "why": why(*reason), "body": reason.body()});
         let (mut value, needs, upstream) = match self {
+            Self::Readiness => (json!({"outcome": "readiness"}), None, None),
             Self::Passes(upstream) => (json!({"outcome": "passes"}), None, Some(upstream)),
             Self::Shadowed(reason, upstream) => (refusal("shadowed", reason), None, Some(upstream)),
             Self::Refused(reason, needs) => (refusal("refused", reason), needs.as_ref(), None),

@@ -98,6 +98,10 @@ impl Filter {
         self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: false })).await;
     }
 
+    pub(super) async fn quarantine(&self, serial: u64, reason: &str) {
+        self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: true })).await;
+    }
+
     /// The next message that is no heartbeat; heartbeats are acknowledged.
     pub(super) async fn receive_table(&mut self) -> Result<(u64, ControlPlaneSays), Status> {
         loop {

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::tls::Incoming;
 
 const EPOCH: [u8; 16] = [1; 16];
 
@@ -50,6 +51,7 @@ fn quick() -> Pace {
         hello: Duration::from_millis(300),
         after_refusals: [1, 2, 3, 4].map(|tenths| Duration::from_millis(tenths * 100)),
         concurrent_snapshots: 2,
+        comes_back: Duration::from_millis(200),
     }
 }
 
@@ -75,12 +77,18 @@ impl ControlPlane {
                 Ok(())
             })
         });
+        let tokens: TokenLookup = Arc::new(|_, digest| {
+            let standing = if digest.is_some() { Standing::Active(3) } else { Standing::Untold };
+            Box::pin(async move { Ok(standing) })
+        });
         let table = expected.iter().map(|(digest, grant)| (*digest, grant.clone())).collect();
-        let publisher = Publisher::with_pace(epoch, history, table, register, pace);
+        let publisher = Publisher::with_pace(epoch, history, table, register, tokens, pace);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(publisher.clone().serve(listener, async move { drop(stopped.await) }));
+        let server = tokio::spawn(
+            publisher.clone().serve(Incoming::new(listener, None), Proof::Optional, async move { drop(stopped.await) }),
+        );
         Self { publisher, address, expected, registered, stop: Some(stop), server }
     }
 

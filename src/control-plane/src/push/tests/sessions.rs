@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use keygate_wire::sync::{ControlPlaneSays, FilterSays};
+use keygate_wire::sync::{self, ControlPlaneSays, FilterSays};
 use tonic::Code;
 
 use super::filter::{Filter, Stored, hello};
@@ -14,7 +14,8 @@ const SOON: Duration = Duration::from_secs(5);
 async fn a_wait_returns_at_once_when_all_have_acknowledged_and_else_names_those_missing() {
     let known = ["gone", "edge-2"].map(|name| KnownProxy { name: name.to_owned(), staleness_limit_seconds: 3600 });
     let history = History { proxies: known.to_vec(), ..no_history(1) };
-    let mut control_plane = ControlPlane::with(EPOCH, history, BTreeMap::new(), Pace::default()).await;
+    let pace = Pace { comes_back: Duration::ZERO, ..Pace::default() };
+    let mut control_plane = ControlPlane::with(EPOCH, history, BTreeMap::new(), pace).await;
     let mut edges = Vec::new();
     for (name, instance) in [("edge-1", 1), ("edge-2", 2)] {
         let mut filter = Filter::connect(control_plane.address, hello(name, instance), Stored::default()).await;
@@ -121,26 +122,124 @@ async fn a_higher_or_equal_fence_takes_over_and_a_lower_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_namesake_is_refused_until_the_stream_has_ended() {
-    let control_plane = ControlPlane::start(10).await;
+async fn a_third_process_of_a_name_is_refused_until_a_stream_has_ended() {
+    let pace = Pace { comes_back: quick().comes_back, ..Pace::default() };
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), pace).await;
     let mut first = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
     first.follow_to(1).await;
-    let mut namesake = Filter::connect(control_plane.address, hello("edge-1", 2), Stored::default()).await;
-    let refusal = namesake.receive().await.unwrap_err();
-    assert_eq!(refusal.code(), Code::AlreadyExists);
-    assert!(refusal.message().contains("give each Envoy its own"), "{}", refusal.message());
-    drop(first);
-    let connected = || control_plane.publisher.proxies()[0].connected;
-    while connected() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    // A new process has to prove anew what it holds.
     let mut second = Filter::connect(control_plane.address, hello("edge-1", 2), Stored::default()).await;
+    // A new process has to prove anew what it holds.
     let (serial, _) = second.receive().await.unwrap();
     assert_eq!(control_plane.publisher.acknowledged(1, Duration::ZERO).await.missing, ["edge-1"]);
     second.ack(serial, None).await;
     second.follow_to(1).await;
     assert_eq!(control_plane.publisher.acknowledged(1, SOON).await.acknowledged, ["edge-1"]);
+    let mut third = Filter::connect(control_plane.address, hello("edge-1", 3), Stored::default()).await;
+    let refusal = third.receive().await.unwrap_err();
+    assert_eq!(refusal.code(), Code::AlreadyExists);
+    assert!(refusal.message().contains("give each Envoy its own"), "{}", refusal.message());
+    drop(first);
+    let connected = || control_plane.publisher.proxies()[0].processes.iter().filter(|process| process.connected).count();
+    while connected() == 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut third = Filter::connect(control_plane.address, hello("edge-1", 3), Stored::default()).await;
+    third.follow_to(1).await;
+    // The first one is missed no longer than it would take to come back.
+    assert_eq!(control_plane.publisher.acknowledged(1, SOON).await.acknowledged, ["edge-1"]);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_under_way_ends_when_a_former_process_is_forgotten() {
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut parent = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    let mut child = Filter::connect(control_plane.address, hello("edge-1", 2), Stored::default()).await;
+    child.follow_to(1).await;
+    tokio::spawn(async move { child.follow_to_the_end().await });
+    let publisher = control_plane.publisher.clone();
+    let wait = tokio::spawn(async move { publisher.acknowledged(1, SOON).await });
+    drop(parent.receive().await.unwrap());
+    assert!(!wait.is_finished());
+    let gone = Instant::now();
+    drop(parent);
+    assert_eq!(wait.await.unwrap(), super::found(&["edge-1"], &[], &[]));
+    assert!(gone.elapsed() >= quick().comes_back, "forgotten before it could be back");
+}
+
+#[tokio::test]
+async fn a_proxys_clock_version_and_quarantine_are_shown() {
+    let mut control_plane = ControlPlane::start(10).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    let status = async |shown: &dyn Fn(&ProxyStatus) -> bool| {
+        let give_up = Instant::now() + SOON;
+        loop {
+            let status = control_plane.publisher.proxies().remove(0);
+            if shown(&status) {
+                return status;
+            }
+            assert!(Instant::now() < give_up, "{status:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let now = status(&|status| status.acknowledged == Some(1)).await;
+    assert_eq!((now.lag, now.clock_offset_ms, now.quarantined), (Duration::ZERO, None, None));
+    assert_eq!(now.processes[0].filter_version, "test");
+    assert!(now.processes[0].since.is_some_and(|since| Some(since) <= now.last_heard));
+
+    let off_ms = 90_000;
+    let (serial, heartbeat) = filter.receive().await.unwrap();
+    assert!(matches!(heartbeat, ControlPlaneSays::Heartbeat(_)));
+    let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64 + off_ms;
+    let position = filter.stored.position.map(Into::into);
+    filter.say(FilterSays::Ack(sync::Ack { serial, position, unix_ms })).await;
+    let shown = status(&|status| status.clock_offset_ms.is_some()).await.clock_offset_ms.unwrap();
+    assert!((90_000..91_000).contains(&shown), "{shown}");
+
+    control_plane.publisher.publish(2, vec![(digest(1), None)]).unwrap();
+    let (serial, _) = filter.receive_table().await.unwrap();
+    let reason = "two workers died over revision 2".to_owned();
+    filter.say(FilterSays::Nack(sync::Nack { serial, reason: reason.clone(), unix_ms: 0, quarantined: true })).await;
+    let quarantined = status(&|status| status.quarantined.is_some()).await.quarantined.unwrap();
+    assert_eq!((quarantined.revision, quarantined.reason), (2, reason));
+    assert!(status(&|_| true).await.lag > Duration::ZERO);
+    // A snapshot follows; it is tried, and that is that.
+    filter.follow_to(2).await;
+    let now = status(&|status| status.quarantined.is_none() && status.acknowledged == Some(2)).await;
+    assert_eq!(now.lag, Duration::ZERO);
+    control_plane.expected.remove(&digest(1));
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_once_when_its_token_is_revoked_and_others_go_on() {
+    let control_plane = ControlPlane::start(10).await;
+    let with_token = |name, instance| {
+        let token = format!("kgj_{}", "a".repeat(40));
+        Filter::connect(control_plane.address, keygate_wire::sync::Hello { token, ..hello(name, instance) }, Stored::default())
+    };
+    let mut proved = with_token("edge-1", 1).await;
+    proved.follow_to(1).await;
+    let mut local = Filter::connect(control_plane.address, hello("edge-2", 2), Stored::default()).await;
+    local.follow_to(1).await;
+    let identities = || control_plane.publisher.proxies().iter().map(|status| status.identity).collect::<Vec<_>>();
+    assert_eq!(identities(), [Some(Identity::Token(3)), Some(Identity::Loopback)]);
+    control_plane.publisher.revoke(3);
+    let end = proved.follow_to_the_end().await;
+    assert_eq!(end.code(), Code::Unauthenticated);
+    assert!(end.message().contains("join token 3 was revoked"), "{}", end.message());
+    assert!(tokio::time::timeout(Duration::from_millis(300), local.follow_to_the_end()).await.is_err());
+    // One that was looked up before the revocation, and opens its stream after it, gets nothing either.
+    let mut late = with_token("edge-1", 1).await;
+    assert_eq!(late.follow_to_the_end().await.code(), Code::Unauthenticated);
+    assert_eq!(late.stored.position, None);
+
+    let mut malformed = hello("edge-3", 3);
+    malformed.token = "kgj_short".to_owned();
+    let mut malformed = Filter::connect(control_plane.address, malformed, Stored::default()).await;
+    let end = malformed.receive().await.unwrap_err();
+    assert_eq!(end.code(), Code::Unauthenticated);
+    assert!(end.message().contains("keygate proxy token create edge-3") && !end.message().contains("kgj_"), "{}", end.message());
 }
 
 #[tokio::test]
@@ -185,6 +284,40 @@ async fn a_refused_message_is_answered_with_a_snapshot_later_each_time() {
             break;
         }
         filter.nack(serial, "out of order").await;
+    }
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_quarantined_snapshot_is_offered_again_later_and_its_reason_is_not_hidden_by_what_follows() {
+    let mut control_plane =
+        ControlPlane::with(EPOCH, no_history(1), (0..5_000).map(|n| (digest(n), grant(n))).collect(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    let mut offered = 0;
+    let began = Instant::now();
+    while offered < 4 {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            offered += 1;
+            filter.quarantine(serial, "2 workers died").await;
+        } else {
+            filter.nack(serial, "a chunk without a snapshot").await;
+        }
+    }
+    assert!(began.elapsed() >= quick().after_refusals.iter().take(3).sum(), "it spins");
+    let status = control_plane.publisher.proxies().remove(0);
+    assert_eq!((status.connected, status.last_refusal.as_deref()), (true, Some("2 workers died")));
+    // Another revision is offered like any, and heals it.
+    control_plane.publish(2, &[(1, None)]);
+    loop {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            filter.stored.take(says);
+            filter.ack(serial, None).await;
+            break;
+        }
+        filter.nack(serial, "a chunk without a snapshot").await;
     }
     filter.follow_to(2).await;
     filter.stored.assert_holds(&control_plane.expected);

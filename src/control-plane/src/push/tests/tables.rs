@@ -154,6 +154,27 @@ async fn after_a_restored_backup_every_proxy_that_was_ahead_gets_a_snapshot() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_was_away_for_longer_than_the_history_reaches_gets_a_snapshot() {
+    let mut former = ControlPlane::start(1_000).await;
+    let mut filter = Filter::connect(former.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    for revision in 2..=4 {
+        former.publish(revision, &[(revision, None)]);
+    }
+    // Trimmed up to revision 2, which it lacks.
+    let epochs = vec![PastEpoch { epoch: EPOCH, ended_at: 4 }];
+    let history = History { revision: 4, epochs, changes: vec![(3, digest(3)), (4, digest(4))], proxies: Vec::new() };
+    let control_plane = ControlPlane::with([2; 16], history, former.expected.clone(), Pace::default()).await;
+    filter.stored.taken.clear();
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), filter.stored).await;
+    filter.follow_to(4).await;
+    assert_eq!(filter.stored.taken.first(), Some(&"begin"));
+    filter.stored.assert_holds(&control_plane.expected);
+    let traffic = control_plane.publisher.traffic();
+    assert_eq!((traffic.snapshots.get(), traffic.deltas.get(), traffic.streams_opened.get()), (1, 0, 1));
+}
+
+#[tokio::test]
 async fn snapshots_wait_for_their_turn() {
     let control_plane = ControlPlane::with(
         EPOCH,

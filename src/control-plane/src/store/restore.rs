@@ -1,0 +1,172 @@
+//! Another database in the place of the present one. At any moment, also when the process is killed, the folder holds either all of the
+//! old data or all of the new; the old is kept under another name.
+//!
+//! The danger is a journal of the old database: SQLite would read it into the new one. So it is first folded into the old database,
+//! and none is there when the name changes hands.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keygate_decision::UnixSeconds;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::backup::sync_folder_of;
+use super::folder::{DataFolder, FolderError, io_error};
+use super::inspect::{Contents, Difference, Unfit, compare, inspect};
+use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code};
+use crate::clock;
+
+/// Why nothing was restored. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error("{file} {why}; nothing was changed")]
+    Unfit { file: String, why: Unfit },
+    #[error("{0} belongs to a database that may be in use; make a copy that stands by itself with keygate backup")]
+    Journal(String),
+    #[error("another program has {0} open; stop it first")]
+    InUse(String),
+    #[error("the present data in {path} cannot be put aside, nothing was changed: {cause}")]
+    Present { path: String, cause: StoreError },
+    #[error(transparent)]
+    File(#[from] FolderError),
+}
+
+/// A backup that was copied into the folder and found whole. Dropped, it leaves no trace.
+#[derive(Debug)]
+pub(crate) struct Staged<'f> {
+    folder: &'f DataFolder,
+    path: PathBuf,
+    contents: Contents,
+}
+
+/// What has become of the old data.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// Where the old data is; none if there was none.
+    pub(crate) kept: Option<PathBuf>,
+    /// What keys may do now and could not, and the reverse; none if the old data cannot be read.
+    pub(crate) difference: Option<Difference>,
+}
+
+/// Copies a backup into the folder and reads the copy whole.
+pub(crate) async fn stage<'f>(folder: &'f DataFolder, file: &Path) -> Result<Staged<'f>, RestoreError> {
+    for journal in ["-wal", "-journal"].map(|end| beside(file, end)) {
+        if journal.metadata().is_ok_and(|found| found.len() > 0) {
+            return Err(RestoreError::Journal(journal.display().to_string()));
+        }
+    }
+    let unfit = |why| RestoreError::Unfit { file: file.display().to_string(), why };
+    let mut source = File::open(file).map_err(io_error(file))?;
+    if !begins_as_a_database(&mut source).map_err(io_error(file))? {
+        return Err(unfit(Unfit::NoDatabase));
+    }
+    let path = beside(folder.database(), ".restoring");
+    remove(&path)?;
+    let mut staged = Staged { folder, path, contents: Contents::default() };
+    copy(file, &staged.path).map_err(io_error(&staged.path))?;
+    staged.contents = inspect(&staged.path).await.map_err(unfit)?;
+    Ok(staged)
+}
+
+impl Staged<'_> {
+    /// What it holds.
+    pub(crate) fn contents(&self) -> Contents {
+        self.contents
+    }
+
+    /// Puts it in the place of what is there.
+    pub(crate) async fn put(self, now: UnixSeconds) -> Result<Replaced, RestoreError> {
+        let database = self.folder.database();
+        let (wal, shm) = (beside(database, "-wal"), beside(database, "-shm"));
+        let mut replaced = Replaced { kept: None, difference: None };
+        if database.try_exists().map_err(io_error(database))? {
+            let folded = fold_journal(database).await?;
+            if folded {
+                replaced.difference = compare(database, &self.path, now).await.ok();
+            }
+            let name = clock::rfc3339(now).replace(['-', ':'], "");
+            let kept = beside(database, &format!(".before-restore-{name}"));
+            fs::hard_link(database, &kept).map_err(io_error(&kept))?;
+            if !folded && wal.try_exists().map_err(io_error(&wal))? {
+                // Of a database that is damaged: whoever tries to mend it may want this, too.
+                let kept = beside(&kept, "-wal");
+                fs::hard_link(&wal, &kept).map_err(io_error(&kept))?;
+            }
+            sync_folder_of(database).map_err(io_error(database))?;
+            replaced.kept = Some(kept);
+        }
+        remove(&wal)?;
+        remove(&shm)?;
+        // The removals must not be undone by a power failure that spares the new name.
+        sync_folder_of(database).map_err(io_error(database))?;
+        fs::rename(&self.path, database).map_err(io_error(database))?;
+        sync_folder_of(database).map_err(io_error(database))?;
+        Ok(replaced)
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        // It is gone already where it was put in place.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Writes what the journal holds into the database and removes it; false if the database is damaged, so that it cannot be done.
+async fn fold_journal(database: &Path) -> Result<bool, RestoreError> {
+    let path = database.display().to_string();
+    let fold = async {
+        let options = SqliteConnectOptions::new().filename(database).busy_timeout(Duration::from_secs(1));
+        let mut connection: Connection = options.connect().await?;
+        let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(busy != 0)
+    };
+    match fold.await {
+        Ok(false) => Ok(true),
+        Ok(true) => Err(RestoreError::InUse(path)),
+        Err(error) => match code(&error) {
+            Some(BUSY) => Err(RestoreError::InUse(path)),
+            Some(CORRUPT | NOT_A_DATABASE) => Ok(false),
+            _ => Err(RestoreError::Present { path, cause: error.into() }),
+        },
+    }
+}
+
+/// The way that every SQLite file begins; an empty file would pass for a database without tables.
+fn begins_as_a_database(file: &mut File) -> io::Result<bool> {
+    let mut start = Vec::new();
+    file.take(16).read_to_end(&mut start)?;
+    Ok(start == b"SQLite format 3\0")
+}
+
+/// Copies a file for the owner of the folder alone, and waits until it is on disk.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut File::open(from)?, &mut target)?;
+    // Restored by root, it still has to be read by the user who serves.
+    if let Some(folder) = to.parent().map(fs::metadata).transpose()? {
+        let own = target.metadata()?;
+        if (own.uid(), own.gid()) != (folder.uid(), folder.gid()) {
+            fchown(&target, Some(folder.uid()), Some(folder.gid()))?;
+        }
+    }
+    target.sync_all()
+}
+
+fn remove(path: &Path) -> Result<(), FolderError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}

@@ -1,0 +1,84 @@
+//! What whoever waits for the writer may rely on, seen from inside storage: what is noted when the answers go out.
+
+use std::sync::atomic::AtomicU64;
+
+use super::*;
+use crate::api::Scratch;
+
+/// Notes, when its answer is given or dropped, whether storage is said to fail.
+struct Witness {
+    signals: Arc<Signals>,
+    noted: mpsc::UnboundedSender<bool>,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.noted.send(self.signals.failing.load(Ordering::Acquire)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whether_storage_fails_is_noted_before_anybody_is_answered() {
+    let scratch = Scratch::new();
+    let folder = DataFolder::create(scratch.path()).unwrap();
+    let (store, writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+    let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
+    let (noted, mut notes) = mpsc::unbounded_channel();
+    let change = async |sql: &'static str| {
+        let witness = Witness { signals: store.signals.clone(), noted: noted.clone() };
+        let operation = async move |change: &mut Change<'_>| {
+            sqlx::query(sql).execute(change.connection()).await?;
+            Ok::<_, StoreError>(witness)
+        };
+        store.write(Actor::Local, operation).await.map(|written| drop(written.value))
+    };
+    // A savepoint that is gone is no longer there to be released: the batch fails behind its operation's back.
+    assert!(change("ROLLBACK").await.is_err());
+    assert_eq!(notes.recv().await, Some(true));
+    change("SELECT 1").await.unwrap();
+    assert_eq!(notes.recv().await, Some(false));
+    store.stop().await;
+    writer.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn old_audit_records_and_changes_go_a_few_at_a_time_while_changes_are_made() {
+    const NOW: u64 = 1_800_000_000;
+    let scratch = Scratch::new();
+    let folder = DataFolder::create(scratch.path()).unwrap();
+    let clock = Clock::manual(Arc::new(AtomicU64::new(NOW)));
+    let (store, mut writer) = Store::open(folder.database(), clock.clone()).await.unwrap();
+    for sql in [
+        "INSERT INTO audit (time, actor, action, object, detail) SELECT $1 - 400 * 86400 + n - 11000, '', '', '', ''",
+        "INSERT INTO change (revision, digest, time) SELECT n, randomblob(32), $1 - 7 * 86400 + n - 11000",
+    ] {
+        let numbers = format!(
+            "{sql} FROM (WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 12000) SELECT n FROM n)"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(numbers))
+            .bind(row::integer(NOW))
+            .execute(writer.connection().await.unwrap())
+            .await
+            .unwrap();
+    }
+    sqlx::query("UPDATE head SET revision = 12000").execute(writer.connection().await.unwrap()).await.unwrap();
+    drop((store, writer));
+    let (store, mut writer) = Store::open(folder.database(), clock).await.unwrap();
+    writer.trim(400);
+    let mut thread = writer.spawn(|_, _| Ok(())).unwrap();
+    let left = async |table: &str| {
+        let query = format!("SELECT count(*) FROM {table}");
+        let mut connection = store.read().await.unwrap();
+        sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query)).fetch_one(&mut *connection).await.unwrap()
+    };
+    let trimmed = async {
+        while (left("audit").await, left("change").await) != (1001, 1001) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), trimmed).await.expect("what is too old goes, nothing else");
+    let counts = store.counts();
+    assert_eq!((counts.trimmed_audit.get(), counts.trimmed_changes.get()), (10_999, 10_999));
+    store.stop().await;
+    thread.ended().await.unwrap();
+}

@@ -1,0 +1,31 @@
+//! The filter's very files as another module, which traps on command: for the tests alone, built by `envoy/module.sh traps` with the
+//! feature `traps`. A target of its own, so that it never lies where the module lies that people run. See `src/filter/src/traps.rs`.
+
+#[path = "../src/host.rs"]
+mod host;
+#[path = "../src/http.rs"]
+mod http;
+#[path = "../src/lease.rs"]
+mod lease;
+#[path = "../src/metrics.rs"]
+mod metrics;
+#[path = "../src/reply.rs"]
+mod reply;
+#[path = "../src/root.rs"]
+mod root;
+#[path = "../src/shared.rs"]
+mod shared;
+#[path = "../src/sync.rs"]
+mod sync;
+#[path = "../src/table.rs"]
+mod table;
+#[path = "../src/traps.rs"]
+mod traps;
+#[path = "../src/writer.rs"]
+mod writer;
+
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+    }}
+}

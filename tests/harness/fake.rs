@@ -1,0 +1,248 @@
+//! A control plane that says what a test tells it to, message by message, right or wrong, and hears what the filter answers.
+//!
+//! It speaks gRPC with its own hands: a library would refuse to send most of what it is for.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt as _;
+use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use keygate_decision::Digest;
+use keygate_wire::BucketBits;
+use keygate_wire::bucket::{self, BucketIndex};
+use keygate_wire::records::Position;
+use keygate_wire::sync::{
+    Ack, ControlPlaneSays, Delta, FilterSays, FromControlPlane, FromFilter, Heartbeat, Hello, Nack, SnapshotBegin, SnapshotChunk,
+    SnapshotEnd,
+};
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::{DEADLINE, loopback};
+
+/// What precedes a gRPC message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+const BUCKETS_A_CHUNK: usize = 16;
+
+/// A server for the filter's streams.
+pub struct FakeControlPlane {
+    port: u16,
+    streams: mpsc::UnboundedReceiver<FakeStream>,
+    serving: AbortHandle,
+}
+
+/// A stream that a filter has opened. Dropping it ends it.
+pub struct FakeStream {
+    hello: Hello,
+    serial: u64,
+    outgoing: Sender<Bytes, Infallible>,
+    incoming: Incoming,
+}
+
+/// What came from the filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// It took a message.
+    Ack(Ack),
+    /// It refused one.
+    Nack(Nack),
+    /// It gave the stream up.
+    End,
+}
+
+/// The bytes from the filter that are no whole message yet.
+struct Incoming {
+    body: Body,
+    bytes: Vec<u8>,
+}
+
+impl FakeControlPlane {
+    /// Starts it on a free port.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(loopback(0)).await.context("binding the fake control plane")?;
+        let port = listener.local_addr()?.port();
+        let listener = listener.tap_io(|connection| {
+            // Without, messages come later, and that is all.
+            let _ = connection.set_nodelay(true);
+        });
+        let (sender, streams) = mpsc::unbounded_channel();
+        let service = Router::new().fallback(open).with_state(sender);
+        let serving = tokio::spawn(async move { axum::serve(listener, service).await }).abort_handle();
+        Ok(Self { port, streams, serving })
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The next stream that a filter opens, once it has said its Hello.
+    pub async fn next_stream(&mut self) -> Result<FakeStream> {
+        let next = timeout(DEADLINE, self.streams.recv()).await.context("no filter opened a stream")?;
+        next.context("the fake control plane has ended")
+    }
+}
+
+impl Drop for FakeControlPlane {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn open(State(streams): State<mpsc::UnboundedSender<FakeStream>>, request: axum::extract::Request) -> Response {
+    let (outgoing, body) = Channel::new(64);
+    let mut incoming = Incoming { body: request.into_body(), bytes: Vec::new() };
+    tokio::spawn(async move {
+        // A stream that ends before its Hello is none; a test that is over wants none.
+        if let Ok(Some(FilterSays::Hello(hello))) = incoming.next().await {
+            let _ = streams.send(FakeStream { hello, serial: 0, outgoing, incoming });
+        }
+    });
+    ([(CONTENT_TYPE, "application/grpc")], Body::new(body)).into_response()
+}
+
+impl FakeStream {
+    /// What the filter opened it with.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Says something and gives what the filter answers.
+    pub async fn say(&mut self, says: ControlPlaneSays) -> Result<Heard> {
+        let serial = self.send(says).await?;
+        let heard = self.hear().await?;
+        let answered = match &heard {
+            Heard::Ack(ack) => ack.serial,
+            Heard::Nack(nack) => nack.serial,
+            Heard::End => return Ok(heard),
+        };
+        ensure!(answered == serial, "message {serial} was answered as {answered}");
+        Ok(heard)
+    }
+
+    /// Says something that the filter must take, and gives what its table then holds.
+    pub async fn say_well(&mut self, says: ControlPlaneSays) -> Result<Option<Position>> {
+        match self.say(says).await? {
+            Heard::Ack(Ack { position, .. }) => Ok(position.and_then(|position| position.parse())),
+            heard => bail!("a good message was not taken: {heard:?}"),
+        }
+    }
+
+    /// Says that it is there, with the right time, `current` being the newest position.
+    pub async fn beat(&mut self, current: Option<Position>) -> Result<()> {
+        let unix_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let heartbeat = Heartbeat { unix_ms, position: current.map(Into::into), keys: 0 };
+        self.say_well(ControlPlaneSays::Heartbeat(heartbeat)).await.map(|_| ())
+    }
+
+    /// Sends a table in full, which the filter must take.
+    pub async fn send_snapshot(&mut self, table: &FakeTable) -> Result<()> {
+        for says in table.snapshot() {
+            self.say_well(says).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message and does not wait for the answer; gives its serial.
+    pub async fn send(&mut self, says: ControlPlaneSays) -> Result<u64> {
+        self.serial += 1;
+        let message = FromControlPlane { serial: self.serial, says: Some(says) };
+        self.send_message(&message.encode_to_vec()).await?;
+        Ok(self.serial)
+    }
+
+    /// Sends any bytes as one message.
+    pub async fn send_message(&mut self, message: &[u8]) -> Result<()> {
+        let length = u32::try_from(message.len())?.to_be_bytes();
+        self.send_bytes([&[0], length.as_slice(), message].concat()).await
+    }
+
+    /// Sends any bytes as they are.
+    pub async fn send_bytes(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let sent = timeout(DEADLINE, self.outgoing.send_data(bytes.into())).await.context("the filter does not read")?;
+        sent.context("the stream has ended")
+    }
+
+    /// What the filter says next.
+    pub async fn hear(&mut self) -> Result<Heard> {
+        match timeout(DEADLINE, self.incoming.next()).await.context("the filter does not answer")?? {
+            Some(FilterSays::Ack(ack)) => Ok(Heard::Ack(ack)),
+            Some(FilterSays::Nack(nack)) => Ok(Heard::Nack(nack)),
+            Some(FilterSays::Hello(_)) => bail!("a second Hello"),
+            None => Ok(Heard::End),
+        }
+    }
+}
+
+impl Incoming {
+    /// The next message; `None` at the end of the stream, however it ended.
+    async fn next(&mut self) -> Result<Option<FilterSays>> {
+        loop {
+            if let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX_BYTES>() {
+                let [_, length @ ..] = *prefix;
+                if let Some(message) = rest.get(..usize::try_from(u32::from_be_bytes(length))?) {
+                    let says = FromFilter::decode(message)?.says;
+                    self.bytes.drain(..PREFIX_BYTES + message.len());
+                    return says.context("the filter said nothing").map(Some);
+                }
+            }
+            let Some(Ok(frame)) = self.body.frame().await else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                self.bytes.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// A table to send.
+#[derive(Clone, Debug)]
+pub struct FakeTable {
+    /// Where it is.
+    pub position: Position,
+    /// How many buckets it has.
+    pub bits: BucketBits,
+    /// What it holds: encoded grants.
+    pub grants: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl FakeTable {
+    /// Its buckets, in order.
+    pub fn buckets(&self) -> Vec<Vec<u8>> {
+        let of = |index| self.grants.iter().filter(move |(digest, _)| self.bits.index(digest) == BucketIndex(index));
+        (0..self.bits.count()).map(|index| bucket::build(of(index).map(|(digest, grant)| (digest, grant.as_slice())))).collect()
+    }
+
+    /// The messages that bring it in full: the first begins it, the last ends it, chunks are between.
+    pub fn snapshot(&self) -> Vec<ControlPlaneSays> {
+        let begin = SnapshotBegin { position: Some(self.position.into()), bucket_bits: self.bits.get() };
+        let buckets = self.buckets();
+        let chunks = (0..).step_by(BUCKETS_A_CHUNK).zip(buckets.chunks(BUCKETS_A_CHUNK)).map(|(first_bucket, buckets)| {
+            ControlPlaneSays::SnapshotChunk(SnapshotChunk { first_bucket, buckets: buckets.to_vec() })
+        });
+        let begin = std::iter::once(ControlPlaneSays::SnapshotBegin(begin));
+        begin.chain(chunks).chain([ControlPlaneSays::SnapshotEnd(SnapshotEnd {})]).collect()
+    }
+
+    /// Makes a change and gives the message that brings it.
+    pub fn change(&mut self, digest: Digest, grant: Option<Vec<u8>>) -> Delta {
+        let from = self.position.revision;
+        self.position.revision += 1;
+        match &grant {
+            Some(grant) => self.grants.insert(digest, grant.clone()),
+            None => self.grants.remove(&digest),
+        };
+        let change = keygate_wire::sync::Change { digest: digest.as_bytes().to_vec(), grant };
+        Delta { from, to: Some(self.position.into()), changes: vec![change], more: false }
+    }
+}
