@@ -12,21 +12,35 @@ use crate::edge::{Edge, INSIDE};
 
 const PASSWORD: &str = "correct horse battery";
 
-/// Somebody at a terminal who has no key.
-struct Person {
+/// Somebody at a terminal.
+pub(crate) struct Person {
     url: String,
     home: Scratch,
+    /// The arguments that show a key, if there is one.
+    key: Vec<String>,
+}
+
+/// The admin, who has a key.
+pub(crate) fn admin(control_plane: &ControlPlane) -> Result<Person> {
+    let key = control_plane.admin();
+    let arguments = ["--access-key", &key.access_key, "--secret-key", &key.secret_key].map(str::to_owned).to_vec();
+    Ok(Person { key: arguments, ..Person::at(control_plane)? })
 }
 
 impl Person {
     fn at(control_plane: &ControlPlane) -> Result<Self> {
-        Ok(Self { url: control_plane.url(), home: Scratch::new("keygate-home")? })
+        Ok(Self { url: control_plane.url(), home: Scratch::new("keygate-home")?, key: Vec::new() })
     }
 
     /// Runs a command and writes these lines to its standard input.
     async fn run(&self, arguments: &[&str], lines: &str) -> Result<Output> {
         let mut command = Command::new(keygate_binary()?);
-        command.args(arguments).env("KEYGATE_URL", &self.url).env("XDG_CONFIG_HOME", self.home.path()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .args(&self.key)
+            .env("KEYGATE_URL", &self.url)
+            .env("XDG_CONFIG_HOME", self.home.path())
+            .kill_on_drop(true);
         command.env_remove("KEYGATE_ACCESS_KEY").env_remove("KEYGATE_SECRET_KEY");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut stdin = process.stdin.take().context("no standard input")?;
@@ -36,7 +50,7 @@ impl Person {
     }
 
     /// Runs a command that must succeed; what it printed.
-    async fn text(&self, arguments: &[&str], lines: &str) -> Result<String> {
+    pub(crate) async fn text(&self, arguments: &[&str], lines: &str) -> Result<String> {
         let output = self.run(arguments, lines).await?;
         ensure!(output.status.success(), "keygate {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)

@@ -19,6 +19,9 @@ mod revocation;
 // Passwords and logins, with the real command line and at the edge.
 mod login;
 
+// Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
+mod rancher16;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
