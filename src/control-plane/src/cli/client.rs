@@ -149,7 +149,7 @@ impl Client {
 
     /// The same client with the token of a login to show.
     pub(super) fn with_token(&self, token: String) -> Self {
-        let credential = Some(Credential::Login(SecretKey::from(token)));
+        let credential = Ok(Some(Credential::Login(SecretKey::from(token))));
         let Connection { url, ca, .. } = &self.connection;
         let connection = Connection { url: url.clone(), ca: ca.clone(), credential };
         Self { http: self.http.clone(), connection, logins: self.logins.clone() }

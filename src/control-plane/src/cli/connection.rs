@@ -41,8 +41,9 @@ pub(super) struct Connection {
     pub(super) url: Url,
     /// The file of those who may have signed the control plane's certificate.
     pub(super) ca: Option<PathBuf>,
-    /// What to show; `None` if neither a key was given nor a login is kept.
-    pub(super) credential: Option<Credential>,
+    /// What to show; `None` if neither a key was given nor a login is kept, a message if one is kept that cannot be used: a new login
+    /// needs none and takes its place.
+    pub(super) credential: Result<Option<Credential>, String>,
 }
 
 /// What is shown to the control plane.
@@ -67,17 +68,21 @@ impl Connection {
         let ca = args.ca.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
         let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
         let credential = match (access_key, secret_key) {
-            (Some(access_key), Some(secret_key)) => Some(Credential::Key(access_key, secret_key)),
+            (Some(access_key), Some(secret_key)) => Ok(Some(Credential::Key(access_key, secret_key))),
             (Some(_), None) => return Err(missing("the secret key is missing: set KEYGATE_SECRET_KEY or pass --secret-key")),
             (None, Some(_)) => return Err(missing("the access key is missing: set KEYGATE_ACCESS_KEY or pass --access-key")),
-            (None, None) => logins.token(&url)?.map(Credential::Login),
+            (None, None) => match logins.token(&url) {
+                Ok(token) => Ok(token.map(Credential::Login)),
+                Err(failure) => Err(failure.to_string()),
+            },
         };
         Ok(Self { url, ca, credential })
     }
 
     /// What to show where something must be shown.
     pub(super) fn credential(&self) -> Result<&Credential, Failure> {
-        self.credential.as_ref().ok_or_else(|| {
+        let credential = self.credential.as_ref().map_err(|unusable| missing(unusable))?;
+        credential.as_ref().ok_or_else(|| {
             missing(
                 "no key to act with: set KEYGATE_ACCESS_KEY and KEYGATE_SECRET_KEY, or pass --access-key and --secret-key; or log in \
                  with a password: keygate login NAME",
@@ -178,11 +183,14 @@ mod tests {
         let logins = Logins::below(scratch.path());
         let here = "http://127.0.0.1:8080";
         logins.keep(&Url::parse(here).unwrap(), &serde_json::json!({"token": "hush"})).unwrap();
-        let credential = |args| Connection::new(&args, &logins).unwrap().credential;
+        let credential = |args| Connection::new(&args, &logins).unwrap().credential.unwrap();
         assert!(matches!(credential(args(here, None, Some(""))), Some(Credential::Login(token)) if token.expose() == "hush"));
         assert!(matches!(credential(args(here, Some("A"), Some("S"))), Some(Credential::Key(..))));
         assert!(credential(args("http://127.0.0.1:8081", None, None)).is_none());
         assert!(Connection::new(&args(here, Some("A"), None), &logins).is_err(), "half a key is a mistake");
+        logins.keep(&Url::parse(here).unwrap(), &serde_json::json!({})).unwrap();
+        let damaged = Connection::new(&args(here, None, None), &logins).unwrap();
+        assert!(damaged.credential().is_err_and(|failure| failure.to_string().contains("keygate login")));
     }
 
     #[test]
