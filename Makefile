@@ -37,6 +37,14 @@ test: setup wasm ## run every test, those in real Envoy included
 soak: build ## a million hostile requests, then hundreds of faults (REQUESTS= CUTS= KEYS= CHANGES=, and SEED= for the same again)
 	@cargo run --release --locked --package keygate-tests --bin soak
 
+# BENCH=--quick only shows that it works; BENCH=--ten-million also measures ten million keys. What it finds is left in tests/bench.
+.PHONY: bench
+bench: build ## measure speed and scale beside the alternatives, in a quarter of an hour (BENCH=--quick)
+	@envoy/setup.sh bench
+	@envoy/module.sh bench
+	@cargo build --release --locked --package keygate-tests --bin bench
+	@target/release/bench $(BENCH)
+
 # Stable Rust will do without a sanitizer: safe Rust needs none. What is found new stays in var/fuzz, what fails in tests/fuzz/artifacts:
 # once it is fixed, it belongs into tests/fuzz/corpus, which `make test` replays.
 .PHONY: fuzz

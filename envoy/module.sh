@@ -5,26 +5,38 @@
 # `module.sh traps` builds, beside it, the one for tests that traps on command: target/wasm32-unknown-unknown/wasm/examples/traps.wasm
 # `module.sh other-layout` builds the one for tests that lays its data out otherwise, well away from the one that people run:
 # target/other-layout/wasm32-unknown-unknown/wasm/keygate_filter.wasm
+# `module.sh bench` builds, beside it, the ones that `make bench` compares it with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=(build --locked --package keygate-filter --profile wasm --target wasm32-unknown-unknown)
+build=(build --locked --profile wasm --target wasm32-unknown-unknown)
+read -r toolchain _ <.tools/wasm-toolchain
+case "$toolchain" in
+    rustup)
+        cargo=(cargo)
+        WASM_LINKER=$(rustc --print target-libdir)/../bin/rust-lld
+        ;;
+    # Debian packages the library's source but no wasm32 build of it; -Z needs the bootstrap variable on a stable compiler.
+    debian)
+        cargo=(env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo)
+        build+=(-Z build-std=std,panic_abort)
+        WASM_LINKER=/usr/bin/wasm-ld
+        ;;
+esac
+export WASM_LINKER CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$PWD/envoy/exports.sh
 case "${1:-}" in
-    "") ;;
-    traps) build+=(--example traps --features traps) ;;
+    "") build+=(--package keygate-filter) ;;
+    traps) build+=(--package keygate-filter --example traps --features traps) ;;
     other-layout)
         # What both need is built once.
         export CARGO_BUILD_BUILD_DIR=target
-        build+=(--features other-layout --target-dir target/other-layout)
+        build+=(--package keygate-filter --features other-layout --target-dir target/other-layout)
         ;;
-    *) echo "usage: $0 [traps | other-layout]" >&2; exit 2 ;;
-esac
-read -r toolchain _ <.tools/wasm-toolchain
-case "$toolchain" in
-    rustup) cargo "${build[@]}" ;;
-    # Debian packages the library's source but no wasm32 build of it; -Z needs the bootstrap variable on a stable compiler.
-    debian)
-        RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=/usr/bin/wasm-ld \
-            /usr/bin/cargo "${build[@]}" -Z build-std=std,panic_abort
+    # As the SDK makes them, with all its exports.
+    bench)
+        build+=(--package keygate-bench-nothing --package keygate-bench-reads)
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$WASM_LINKER
         ;;
+    *) echo "usage: $0 [traps | other-layout | bench]" >&2; exit 2 ;;
 esac
+"${cargo[@]}" "${build[@]}"

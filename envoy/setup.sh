@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up: brings what it takes to build and run Keygate, and nothing that is there already. Quiet, asks nothing, and takes
-# a moment when all is done. `setup.sh lint` brings clippy and rustfmt as well.
+# a moment when all is done. `setup.sh lint` brings clippy and rustfmt as well, `setup.sh bench` the load generator.
 #
 # What it leaves, all under .tools/ in the project's folder:
 #   .tools/bin              first in the Makefile's PATH: `envoy`, and `cargo` where the one in PATH is missing or too old
@@ -25,6 +25,7 @@ main() {
     want_wasm_toolchain
     want_pip
     if [ "${1:-}" = lint ]; then want_linters; fi
+    if [ "${1:-}" = bench ]; then want_load; fi
     install_packages
     link_cargo
     fetch_envoy
@@ -93,6 +94,10 @@ want_linters() {
     else
         packages+=(rust-web-clippy rustfmt-web)
     fi
+}
+
+want_load() {
+    has wrk || packages+=(wrk)
 }
 
 want_pip() {

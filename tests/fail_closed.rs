@@ -87,7 +87,10 @@ async fn a_bad_configuration_denies_everything_on_every_worker_and_says_why() ->
         ("null", "not usable JSON"),
         ("{\"proxy\":\"edge-1\"}", "control_plane: is missing"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[]}"#, "rules: must hold"),
-        (r#"{"embedded_table":{"x":""},"rules":[{"path":"/**","target":"public"}]}"#, "embedded_table.x: is no digest"),
+        (
+            r#"{"embedded_table":{"x":""},"rules":[{"path":"/**","target":"public"}]}"#,
+            "embedded_table[0]: stands under what is no digest",
+        ),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"pubic"}]}"#, "`pubic`"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"**","target":"public"}]}"#, "rules[0].path"),
         (r#"{"proxy":"e","control_plane":{"cluster":"keygate"},"rules":[{"path":"/**","target":"public"}],"x":1}"#, "`x`"),

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::faults::{Changes, Cuts, Site, Snapshots, ensure_sound, verify};
-use harness::{Cable, Cut, Direction, Done, Envoy, Flow, Key, Load, Verdict, until};
+use harness::{Cable, Cut, Direction, Done, Envoy, Flow, Key, Load, Protocol, Verdict, until};
+
+use crate::edge::{Edge, INSIDE};
 
 /// The same at every run: what is new is for `make soak` to find.
 const SEED: u64 = 1;
@@ -89,6 +91,34 @@ async fn both_sides_find_a_half_open_connection_out_and_what_changed_meanwhile_a
     }
     let tally = load.stop().await?;
     ensure!(tally.broken == 0 && tally.unavailable == 0, "traffic did not go on: {tally:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_that_was_frozen_does_not_take_for_fresh_what_waited_for_it() -> Result<()> {
+    let (mut edge, key) = Edge::with_key(0).await?;
+    let mut envoy = Envoy::start(&edge.config_with_limit("frozen", 5)?).await?;
+    envoy.until_table().await?;
+    let mut workers = envoy.connections_on_every_worker(Protocol::Http1).await?;
+    let cli = edge.control_plane.cli();
+    cli.text(&["key", "edit", &key.id, "--name", "two", "--wait", "20"]).await?;
+    envoy.process().signal("STOP")?;
+    // A heartbeat is sent, lies in the kernel, and is not answered in time.
+    until("the control plane to give the stream up", async || {
+        Ok((cli.json(&["proxy", "show", "frozen"]).await?["connected"] == false).then_some(()))
+    })
+    .await?;
+    cli.text(&["key", "deactivate", &key.id]).await?;
+    edge.control_plane.kill();
+    envoy.process().signal("CONT")?;
+    let thawed = Instant::now();
+    // Longer than it takes to look at what lies there, shorter than a table lives that was taken for fresh.
+    while thawed.elapsed() < Duration::from_secs(2) {
+        for worker in &mut workers {
+            let status = worker.get(INSIDE, &[("x-api-key", &key.token)]).await?.status;
+            ensure!(status == 503, "the table was stale when Envoy froze for so long, but a revoked key got {status}");
+        }
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! upstream are told.
 
 use anyhow::{Result, ensure};
-use harness::{Connection, Envoy, Key, Protocol, until};
+use harness::{Connection, Envoy, Key, Protocol, raw, until};
 use serde_json::Value;
 
 use crate::edge::{Edge, INSIDE};
@@ -111,6 +111,20 @@ async fn a_whole_filter_in_shadow_lets_pass_what_it_reports() -> Result<()> {
     ensure!(log.contains("keygate: shadow mode is on"), "the log does not say that shadow mode is on:\n{log}");
     ensure!(log.contains("in shadow, a request passes that would be refused: out_of_scope"), "{log}");
     ensure!(!log.contains("unknown-and-secret") && !log.contains(&key.secret_key), "a secret is in the log");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_in_shadow_does_not_hide_that_it_is() -> Result<()> {
+    let edge = Edge::start(0).await?;
+    let envoy = start(&edge, &WHOLE).await?;
+    envoy.until_table().await?;
+    let request =
+        format!("GET {INSIDE} HTTP/1.1\r\nhost: e\r\nconnection: upgrade, x-keygate-shadow, close\r\nupgrade: websocket\r\n\r\n");
+    let answer = raw(envoy.edge(), request.as_bytes()).await?;
+    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    ensure!(seen(&edge, "connection").as_deref() == Some("upgrade"), "{}", edge.upstream.last());
+    ensure!(seen(&edge, "x-keygate-shadow").as_deref() == Some("no_credential"), "{}", edge.upstream.last());
     Ok(())
 }
 

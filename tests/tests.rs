@@ -33,6 +33,7 @@ mod faults;
 
 // What is kept through kills, full disks, restores and stops, and what a server refuses to start with.
 mod data;
+
 // Several processes of one proxy: hot restart, kill and restart, new code of another layout, a listener that goes and returns.
 mod processes;
 

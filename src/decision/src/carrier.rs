@@ -115,7 +115,7 @@ impl Carriers {
 
     /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
     /// may stand. `Authorization` is not among them.
-    pub fn each_value(&self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&Carrier, &[u8])) {
+    pub fn each_value<'c>(&'c self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&'c Carrier, &[u8])) {
         for carrier in &self.used {
             match carrier {
                 Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),
@@ -160,6 +160,9 @@ impl Carriers {
 
     /// A `Cookie` header's value without the cookies that must go; `None` if there are none in it. Empty if nothing is left.
     pub fn strip_cookie(&self, value: &[u8], keep: bool) -> Option<Vec<u8>> {
+        if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Cookie(_))) {
+            return None;
+        }
         let goes =
             |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Cookie(own) if is_same_word(name, own)));
         let left = without(value, COOKIE_SEPARATORS, |part| goes(unquoted(split_pair(part).0)));
@@ -168,6 +171,9 @@ impl Carriers {
 
     /// A `:path` without the query parameters that must go; `None` if there are none in it.
     pub fn strip_query(&self, raw_path: &[u8], keep: bool) -> Option<Vec<u8>> {
+        if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(_))) {
+            return None;
+        }
         let (path, query) = path::split_query(raw_path);
         let goes =
             |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if is_same_word(name, own)));
@@ -190,15 +196,12 @@ pub fn begins_as(name: &[u8], canonical: &[u8]) -> bool {
     name.get(..canonical.len()).is_some_and(|start| is_spelled(start, canonical))
 }
 
-/// Whether some reader that knows no letter case takes one name for the other. Go and Java fold two letters beyond ASCII, too: the long
-/// s and the Kelvin sign.
+/// Whether some reader takes one name for the other: one that knows no letter case, or drops the blanks around it, those of Latin-1
+/// among them.
 pub fn is_same_word(name: &[u8], own: &str) -> bool {
-    let fold = |letter: char| match letter {
-        '\u{17F}' => 's',
-        '\u{212A}' => 'k',
-        _ => letter.to_ascii_lowercase(),
-    };
-    std::str::from_utf8(name).is_ok_and(|name| name.chars().map(fold).eq(own.chars().map(fold)))
+    let is_blank = |letter: char| letter.is_whitespace() || letter.is_control() || letter == char::REPLACEMENT_CHARACTER;
+    let name = String::from_utf8_lossy(name);
+    name.trim_matches(is_blank).chars().map(path::fold_letter).eq(own.chars().map(path::fold_letter))
 }
 
 /// `,` separates as well as `;`, because the first cookie specifications said so.
@@ -311,6 +314,8 @@ mod tests {
         assert_eq!(cookie("TOKEN=x;a=1").as_deref(), Some("a=1"));
         assert_eq!(cookie("to\u{212A}en=x; R_SE\u{17F}S=y; a=1").as_deref(), Some("a=1"));
         assert_eq!(cookie("a=1; r_sess=x").as_deref(), Some("a=1"));
+        assert_eq!(cookie("a=1; \u{A0}token\u{85}=x").as_deref(), Some("a=1"));
+        assert_eq!(carriers.strip_cookie(b"a=1; \xA0token=x", false).as_deref(), Some(b"a=1".as_slice()));
         assert_eq!(cookie("token=x").as_deref(), Some(""));
         assert_eq!(cookie("a=1, token=x").as_deref(), Some("a=1"));
         assert_eq!(cookie("a=1; \"Token\"=x; b=\"2\"").as_deref(), Some("a=1; b=\"2\""));

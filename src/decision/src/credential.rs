@@ -8,7 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::digest::Digest;
-use crate::key::{AccessKey, KeyPair, TOKEN_PREFIX};
+use crate::key::{self, AccessKey, TOKEN_PREFIX};
 use crate::reason::Reason;
 
 /// Longest credential that is looked at, in bytes of its header value.
@@ -121,7 +121,7 @@ fn canonical_opaque(value: &[u8]) -> Option<Cow<'_, str>> {
         return None;
     }
     if text.starts_with(TOKEN_PREFIX) && !text.contains(':') {
-        return KeyPair::parse_token(text).map(|pair| pair.canonical().into());
+        return key::canonical_of_token(text).map(Cow::Owned);
     }
     Some(text.into())
 }
@@ -146,6 +146,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::KeyPair;
 
     const ACCESS: &str = "0123456789ABCDEF0123";
     const SECRET: &str = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQ";

@@ -31,13 +31,14 @@ impl EnvironmentId {
     /// # Errors
     /// [`InvalidEnvironmentId`] if the text is empty, too long, dots alone or holds any other character.
     pub fn parse(text: &str) -> Result<Self, InvalidEnvironmentId> {
+        if Self::is_valid(text) { Ok(Self(text.to_owned())) } else { Err(InvalidEnvironmentId) }
+    }
+
+    /// Whether the text is an id.
+    pub fn is_valid(text: &str) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let dots_alone = text.bytes().all(|byte| byte == b'.');
-        if text.len() <= Self::MAX_LEN && !dots_alone && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidEnvironmentId)
-        }
+        text.len() <= Self::MAX_LEN && !dots_alone && text.bytes().all(allowed)
     }
 
     /// The id's text.

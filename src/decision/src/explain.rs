@@ -7,7 +7,7 @@ use crate::carrier::Carrier;
 use crate::credential::{self, Outline, Scheme};
 use crate::environment::EnvironmentId;
 use crate::locator::{Locator, NamedEnvironments};
-use crate::path::{self, Ambiguity};
+use crate::path::{self, Ambiguity, LiberalPath};
 use crate::policy::{Candidate, Policy, Routed, Screening};
 use crate::reason::Reason;
 use crate::request::{Header, Request};
@@ -182,7 +182,7 @@ impl Policy {
 
 fn trace(rules: &[Rule], candidate: Option<Candidate<'_, '_>>, request: &Request<'_>) -> Vec<RuleTrace> {
     let path = request.path.unwrap_or_default();
-    let liberal = path::liberal_segments(path);
+    let liberal = LiberalPath::of(path);
     let trace = |(index, rule): (usize, &Rule)| RuleTrace {
         fit: match (rule.template.matches(path), rule.template.matches_liberally(&liberal)) {
             _ if request.path.is_none() => Fit::None,

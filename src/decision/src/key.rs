@@ -26,8 +26,11 @@ impl AccessKey {
 
     /// Parses an access key; `None` unless it is 20 upper-case hex characters.
     pub fn parse(text: &str) -> Option<Self> {
-        let valid = text.len() == ACCESS_LEN && text.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b));
-        valid.then(|| Self(text.to_owned()))
+        Self::is_valid(text).then(|| Self(text.to_owned()))
+    }
+
+    fn is_valid(text: &str) -> bool {
+        text.len() == ACCESS_LEN && text.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
     }
 
     /// The 20 characters.
@@ -50,7 +53,11 @@ impl SecretKey {
 
     /// Parses a secret; `None` unless it has the form above.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == SECRET_LEN && text.chars().all(is_secret_char)).then(|| Self(text.to_owned()))
+        Self::is_valid(text).then(|| Self(text.to_owned()))
+    }
+
+    fn is_valid(text: &str) -> bool {
+        text.len() == SECRET_LEN && text.chars().all(is_secret_char)
     }
 
     /// The plain secret. For the one reply that shows it.
@@ -81,22 +88,20 @@ pub struct KeyPair {
 impl KeyPair {
     /// Parses the one-string form; `None` for any other text and for a wrong checksum.
     pub fn parse_token(token: &str) -> Option<Self> {
-        let (body, checksum) = token.rsplit_once('_')?;
-        let (access, secret) = body.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
-        let pair = Self { access: AccessKey::parse(access)?, secret: SecretKey::parse(secret)? };
-        (checksum == checksum_of(body)).then_some(pair)
+        let (access, secret) = split_token(token)?;
+        Some(Self { access: AccessKey::parse(access)?, secret: SecretKey::parse(secret)? })
     }
 
     /// The one-string form.
     pub fn token(&self) -> String {
         let body = format!("{TOKEN_PREFIX}{}_{}", self.access.0, self.secret.0);
-        let checksum = checksum_of(&body);
-        format!("{body}_{checksum}")
+        let checksum = crc32fast::hash(body.as_bytes());
+        format!("{body}_{checksum:08x}")
     }
 
     /// The canonical string: `access:secret`, whichever way the key was presented.
     pub fn canonical(&self) -> String {
-        format!("{}:{}", self.access.0, self.secret.0)
+        canonical(&self.access.0, &self.secret.0)
     }
 
     /// The digest under which the table knows this key.
@@ -108,8 +113,23 @@ impl KeyPair {
 /// What every one-string key begins with; secret scanners may look for it.
 pub const TOKEN_PREFIX: &str = "kg_";
 
-fn checksum_of(body: &str) -> String {
-    format!("{:08x}", crc32fast::hash(body.as_bytes()))
+/// The canonical string of a key in its one-string form; `None` for any other text and for a wrong checksum.
+pub(crate) fn canonical_of_token(token: &str) -> Option<String> {
+    split_token(token).map(|(access, secret)| canonical(access, secret))
+}
+
+/// The two halves of a key in its one-string form, both valid, and its checksum right.
+fn split_token(token: &str) -> Option<(&str, &str)> {
+    let (body, checksum) = token.rsplit_once('_')?;
+    let (access, secret) = body.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
+    let mut expected = [0; 8];
+    hex::encode_to_slice(crc32fast::hash(body.as_bytes()).to_be_bytes(), &mut expected).ok()?;
+    let valid = AccessKey::is_valid(access) && SecretKey::is_valid(secret) && checksum.as_bytes() == expected;
+    valid.then_some((access, secret))
+}
+
+fn canonical(access: &str, secret: &str) -> String {
+    [access, secret].join(":")
 }
 
 #[cfg(test)]

@@ -80,11 +80,14 @@ impl Locator {
         }
     }
 
-    /// Whether this place is a header that some upstream may read under this name.
+    /// Whether this place is a header that some upstream may read under this name, in trailers, where a host is none of Envoy's own.
     pub fn is_header(&self, name: &[u8]) -> bool {
         match self {
             Self::Header(own) => is_spelled(name, own.as_bytes()),
-            Self::Host(_) => is_spelled(name, b"forwarded") || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)),
+            Self::Host(_) => {
+                [b"host".as_slice(), b"forwarded"].iter().any(|own| is_spelled(name, own))
+                    || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own))
+            }
             Self::Query(_) | Self::QueryBeforeColon(_) | Self::Json { .. } => false,
         }
     }
@@ -227,7 +230,9 @@ mod tests {
         named.read_header(&locators, b"x-other", b"1a7");
         named.read_header(&locators, b":authority", b"C-Abc.example.org:443");
         named.read_query(&locators, no_json, b"a=b&EndpointID=4&endpoint%49d=%35;endpointid=6&filter%C5%BF=x");
-        let expected = [Some("1a5"), None, Some("c-abc"), Some("4"), Some("5"), Some("6"), None];
-        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
+        named.read_query(&locators, no_json, b"endpo%C4%B1nt%C4%B0d=7&+endpointId=8&endpointId%00=9");
+        let named_by_query = [Some("4"), Some("5"), Some("6"), None, Some("7"), Some("8"), Some("9")];
+        let expected: Vec<_> = [Some("1a5"), None, Some("c-abc")].into_iter().chain(named_by_query).collect();
+        assert_eq!(named.0, expected.into_iter().map(|name| name.map(str::to_owned)).collect::<Vec<_>>());
     }
 }

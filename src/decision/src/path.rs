@@ -77,38 +77,93 @@ pub fn may_climb(part: &[u8]) -> bool {
     hides_bytes(&decoded) || decoded.split(|b| is_separator(*b)).any(is_dot_component)
 }
 
-/// One folded segment: decoded fully, lower-cased, without parameters, singular. Two spellings of one segment fold to the same
-/// bytes; that different words sometimes do, too, only refuses more.
+/// One folded segment: decoded fully, in lower case, without blanks around it and without what may stand behind a name, singular. Two
+/// spellings of one segment fold to the same bytes; that different words sometimes do, too, only refuses more.
 pub fn fold_segment(segment: &[u8]) -> Vec<u8> {
-    let decoded = decode_fully(segment);
-    let word = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
-    let mut folded = word.to_ascii_lowercase();
-    while folded.len() > 1 && matches!(folded.last(), Some(b's' | b'e')) {
-        folded.pop();
-    }
-    // registries -> registri, registry -> registr: `i` and `y` fold together.
-    if folded.len() > 1 && matches!(folded.last(), Some(b'i' | b'y')) {
-        folded.pop();
-    }
+    let mut folded = Vec::new();
+    fold_decoded(&decode_fully(segment), &mut folded);
     folded
 }
 
-/// The segments of a path as its most liberal reader sees them: decoded fully, split at `/` and `\`, the empty ones dropped.
-/// Still to be folded one by one where they are compared with words.
-pub fn liberal_segments(path: &[u8]) -> Vec<Vec<u8>> {
-    let decoded = decode_fully(path);
-    decoded.split(|b| is_separator(*b)).filter(|segment| !segment.is_empty()).map(<[u8]>::to_vec).collect()
+/// Appends a segment that is decoded fully, folded.
+fn fold_decoded(segment: &[u8], out: &mut Vec<u8>) {
+    let word = segment.split(ends_name).map(<[u8]>::trim_ascii).find(|word| !word.is_empty()).unwrap_or_default();
+    let start = out.len();
+    if word.is_ascii() {
+        out.extend(word.iter().map(u8::to_ascii_lowercase));
+    } else {
+        out.extend(String::from_utf8_lossy(word).chars().map(fold_letter).collect::<String>().into_bytes());
+    }
+    let ends_in =
+        |folded: &[u8], letters: &[u8]| folded.len() > start + 1 && folded.last().is_some_and(|last| letters.contains(last));
+    while ends_in(out, b"se") {
+        out.pop();
+    }
+    // registries -> registri, registry -> registr: `i` and `y` fold together.
+    if ends_in(out, b"iy") {
+        out.pop();
+    }
+}
+
+/// A letter as readers see it that know no letter case: to Go or Java, four letters beyond ASCII are some of ASCII's, too.
+pub fn fold_letter(letter: char) -> char {
+    match letter {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        _ => letter.to_ascii_lowercase(),
+    }
+}
+
+/// A path as its most liberal reader sees it: decoded fully, split at `/` and `\`, the empty segments dropped. Folded once, because many
+/// rules are compared with it.
+#[derive(Clone, Debug)]
+pub struct LiberalPath {
+    decoded: Vec<u8>,
+    folded: Vec<u8>,
+    /// Where each segment begins in the decoded path, how long it is there, and where it ends in the folded one.
+    segments: Vec<(usize, usize, usize)>,
+}
+
+impl LiberalPath {
+    /// Reads a path.
+    pub fn of(path: &[u8]) -> Self {
+        let decoded = decode_fully(path);
+        let (mut folded, mut segments, mut start) = (Vec::with_capacity(decoded.len()), Vec::new(), 0);
+        for segment in decoded.split(|byte| is_separator(*byte)) {
+            if !segment.is_empty() {
+                fold_decoded(segment, &mut folded);
+                segments.push((start, segment.len(), folded.len()));
+            }
+            start += segment.len() + 1;
+        }
+        Self { decoded, folded, segments }
+    }
+
+    /// Each segment, decoded and folded.
+    pub fn segments(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut folded_start = 0;
+        self.segments.iter().map(move |(start, len, folded_end)| {
+            let folded = self.folded.get(folded_start..*folded_end).unwrap_or_default();
+            folded_start = *folded_end;
+            (self.decoded.get(*start..start + len).unwrap_or_default(), folded)
+        })
+    }
 }
 
 fn is_separator(byte: u8) -> bool {
     byte == b'/' || byte == b'\\'
 }
 
+/// Where a segment's name ends to some upstream: at its parameters, a query, a fragment or a control byte.
+fn ends_name(byte: &u8) -> bool {
+    matches!(byte, b';' | b'?' | b'#') || byte.is_ascii_control()
+}
+
 fn is_dot_component(component: &[u8]) -> bool {
-    let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#') || byte.is_ascii_control();
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
     let start = component.iter().position(|byte| !is_blank(byte)).unwrap_or(component.len());
-    let name = component.get(start..).unwrap_or_default().split(ends).next().unwrap_or_default();
+    let name = component.get(start..).unwrap_or_default().split(ends_name).next().unwrap_or_default();
     let dots = name.iter().take_while(|byte| **byte == b'.').count();
     (1..=2).contains(&dots) && !name.iter().skip(dots).any(u8::is_ascii_alphanumeric)
 }
@@ -263,6 +318,19 @@ mod tests {
         assert_eq!(decode_fully(b"%2525252e%%325%3%32e%zz%"), b"..%zz%");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_path_read_liberally_is_its_segments_read_alone(path in "(/|%|25|2e|2F|5c|;|\\\\|S|es|e|s|y|x){0,14}") {
+            let decoded = decode_fully(path.as_bytes());
+            proptest::prop_assert_eq!(&decode_fully(&decoded), &decoded);
+            let alone = decoded.split(|byte| is_separator(*byte)).filter(|segment| !segment.is_empty());
+            let alone: Vec<_> = alone.map(|segment| (segment.to_vec(), fold_segment(segment))).collect();
+            let liberal = LiberalPath::of(path.as_bytes());
+            let together: Vec<_> = liberal.segments().map(|(decoded, folded)| (decoded.to_vec(), folded.to_vec())).collect();
+            proptest::prop_assert_eq!(together, alone);
+        }
+    }
+
     #[test]
     fn spellings_of_one_word_fold_together() {
         for (one, other) in [
@@ -273,6 +341,15 @@ mod tests {
             ("pro%6aects", "projects"),
             ("pro%256aects", "projects"),
             ("projects;v=1", "projects"),
+            ("projects?x", "projects"),
+            ("projects%23x", "projects"),
+            ("%00projects%00x", "projects"),
+            ("%20projects%20", "projects"),
+            ("project%C5%BF", "projects"),
+            ("\u{17F}ettings", "settings"),
+            ("tas\u{212A}s", "tasks"),
+            ("sett%C4%B1ng%C5%BF", "settings"),
+            ("SETT\u{130}NGS", "settings"),
         ] {
             assert_eq!(fold_segment(one.as_bytes()), fold_segment(other.as_bytes()), "{one}");
         }

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, Grant, UnixSeconds};
 use crate::locator::{JsonField, Locator};
-use crate::path::{self, Ambiguity};
+use crate::path::{self, Ambiguity, LiberalPath};
 use crate::reason::Reason;
 use crate::request::{self, Header, Reading, Request};
 use crate::route::{Matched, Place, Rule, Target, TargetKind};
@@ -114,6 +114,7 @@ impl Policy {
         request::is_forbidden_header(name)
             || request::overrides_method_by_header(name)
             || self.carriers.strips_header(name, keep_credentials)
+            || name == b"cookie"
             || self.locators.iter().any(|locator| locator.is_header(name))
     }
 
@@ -165,7 +166,7 @@ impl Policy {
     /// its path, whatever the method: an upstream might take it for that. Nor without a path, which no rule could claim.
     fn shadows_undecided(&self, request: &Request<'_>) -> bool {
         let Some(path) = request.path.filter(|_| self.has_shadow()) else { return false };
-        let liberal = path::liberal_segments(path);
+        let liberal = LiberalPath::of(path);
         let mut claimants = self.rules.iter().filter(|rule| rule.template.matches_liberally(&liberal).is_some()).peekable();
         if claimants.peek().is_none() { self.shadow } else { claimants.all(|rule| self.shadows(rule)) }
     }
@@ -173,7 +174,7 @@ impl Policy {
     pub(crate) fn route<'r>(&self, request: &Request<'r>) -> Routed<'_, 'r> {
         let Some(path) = request.path else { return Routed::Nowhere };
         let first = self.rules.iter().enumerate().find_map(|(index, rule)| {
-            let matched = rule.decides(request).then(|| rule.template.matches(path)).flatten()?;
+            let matched = rule.template.matches(path).filter(|_| rule.decides(request))?;
             Some(Candidate { index, rule, matched })
         });
         let deciding_len = match first {
@@ -184,7 +185,7 @@ impl Policy {
             return Routed::Ambiguous(ambiguity);
         }
         let Some(candidate) = first else { return Routed::Nowhere };
-        let liberal = path::liberal_segments(path);
+        let liberal = LiberalPath::of(path);
         let overrules = |index: usize, rule: &Rule| candidate.is_overruled_by(index, rule, request, &liberal);
         match self.rules.iter().enumerate().find(|(index, rule)| overrules(*index, rule)) {
             Some((index, _)) => Routed::Overruled(candidate, index),
@@ -219,24 +220,36 @@ impl Policy {
             }
             agreed = Some(named);
         }
-        let id = |named: &str| EnvironmentId::parse(&format!("{}{named}", self.environment_prefix));
+        let id = |named: &str| match self.environment_prefix.as_str() {
+            "" => EnvironmentId::parse(named),
+            prefix => EnvironmentId::parse(&format!("{prefix}{named}")),
+        };
         agreed.map(id).transpose().map_err(|_| Reason::OutOfScope)
     }
 }
 
 impl Candidate<'_, '_> {
     /// Whether another rule is stricter and claims this path once its spelling is folded, so that this one must not decide it.
-    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &[Vec<u8>]) -> bool {
-        let Some(environment) = other.template.matches_liberally(liberal).filter(|_| index != self.index) else { return false };
+    pub(crate) fn is_overruled_by(&self, index: usize, other: &Rule, request: &Request<'_>, liberal: &LiberalPath) -> bool {
+        if index == self.index {
+            return false;
+        }
         let comes_first = index < self.index;
         // Who may do everything may do this, too.
-        let other_environment = self.rule.kind != TargetKind::Admin
+        let guards_environments = self.rule.kind != TargetKind::Admin
             && other.kind == TargetKind::Environment
             && other.template.has_environment()
-            && !self.matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment))
             && (comes_first || !self.rule.template.is_exempt_from(&other.template));
-        let asks_otherwise = !asks_at_least(self.rule.kind, other.kind) || (other.always_write && !self.rule.always_write);
-        other_environment || (comes_first && other.may_cover_method(request) && asks_otherwise)
+        let asks_otherwise = comes_first
+            && (!asks_at_least(self.rule.kind, other.kind) || (other.always_write && !self.rule.always_write))
+            && other.may_cover_method(request);
+        // Last, because it takes longest and most rules have nothing to say by now.
+        if !guards_environments && !asks_otherwise {
+            return false;
+        }
+        let is_ours =
+            |environment: &[u8]| self.matched.environment.is_some_and(|ours| ours.as_bytes().eq_ignore_ascii_case(environment));
+        other.template.matches_liberally(liberal).is_some_and(|environment| asks_otherwise || !is_ours(environment))
     }
 }
 
@@ -328,6 +341,10 @@ mod tests {
         {
             assert!(policy.removes_trailer(name.as_bytes(), false), "{name}");
         }
+        assert!(policy.removes_trailer(b"cookie", false) && policy.removes_trailer(b"cookie", true));
+        assert!(!policy.removes_trailer(b"host", false));
+        policy.locators = vec![Locator::parse("host:0").unwrap()];
+        assert!(policy.removes_trailer(b"host", false) && policy.removes_trailer(b"x-forwarded-host", false));
         assert!(!policy.removes_trailer(b"authorization", true));
         assert!(!policy.removes_trailer(b"grpc-status", false));
     }

@@ -1,7 +1,7 @@
 //! What a request says of itself, read in one pass over its header map. Owns which headers carry a credential, which claim an
 //! identity, and which make a request a write. It never changes a request.
 
-use crate::carrier::{self, Carrier, Carriers, is_spelled};
+use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
 use crate::credential::{self, Credentials, Scheme};
 use crate::locator::{JsonField, Locator, NamedEnvironments};
 use crate::path;
@@ -74,6 +74,8 @@ impl<'a> Request<'a> {
         let mut authorizations = 0;
         let mut own_carriers = Occurrences::default();
         let mut browser = Browser::default();
+        // Elsewhere than in cookies nobody can make a browser send a credential.
+        let reads_cookies = reading.carriers.used.iter().any(|carrier| matches!(carrier, Carrier::Cookie(_)));
         for (name, value) in headers {
             match name {
                 b":method" => request.method = value,
@@ -89,8 +91,8 @@ impl<'a> Request<'a> {
                     authorizations += 1;
                     request.credentials.add(read_authorization(value, reading.carriers));
                 }
-                b"cookie" => browser.read_cookies(value),
-                b"user-agent" => browser.is_one |= value.to_ascii_lowercase().windows(7).any(|part| part == b"mozilla"),
+                b"cookie" if reads_cookies => browser.read_cookies(value),
+                b"user-agent" if reads_cookies => browser.read_agent(value),
                 b"x-api-csrf" => browser.proof = Some(value),
                 _ => request.overrides_method |= overrides_method_by_header(name),
             }
@@ -111,13 +113,13 @@ impl<'a> Request<'a> {
 
 /// The credentials found in headers, cookies and query parameters of their own.
 #[derive(Default)]
-struct Occurrences {
-    found: Vec<(Carrier, Option<crate::Digest>)>,
+struct Occurrences<'c> {
+    found: Vec<(&'c Carrier, Option<crate::Digest>)>,
 }
 
-impl Occurrences {
-    fn read(&mut self, carriers: &Carriers, name: &[u8], value: &[u8]) {
-        carriers.each_value(name, value, |carrier, value| self.found.push((carrier.clone(), credential::from_opaque(value))));
+impl<'c> Occurrences<'c> {
+    fn read(&mut self, carriers: &'c Carriers, name: &[u8], value: &[u8]) {
+        carriers.each_value(name, value, |carrier, value| self.found.push((carrier, credential::from_opaque(value))));
     }
 
     /// In cookies, and nowhere else.
@@ -145,6 +147,10 @@ impl<'a> Browser<'a> {
     fn read_cookies(&mut self, header: &'a [u8]) {
         let own = carrier::cookies(header).find(|(name, _)| name.eq_ignore_ascii_case(b"csrf"));
         self.cookie = self.cookie.or(own.map(|(_, value)| value));
+    }
+
+    fn read_agent(&mut self, value: &[u8]) {
+        self.is_one |= value.windows(7).any(|part| part.eq_ignore_ascii_case(b"mozilla"));
     }
 
     fn may_be_misled(&self) -> bool {
@@ -176,7 +182,7 @@ pub fn overrides_method_by_header(name: &[u8]) -> bool {
 fn overrides_method(query: &[u8]) -> bool {
     carrier::parameters(query).any(|(name, value)| {
         let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
-        name.eq_ignore_ascii_case(b"_method") || (name.eq_ignore_ascii_case(b"action") && removes())
+        is_same_word(&name, "_method") || (is_same_word(&name, "action") && removes())
     })
 }
 
@@ -254,6 +260,7 @@ mod tests {
             &[(":method", "GET"), (":path", "/?x&_method=DELETE")],
             &[(":method", "GET"), (":path", "/?%5fMethod=x")],
             &[(":method", "GET"), (":path", "/?a&Action=re%6dove")],
+            &[(":method", "GET"), (":path", "/?act%C4%B1on=remove")],
             &[(":method", "GET"), (":path", "/"), ("upgrade", "websocket")],
             &[(":method", "GET"), (":path", "/"), ("x-http-method-override", "DELETE")],
             &[(":method", "GET"), (":path", "/"), ("x_http_method-override", "DELETE")],

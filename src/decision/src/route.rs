@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::environment::EnvironmentId;
 use crate::grant::Access;
-use crate::path;
+use crate::path::{self, LiberalPath};
 use crate::request::Request;
 
 /// What a rule says about the paths it matches.
@@ -121,6 +121,8 @@ impl Rule {
 pub struct Template {
     parts: Vec<Part>,
     open_ended: bool,
+    /// Which part names the environment.
+    environment: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,11 +200,11 @@ impl Template {
                     .push(Part::Literal { exact: segment.as_bytes().to_vec(), folded: path::fold_segment(segment.as_bytes()) }),
             }
         }
-        let template = Self { parts, open_ended };
-        if template.parts.iter().filter(|part| part.is_environment()).count() > 1 {
+        if parts.iter().filter(|part| part.is_environment()).count() > 1 {
             return Err(InvalidTemplate("must not name {environment} twice"));
         }
-        Ok(template)
+        let environment = parts.iter().position(Part::is_environment);
+        Ok(Self { parts, open_ended, environment })
     }
 
     /// Some path that the template matches, made of words that no rule is likely to spell out.
@@ -220,7 +222,7 @@ impl Template {
 
     /// Whether the template names an environment.
     pub fn has_environment(&self) -> bool {
-        self.environment_index().is_some()
+        self.environment.is_some()
     }
 
     /// Matches a path, byte for byte.
@@ -239,7 +241,9 @@ impl Template {
                 Part::EnvironmentBeforeColon => before_colon(segment)?,
             };
             let environment = std::str::from_utf8(environment).ok()?;
-            EnvironmentId::parse(environment).ok()?;
+            if !EnvironmentId::is_valid(environment) {
+                return None;
+            }
             matched = Matched { environment: Some(environment), deciding_len: consumed - segment.len() + environment.len() };
         }
         (self.open_ended || segments.next().is_none()).then_some(matched)
@@ -247,13 +251,13 @@ impl Template {
 
     /// Matches a path as its most liberal reader might: `Some` with what stands for the environment, empty if the template has
     /// none.
-    pub fn matches_liberally<'p>(&self, liberal: &'p [Vec<u8>]) -> Option<&'p [u8]> {
+    pub fn matches_liberally<'p>(&self, liberal: &'p LiberalPath) -> Option<&'p [u8]> {
         let mut environment: &[u8] = &[];
-        let mut segments = liberal.iter();
+        let mut segments = liberal.segments();
         for part in self.parts.iter().filter(|part| !part.is_empty_literal()) {
-            let segment = segments.next()?;
+            let (segment, folded_segment) = segments.next()?;
             match part {
-                Part::Literal { folded, .. } if *folded == path::fold_segment(segment) => {}
+                Part::Literal { folded, .. } if folded == folded_segment => {}
                 Part::Literal { .. } => return None,
                 Part::Any => {}
                 Part::Environment => environment = segment,
@@ -290,12 +294,8 @@ impl Template {
     /// Whether this template spells out, in plain text, the segment in which the other one sees an environment: then it is a
     /// deliberate exemption from it.
     pub fn is_exempt_from(&self, other: &Self) -> bool {
-        let part = other.environment_index().and_then(|index| self.parts.get(index));
+        let part = other.environment.and_then(|index| self.parts.get(index));
         matches!(part, Some(Part::Literal { .. }))
-    }
-
-    fn environment_index(&self) -> Option<usize> {
-        self.parts.iter().position(Part::is_environment)
     }
 }
 

@@ -83,6 +83,7 @@ impl Plugin {
         if check.is_some_and(|check| check.is_shadowed()) && matches!(reason.status(), 401 | 403) {
             self.metrics.count(Outcome::Shadowed(reason));
             host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
+            protect_from_next_hop(&headers)?;
             host::set_header("x-keygate-shadow", reason.code().as_bytes())?;
             return Ok(Verdict::Forwarded { keep_credentials: true });
         }

@@ -65,6 +65,12 @@ struct Stream {
     begun: Option<Position>,
 }
 
+impl Stream {
+    fn is_silent(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.heard_at_ns) > SILENCE_LIMIT_NS
+    }
+}
+
 impl Subscription {
     /// `None`, which leaves the edge without a table and so closed, if the host gives no randomness or no shared data.
     pub(crate) fn new(table: &str, source: ControlPlane, names: Names, detector: Option<Gauge>) -> Option<Self> {
@@ -108,7 +114,7 @@ impl Subscription {
             self.empty_leftovers(fence);
         }
         match &self.stream {
-            Some(stream) if now_ns.saturating_sub(stream.heard_at_ns) > SILENCE_LIMIT_NS => {
+            Some(stream) if stream.is_silent(now_ns) => {
                 host::log(Level::Warn, "keygate: the control plane is silent, opening a new stream");
                 self.cancel();
                 self.retry_later(now_ns);
@@ -128,8 +134,10 @@ impl Subscription {
     pub(crate) fn receive(&mut self, token: u32, size: usize) {
         let (Some(fence), Ok(now_ns)) = (self.fence, host::monotonic_ns()) else { return };
         let Some(mut stream) = self.stream.take_if(|stream| stream.token == token) else { return };
+        // A process that stood still finds what was said long ago: that the table was the newest then makes it no fresher now.
+        let in_time = !stream.is_silent(now_ns);
         stream.heard_at_ns = now_ns;
-        if self.answer(&mut stream, fence, now_ns, size) {
+        if in_time && self.answer(&mut stream, fence, now_ns, size) {
             self.stream = Some(stream);
         } else {
             self.to_cancel.push(token);

@@ -134,7 +134,7 @@ impl FilterConfig {
         let mut document: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
             let field = if field == "." { "" } else { field.as_str() };
-            invalid(field, format!("the configuration is not usable JSON: {}", token::redact(&error.inner().to_string())))
+            invalid(field, format!("the configuration is not usable JSON: {}", error.inner()))
         })?;
         // What stands behind it was meant, too.
         json.end().map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
@@ -271,9 +271,9 @@ pub fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// The error about a field.
+/// The error about a field. What it quotes may be a secret that stands in the wrong place.
 pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidConfig {
-    InvalidConfig { field: field.into(), problem: problem.into() }
+    InvalidConfig { field: token::redact(&field.into()), problem: token::redact(&problem.into()) }
 }
 
 #[cfg(test)]
@@ -356,6 +356,8 @@ mod tests {
             problem(|c| c["control_plane"] = json!(token)),
             problem(|c| c["control_plane"]["token"] = json!([token])),
             problem(|c| c["staleness_limit_seconds"] = json!(token)),
+            problem(|c| c["carriers"] = json!([token])),
+            problem(|c| c["preset"] = json!(token)),
         ] {
             assert!(!problem.contains(&short) && !problem.contains("aB3"), "{problem}");
         }

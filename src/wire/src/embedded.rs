@@ -49,16 +49,22 @@ impl EmbeddedTable {
     /// Parses what stands in a configuration.
     ///
     /// # Errors
-    /// The digest as it stands there, empty if the whole table is at fault, and what is wrong with its entry.
+    /// The place of the entry, which is its digest or, because what stands for one may be a secret, its number from 0, and what is wrong
+    /// with it. The place is empty if the whole table is at fault.
     pub(crate) fn parse(text: EntryTexts) -> Result<Self, (String, String)> {
         if text.0.len() > MAX_EMBEDDED_KEYS {
             let problem = format!("holds more than {MAX_EMBEDDED_KEYS} keys: use a control_plane for so many");
             return Err((String::new(), problem));
         }
         let mut table = BTreeMap::new();
-        for (name, value) in text.0 {
-            let wrong = |problem: &str| Err((name.clone(), problem.to_owned()));
-            let Some(digest) = parse_digest(&name) else { return wrong("is no digest: 64 lower-case hexadecimal digits") };
+        for (index, (name, value)) in text.0.into_iter().enumerate() {
+            let Some(digest) = parse_digest(&name) else {
+                return Err((
+                    format!("[{index}]"),
+                    "stands under what is no digest: 64 lower-case hexadecimal digits".to_owned(),
+                ));
+            };
+            let wrong = |problem: &str| Err((format!(".{name}"), problem.to_owned()));
             let Ok(bytes) = STANDARD.decode(&value) else { return wrong("its grant is not base64") };
             let Some(grant) = entry::decode(&bytes) else { return wrong("its grant cannot be read: export the table again") };
             if table.insert(digest, grant).is_some() {
@@ -144,7 +150,7 @@ mod tests {
         let problem = |name: &str, value: &str| parse(&format!(r#"{{"{name}":"{value}"}}"#)).unwrap_err();
         for wrong in ["", "xyz", &name[1..], &name.to_uppercase(), &format!("{name}00")] {
             let (at, problem) = problem(wrong, &value);
-            assert_eq!(at, *wrong);
+            assert_eq!(at, "[0]");
             assert!(problem.contains("no digest"), "{problem}");
         }
         assert!(problem(&name, "%%").1.contains("not base64"));
@@ -152,7 +158,7 @@ mod tests {
         assert!(problem(&name, "////").1.contains("cannot be read"));
         assert!(problem(&name, "").1.contains("cannot be read"));
         let twice = parse(&format!(r#"{{"{name}":"{value}","{name}":"{value}"}}"#));
-        assert_eq!(twice, Err((name, "stands twice".to_owned())));
+        assert_eq!(twice, Err((format!(".{name}"), "stands twice".to_owned())));
     }
 
     #[test]

@@ -262,6 +262,7 @@ mod tests {
         other_layout[0] ^= 1;
         assert_eq!(Head::decode(&other_layout), None);
     }
+
     #[test]
     fn a_mark_that_cannot_be_read_is_a_mark_all_the_same() {
         let mark = Mark { to: Position { epoch: [9; 16], revision: 7 }, attempts: 2, since_ns: 1 << 50 };

@@ -71,10 +71,8 @@ pub(crate) fn parse(text: SourceText) -> Result<Source, InvalidConfig> {
         (None, Some(entries)) => {
             meaningless("proxy", text.proxy.is_some())?;
             meaningless("staleness_limit_seconds", text.staleness_limit_seconds.is_some())?;
-            let table = EmbeddedTable::parse(entries).map_err(|(digest, problem)| match digest.as_str() {
-                "" => invalid("embedded_table", problem),
-                digest => invalid(format!("embedded_table.{digest}"), problem),
-            })?;
+            let table =
+                EmbeddedTable::parse(entries).map_err(|(place, problem)| invalid(format!("embedded_table{place}"), problem))?;
             Ok(Source::Embedded { table, revision: text.embedded_revision.unwrap_or(0) })
         }
         (Some(control_plane), None) => {
@@ -149,6 +147,8 @@ mod tests {
         assert!(problem(|config| config["embedded_revision"] = json!(7)).starts_with("embedded_revision: has no meaning"));
         let digest = "ab".repeat(32);
         assert!(embedded("embedded_table", json!({&digest: "%"})).starts_with(&format!("embedded_table.{digest}: ")));
+        let secret = embedded("embedded_table", json!({"0123456789ABCDEF0123:secret": "%"}));
+        assert!(secret.starts_with("embedded_table[0]: ") && !secret.contains("secret"), "{secret}");
         assert!(embedded("embedded_table", json!([])).starts_with("embedded_table: "));
     }
 }

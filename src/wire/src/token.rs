@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keygate_decision::Digest;
-use keygate_decision::key::SecretKey;
+use keygate_decision::key::{SecretKey, TOKEN_PREFIX};
 
 /// What every join token begins with; secret scanners may look for it.
 pub const PREFIX: &str = "kgj_";
@@ -42,16 +42,18 @@ impl fmt::Debug for JoinToken {
     }
 }
 
-/// A text with whatever in it may be a token blotted out: for messages that quote what they could not read.
+/// A text with whatever in it may be a join token or a key blotted out: for messages that quote what they could not read.
 pub fn redact(text: &str) -> String {
-    let mut parts = text.split(PREFIX);
-    let mut redacted = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        redacted.push_str(PREFIX);
-        redacted.push_str("..");
-        redacted.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
-    }
-    redacted
+    [PREFIX, TOKEN_PREFIX].into_iter().fold(text.to_owned(), |text, prefix| {
+        let mut parts = text.split(prefix);
+        let mut redacted = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            redacted.push_str(prefix);
+            redacted.push_str("..");
+            redacted.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+        }
+        redacted
+    })
 }
 
 #[cfg(test)]
@@ -75,6 +77,7 @@ mod tests {
     #[test]
     fn whatever_may_be_a_token_is_blotted_out() {
         assert_eq!(redact("string \"kgj_abc123\", and kgj_"), "string \"kgj_..\", and kgj_..");
+        assert_eq!(redact("\"kg_0123_secret_crc\": kg_"), "\"kg_..\": kg_..");
         assert_eq!(redact("nothing here"), "nothing here");
     }
 }

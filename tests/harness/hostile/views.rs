@@ -27,10 +27,13 @@ pub fn views(path: &[u8]) -> BTreeSet<String> {
     views
 }
 
-/// A name as readers see it that know no letter case, Unicode's included: the long s and the Kelvin sign are letters of ASCII to them.
+/// A name as readers see it that know no letter case, Unicode's included (the long s, the Kelvin sign and the i with a dot too few or too
+/// many are letters of ASCII to them), and that drop what is blank around it.
 pub fn folded(name: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8(name.to_vec()).map(|text| text.replace('\u{17F}', "s").replace('\u{212A}', "k").into_bytes());
-    text.unwrap_or_else(|error| error.into_bytes()).to_ascii_lowercase()
+    let text =
+        String::from_utf8_lossy(name).replace('\u{17F}', "s").replace('\u{212A}', "k").replace(['\u{130}', '\u{131}'], "i");
+    let is_blank = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '\u{FFFD}';
+    text.trim_matches(is_blank).to_ascii_lowercase().into_bytes()
 }
 
 /// Percent-decodes once.

@@ -8,6 +8,7 @@
 //! sends what its proxy lacks ([`delta`]); its Ack goes into [`registry`], where [`Publisher::acknowledged`] waits for it.
 
 mod delta;
+mod guest;
 mod hello;
 mod identity;
 mod message;
@@ -18,6 +19,7 @@ mod service;
 mod snapshot;
 mod stream;
 mod table;
+mod work;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -318,6 +320,8 @@ struct Pace {
     silence: Duration,
     /// So long may a stream stay open without a Hello.
     hello: Duration,
+    /// So long may a connection stay open on which nobody proves a name. Longer than a stream may without a Hello.
+    proof: Duration,
     /// What a snapshot waits after the first, second ... refusal in a row; the last one counts for all further ones.
     after_refusals: [Duration; 4],
     concurrent_snapshots: usize,
@@ -332,6 +336,7 @@ impl Default for Pace {
             heartbeat: Duration::from_secs(2),
             silence: Duration::from_secs(10),
             hello: Duration::from_secs(10),
+            proof: Duration::from_secs(20),
             after_refusals: [1, 2, 5, 30].map(Duration::from_secs),
             concurrent_snapshots: 16,
             comes_back: Duration::from_secs(5),

@@ -19,9 +19,10 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstDecoder;
 
+use super::guest::{Door, Guest, Visitor};
 use super::message::Outgoing;
 use super::{Proof, Shared, stream};
-use crate::tls::{Connection, Incoming, Peer};
+use crate::tls::Incoming;
 
 /// The longest message that a filter has cause to send.
 const INCOMING_BYTES: usize = 64 * 1024;
@@ -37,7 +38,7 @@ pub(super) async fn serve(
     proof: Proof,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let incoming = ReceiverStream::new(accept(incoming));
+    let incoming = ReceiverStream::new(accept(incoming, Door::new(shared.pace.proof)));
     let stop = {
         let shared = shared.clone();
         async move {
@@ -61,7 +62,7 @@ pub(super) async fn serve(
 }
 
 /// Accepts connections for as long as they are received.
-fn accept(mut incoming: Incoming) -> mpsc::Receiver<Result<Connection, Infallible>> {
+fn accept(mut incoming: Incoming, door: Door) -> mpsc::Receiver<Result<Guest, Infallible>> {
     let (sender, connections) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
@@ -70,7 +71,7 @@ fn accept(mut incoming: Incoming) -> mpsc::Receiver<Result<Connection, Infallibl
                 () = sender.closed() => return,
             };
             // It fails when nobody receives any more, which the next turn finds out.
-            let _ = sender.send(Ok(connection)).await;
+            let _ = sender.send(Ok(door.enter(connection))).await;
         }
     });
     connections
@@ -94,8 +95,8 @@ impl Service<http::Request<Body>> for SyncService {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         // tonic tells each request whose connection it came by; one that did not would have proved nothing.
-        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-        let method = Method { shared: self.shared.clone(), peer, proof: self.proof };
+        let visitor = request.extensions().get::<Visitor>().cloned().unwrap_or_default();
+        let method = Method { shared: self.shared.clone(), visitor, proof: self.proof };
         Box::pin(async move {
             if request.uri().path() != format!("/{SERVICE}/{METHOD}") {
                 return Ok(Status::unimplemented(format!("this port serves /{SERVICE}/{METHOD} only")).into_http());
@@ -109,7 +110,7 @@ impl Service<http::Request<Body>> for SyncService {
 /// The method: a task for each stream.
 struct Method {
     shared: Arc<Shared>,
-    peer: Peer,
+    visitor: Visitor,
     proof: Proof,
 }
 
@@ -119,10 +120,10 @@ impl StreamingService<FromFilter> for Method {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Streaming<FromFilter>>) -> Self::Future {
-        let (shared, peer, proof) = (self.shared.clone(), self.peer.clone(), self.proof);
+        let (shared, visitor, proof) = (self.shared.clone(), self.visitor.clone(), self.proof);
         Box::pin(async move {
             let (outbox, outgoing) = mpsc::channel(stream::QUEUE);
-            tokio::spawn(stream::run(shared, peer, proof, request.into_inner(), outbox));
+            tokio::spawn(stream::run(shared, visitor, proof, request.into_inner(), outbox));
             Ok(Response::new(ReceiverStream::new(outgoing)))
         })
     }

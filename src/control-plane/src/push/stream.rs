@@ -6,27 +6,27 @@
 //! [`delta`]: super::delta
 //! [`snapshot`]: super::snapshot
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::pending;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use keygate_wire::records::Position;
 use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromFilter, Heartbeat, Nack};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::delta::{Base, Lack};
+use super::guest::Visitor;
 use super::hello::{Hello, parse_position};
 use super::identity::identify;
 use super::message::{Body, Outgoing};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
+use super::work::Work;
 use super::{Identity, Proof, Quarantine, Shared, lock};
-use crate::tls::Peer;
 
 /// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
 /// in between, and that a proxy which lags gets one delta instead of many.
@@ -39,10 +39,10 @@ const TEXT_CHARS: usize = 300;
 pub(super) type Outbox = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// Holds a stream's session until it ends, and tells the filter why it did.
-pub(super) async fn run(shared: Arc<Shared>, peer: Peer, proof: Proof, incoming: Streaming<FromFilter>, outbox: Outbox) {
+pub(super) async fn run(shared: Arc<Shared>, visitor: Visitor, proof: Proof, incoming: Streaming<FromFilter>, outbox: Outbox) {
     let mut stopping = shared.stopping.subscribe();
     let Err(end) = tokio::select! {
-        end = converse(&shared, &peer, proof, incoming, &outbox) => end,
+        end = converse(&shared, &visitor, proof, incoming, &outbox) => end,
         _ = stopping.wait_for(|stopping| *stopping) => Err(Status::unavailable("the control plane is stopping")),
         () = outbox.closed() => Err(Status::cancelled("the proxy has gone")),
     };
@@ -53,7 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, proof: Proof, incoming:
 
 async fn converse(
     shared: &Arc<Shared>,
-    peer: &Peer,
+    visitor: &Visitor,
     proof: Proof,
     mut incoming: Streaming<FromFilter>,
     outbox: &Outbox,
@@ -64,7 +64,7 @@ async fn converse(
         return Err(Status::invalid_argument("a stream begins with a hello"));
     };
     let (name, filter_version) = (shorten(&hello.proxy), shorten(&hello.filter_version));
-    let (claim, base, identity) = admit(shared, peer, proof, hello).await.inspect_err(|status| {
+    let (claim, base, identity) = admit(shared, visitor, proof, hello).await.inspect_err(|status| {
         shared.traffic.streams_refused.inc();
         tracing::warn!(proxy = name, filter_version, "a stream was refused: {}", status.message());
     })?;
@@ -80,13 +80,14 @@ async fn converse(
 /// Who cannot prove a name does not even claim it: the one whose name it is would lose its stream.
 async fn admit(
     shared: &Shared,
-    peer: &Peer,
+    visitor: &Visitor,
     proof: Proof,
     mut hello: sync::Hello,
 ) -> Result<(Claim, Option<Base>, Identity), Status> {
     let token = std::mem::take(&mut hello.token);
     let hello = Hello::parse(hello)?;
-    let identity = identify(shared, peer, proof, &hello.proxy.name, &token).await?;
+    let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await?;
+    visitor.admit();
     let claim = shared.registry.claim(&hello, Instant::now())?;
     claim.heard(SystemTime::now());
     claim.proved(identity);
@@ -125,7 +126,8 @@ struct Session {
     work: Work,
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
-    unanswered: BTreeMap<u64, Topic>,
+    /// Their serials and what they are about, in the order in which they were sent and must be answered.
+    unanswered: VecDeque<(u64, Topic)>,
     /// When the last heartbeat was sent.
     beat_at: SystemTime,
     /// When the filter must have said something.
@@ -139,17 +141,6 @@ struct Session {
     last_refusal: Option<String>,
 }
 
-/// What the session is about to do for the table.
-enum Work {
-    /// Waits for its turn to send a snapshot.
-    Queue(Turn),
-    Snapshot(Snapshot),
-    /// Sends deltas.
-    Follow(Base),
-}
-
-type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
-
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
@@ -162,7 +153,7 @@ pub(super) enum Topic {
 
 impl Session {
     fn new(shared: Arc<Shared>, claim: Claim, base: Option<Base>, outbox: Outbox) -> Self {
-        let work = base.map_or_else(|| Work::Queue(turn(&shared, 0)), Work::Follow);
+        let work = base.map_or_else(|| Work::queue(&shared, 0), Work::Follow);
         Self {
             shared,
             claim,
@@ -170,7 +161,7 @@ impl Session {
             serial: 0,
             work,
             parts: VecDeque::new(),
-            unanswered: BTreeMap::new(),
+            unanswered: VecDeque::new(),
             beat_at: UNIX_EPOCH,
             answer_due: None,
             clock_accepted: false,
@@ -198,7 +189,7 @@ impl Session {
                 message = incoming.message() => self.hear(message?)?,
                 _ = published.changed() => {}
                 _ = heartbeat.tick() => self.beat()?,
-                permit = take_turn(&mut self.work), if self.clock_accepted => self.begin_snapshot(permit)?,
+                permit = self.work.turn(), if self.clock_accepted => self.begin_snapshot(permit)?,
                 () = until(self.answer_due) => return Err(Status::deadline_exceeded("the filter does not answer")),
                 () = &mut replaced => return Err(Status::aborted("a newer stream of this proxy has taken over")),
             }
@@ -206,7 +197,7 @@ impl Session {
     }
 
     fn beat(&mut self) -> Result<(), Status> {
-        if self.unanswered.values().any(|topic| *topic == Topic::Heartbeat) {
+        if self.unanswered.iter().any(|(_, topic)| *topic == Topic::Heartbeat) {
             return Ok(());
         }
         self.beat_at = SystemTime::now();
@@ -229,7 +220,7 @@ impl Session {
     }
 
     fn send_what_is_lacking(&mut self) -> Result<(), Status> {
-        while self.clock_accepted && self.unanswered.values().filter(|topic| **topic != Topic::Heartbeat).count() < WINDOW {
+        while self.clock_accepted && self.unanswered.iter().filter(|(_, topic)| *topic != Topic::Heartbeat).count() < WINDOW {
             let Some((topic, body)) = self.next_message() else { break };
             self.send(topic, body)?;
         }
@@ -264,7 +255,7 @@ impl Session {
                             base.position = delta.to;
                             self.parts.extend(delta.parts.iter().cloned());
                         }
-                        Lack::Snapshot => self.work = Work::Queue(turn(&self.shared, self.refusals)),
+                        Lack::Snapshot => self.work = Work::queue(&self.shared, self.refusals),
                     }
                 }
             }
@@ -285,7 +276,8 @@ impl Session {
         self.shared.traffic.sent(topic, body.len());
         let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
-        if self.unanswered.insert(self.serial, topic).is_none() && self.unanswered.len() == 1 {
+        self.unanswered.push_back((self.serial, topic));
+        if self.unanswered.len() == 1 {
             self.answer_due = Some(Instant::now() + self.shared.pace.silence);
         }
         Ok(())
@@ -318,7 +310,13 @@ impl Session {
             Topic::Snapshot(_) => self.claim.quarantined(None),
         }
         if let Some(position) = &ack.position {
-            self.claim.acknowledge(parse_position(position)?);
+            let position = parse_position(position)?;
+            let newest = self.shared.table().position();
+            // It would be counted for revisions to come, before they were made.
+            if position.epoch == newest.epoch && position.revision > newest.revision {
+                return Err(Status::invalid_argument(format!("revision {} does not exist", position.revision)));
+            }
+            self.claim.acknowledge(position);
         }
         Ok(())
     }
@@ -372,11 +370,14 @@ impl Session {
     fn start_over(&mut self) {
         self.dealt_with = self.serial;
         self.parts.clear();
-        self.work = Work::Queue(turn(&self.shared, self.refusals));
+        self.work = Work::queue(&self.shared, self.refusals);
     }
 
+    /// What the answered message was about. Whoever could leave one out would keep what goes with it, such as a place for snapshots.
     fn answered(&mut self, serial: u64) -> Result<Topic, Status> {
-        self.unanswered.remove(&serial).ok_or_else(|| Status::invalid_argument(format!("message {serial} awaits no answer")))
+        let next = self.unanswered.pop_front_if(|(first, _)| *first == serial);
+        next.map(|(_, topic)| topic)
+            .ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))
     }
 }
 
@@ -388,26 +389,6 @@ pub(super) fn shorten(text: &str) -> String {
 fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     u64::try_from(since).unwrap_or(u64::MAX)
-}
-
-/// A place in the queue for snapshots, joined later after each refusal, so that a broken filter does not spin.
-fn turn(shared: &Shared, refusals: usize) -> Turn {
-    let delays = shared.pace.after_refusals;
-    let delay = refusals.checked_sub(1).and_then(|index| delays.get(index).or(delays.last())).copied();
-    let snapshots = shared.snapshots.clone();
-    Box::pin(async move {
-        if let Some(delay) = delay {
-            sleep(delay).await;
-        }
-        snapshots.acquire_owned().await
-    })
-}
-
-async fn take_turn(work: &mut Work) -> Result<OwnedSemaphorePermit, AcquireError> {
-    match work {
-        Work::Queue(turn) => turn.await,
-        Work::Snapshot(_) | Work::Follow(_) => pending().await,
-    }
 }
 
 async fn until(due: Option<Instant>) {

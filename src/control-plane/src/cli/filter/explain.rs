@@ -25,8 +25,8 @@ pub(crate) struct ExplainArgs {
     /// The path with its query, as the client sends it; empty for a CONNECT, which has none
     pub(super) path: String,
     /// A header, as often as needed; a credential in it is read, and never shown
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
-    pub(super) headers: Vec<(String, String)>,
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
     /// Decide as if the request came with this key (its id); asks the control plane for its grant, unless the file carries the table
     #[arg(long = "as", value_name = "KEY_ID")]
     pub(super) key: Option<Reference>,
@@ -47,7 +47,7 @@ pub(super) async fn run(
         (Some(id), Source::Embedded { table, .. }) => Some(grant::embedded(table, id)),
         (Some(id), Source::ControlPlane(_)) => Some(grant::fetch(&Client::new(connection)?, id).await?),
     };
-    let headers = request(&config.policy, args);
+    let headers = request(&config.policy, args)?;
     let headers: Vec<Header<'_>> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let explanation = config.policy.explain(&headers);
     let verdict = Verdict::find(config, &headers, &explanation, key.as_ref(), Clock::system().now());
@@ -56,23 +56,27 @@ pub(super) async fn run(
 }
 
 /// The request's header map. With a key to decide as, and no credential in the headers, one that stands for the key's is added.
-pub(super) fn request(policy: &Policy, args: &ExplainArgs) -> Vec<(String, String)> {
+///
+/// # Errors
+/// [`Failure::Usage`] for what is no header. It is not repeated, because it may be a credential.
+pub(super) fn request(policy: &Policy, args: &ExplainArgs) -> Result<Vec<(String, String)>, Failure> {
     let mut headers = vec![(":method".to_owned(), args.method.clone())];
     if !args.path.is_empty() {
         headers.push((":path".to_owned(), args.path.clone()));
     }
-    for (name, value) in &args.headers {
-        match headers.iter_mut().find(|(own, _)| own == name && name == "authorization") {
+    for line in &args.headers {
+        let (name, value) = parse_header(line).map_err(|problem| Failure::Usage(format!("-H: {problem}")))?;
+        match headers.iter_mut().find(|(own, _)| *own == name && name == "authorization") {
             // Envoy hands a repeated one over as one.
             Some((_, joined)) => *joined = format!("{joined},{value}"),
-            None => headers.push((name.clone(), value.clone())),
+            None => headers.push((name, value)),
         }
     }
     let read = policy.read(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     if args.key.is_some() && read.credentials.digest() == Err(Reason::NoCredential) {
         stand_in(policy, &mut headers);
     }
-    headers
+    Ok(headers)
 }
 
 /// Presents some credential in the first carrier.
@@ -94,17 +98,17 @@ fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
     }
 }
 
-fn parse_header(line: &str) -> Result<(String, String), String> {
+fn parse_header(line: &str) -> Result<(String, String), &'static str> {
     let (colon, rest) = if line.starts_with(':') { line.split_at(1) } else { line.split_at(0) };
     let (name, value) = rest.split_once(':').ok_or("a header is NAME: VALUE")?;
     let name = format!("{colon}{}", name.to_ascii_lowercase());
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match name.as_str() {
-        ":method" | ":path" => Err("method and path are arguments of their own".to_owned()),
+        ":method" | ":path" => Err("method and path are arguments of their own"),
         // What clients call `Host`, Envoy calls `:authority`.
         "host" => Ok((":authority".to_owned(), value.trim().to_owned())),
         _ if name.len() > colon.len() && name.bytes().skip(colon.len()).all(is_token) => Ok((name, value.trim().to_owned())),
-        _ => Err(format!("{name:?} is no header's name")),
+        _ => Err("what stands before the colon is no header's name"),
     }
 }
 

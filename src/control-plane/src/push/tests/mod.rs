@@ -2,6 +2,7 @@
 
 pub(crate) mod filter;
 mod sessions;
+mod strangers;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ fn quick() -> Pace {
         heartbeat: Duration::from_millis(50),
         silence: Duration::from_millis(600),
         hello: Duration::from_millis(300),
+        proof: Duration::from_millis(500),
         after_refusals: [1, 2, 3, 4].map(|tenths| Duration::from_millis(tenths * 100)),
         concurrent_snapshots: 2,
         comes_back: Duration::from_millis(200),

@@ -101,6 +101,38 @@ async fn a_stream_has_one_hello_and_answers_only_what_was_said() {
 }
 
 #[tokio::test]
+async fn a_revision_that_does_not_exist_cannot_be_acknowledged() {
+    let mut control_plane = ControlPlane::start(10).await;
+    for revision in [2, 1000] {
+        let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+        filter.follow_to(1).await;
+        let (serial, _) = filter.receive().await.unwrap();
+        filter.ack(serial, Some(Position { epoch: EPOCH, revision })).await;
+        let end = tokio::time::timeout(SOON, filter.follow_to_the_end()).await.expect("it is believed");
+        assert_eq!(end.code(), Code::InvalidArgument);
+    }
+    control_plane.publish(2, &[(1, None)]);
+    let acknowledged = control_plane.publisher.acknowledged(2, Duration::from_millis(50)).await;
+    assert_eq!(acknowledged, found(&[], &[], &["edge-1"]));
+}
+
+#[tokio::test]
+async fn heartbeats_that_are_answered_do_not_hide_that_the_table_is_not_taken() {
+    let control_plane = ControlPlane::start(10).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.receive_table().await.unwrap();
+    // It keeps a place for snapshots from others. The next heartbeat is answered, the table is not.
+    let end = tokio::time::timeout(SOON, async {
+        loop {
+            if let Err(end) = filter.receive_table().await {
+                return end;
+            }
+        }
+    });
+    assert_eq!(end.await.expect("it is waited for").code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn a_higher_or_equal_fence_takes_over_and_a_lower_one_is_refused() {
     let control_plane = ControlPlane::start(10).await;
     let fenced = |fence| {
@@ -352,7 +384,8 @@ async fn a_filter_that_refuses_the_time_holds_nobody_up() {
         let mut filter = Filter::connect(control_plane.address, hello(name, instance), Stored::default()).await;
         if name == "edge-1" {
             // Its clock is right for as long as it takes to begin a snapshot, and then off.
-            drop(filter.receive_table().await.unwrap());
+            let (begin, _) = filter.receive_table().await.unwrap();
+            filter.ack(begin, None).await;
         }
         filters.push(tokio::spawn(async move {
             loop {

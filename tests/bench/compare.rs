@@ -1,0 +1,181 @@
+//! What a request costs: no filter, one that does nothing, ours, and what people would take instead; ours with every kind of key, of
+//! request and of refusal. Our table holds a million keys, the peers with plain text a thousand.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use harness::{Process, free_port};
+
+use crate::course::{self, Course, Headers, KeyFiles, Pace, Rounds, find, request};
+use crate::data::{self, Data};
+use crate::figure::Figure;
+use crate::keys::{ABROAD, Carrier, HOME};
+use crate::load::{Load, Order};
+use crate::machine::{self, Cores};
+use crate::peers;
+use crate::proxy::{Plan, Proxy};
+use crate::report::{Bound, Report, Table, Verdict};
+
+/// So many keys are "many at random": more than fit a processor's cache, fewer than a worker remembers.
+const RANDOM_KEYS: usize = 10_000;
+/// How long another program may take to get its keys ready.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// Measures all of it.
+pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, pace: Pace) -> Result<()> {
+    let folder = data::folder("compare")?;
+    let control_plane = data.serve("compare-control-plane").await?;
+    let (_authorizer, authorizer_port, authorizer_pid) = start_authorizer(&folder, data).await?;
+    let plan = Plan {
+        listeners: vec![
+            ("none", Vec::new()),
+            ("nothing", vec![peers::nothing()?]),
+            ("ours", vec![peers::ours("compare")?]),
+            ("api_key_auth", vec![peers::api_key_auth(peers::PLAIN_KEYS)?]),
+            ("lua", vec![peers::lua()?]),
+            ("ext_authz", vec![peers::ext_authz()]),
+        ],
+        services: vec![(peers::CONTROL_PLANE, control_plane.sync_port()), (peers::AUTHORIZER, authorizer_port)],
+    };
+    let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
+    machine::pin(proxy.pid(), &[cores.measured])?;
+    let token = data.keys.pair(0)?.token();
+    proxy.until_passes("ours", &format!("/v1/projects/{HOME}/x"), ("x-api-key", &token)).await?;
+
+    let courses = courses(&folder, data, authorizer_pid)?;
+    let ports = courses.iter().map(|course| proxy.port(course.listener)).collect::<Result<Vec<_>>>()?;
+    let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
+    report.tables.push(table(&rounds)?);
+    report.verdicts.extend(verdicts(&rounds)?);
+    proxy.stop().await
+}
+
+async fn start_authorizer(folder: &Path, data: &Data) -> Result<(Process, u16, u32)> {
+    let port = free_port()?;
+    let (program, count) = (std::env::current_exe()?, data.keys.count.to_string());
+    let arguments = ["authorizer", &port.to_string(), &count];
+    let mut process = Process::start("the authorizer", &program, &arguments, &folder.join("authorizer.log"))?;
+    let listening = async {
+        while tokio::net::TcpStream::connect(harness::loopback(port)).await.is_err() {
+            process.ensure_running()?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(STARTING, listening).await.context("waiting for the authorizer")??;
+    let pid = process.id();
+    Ok((process, port, pid))
+}
+
+fn courses(folder: &Path, data: &Data, authorizer: u32) -> Result<Vec<Course>> {
+    use Carrier::{ApiKey, Basic, Bearer};
+    let keys = KeyFiles { folder, keys: data.keys };
+    let hot = |carrier| keys.first(1, carrier, Order::Same);
+    let path = format!("/v1/projects/{HOME}/containers");
+    let course = |name, listener, headers, carrier: Carrier, keys: (PathBuf, Order)| Course {
+        name,
+        listener,
+        load: Load { request: request(&path, headers, Some(carrier)), keys: Some(keys), refused: false },
+        helper: (listener == "ext_authz").then_some(authorizer),
+    };
+    let refused = |name, path: &str, keys: (PathBuf, Order)| Course {
+        name,
+        listener: "ours",
+        load: Load { request: request(path, Headers::Small, Some(ApiKey)), keys: Some(keys), refused: true },
+        helper: None,
+    };
+    let small = |name, listener, carrier, keys| course(name, listener, Headers::Small, carrier, keys);
+    let browser = |name, listener| Ok::<_, anyhow::Error>(course(name, listener, Headers::Browser, ApiKey, hot(ApiKey)?));
+    let malformed = folder.join("keys-malformed");
+    std::fs::write(&malformed, format!("{}x\n", data.keys.pair(0)?.token()))?;
+    let unknown = keys.range(data.keys.count + 1, RANDOM_KEYS, ApiKey, Order::Next)?;
+    Ok(vec![
+        small("no filter", "none", ApiKey, hot(ApiKey)?),
+        small("does nothing", "nothing", ApiKey, hot(ApiKey)?),
+        small("ours: X-API-Key", "ours", ApiKey, hot(ApiKey)?),
+        small("api_key_auth", "api_key_auth", ApiKey, hot(ApiKey)?),
+        small("Lua", "lua", ApiKey, hot(ApiKey)?),
+        small("ext_authz", "ext_authz", ApiKey, hot(ApiKey)?),
+        small("ours: Bearer", "ours", Bearer, hot(Bearer)?),
+        small("ours: Basic", "ours", Basic, hot(Basic)?),
+        small("ours: environment key", "ours", ApiKey, keys.range(data.keys.of_environment(), 1, ApiKey, Order::Same)?),
+        small(
+            "ours: 10,000 keys at random",
+            "ours",
+            ApiKey,
+            keys.first(RANDOM_KEYS.min(data.keys.count), ApiKey, Order::Random)?,
+        ),
+        small("ours: every key for the first time", "ours", ApiKey, keys.first(data.keys.count, ApiKey, Order::Next)?),
+        browser("no filter, browser", "none")?,
+        browser("does nothing, browser", "nothing")?,
+        browser("ours, browser", "ours")?,
+        browser("Lua, browser", "lua")?,
+        refused("refused: unknown key", &path, unknown),
+        refused("refused: malformed key", &path, (malformed, Order::Same)),
+        refused("refused: out of scope", &format!("/v1/projects/{ABROAD}/containers"), hot(ApiKey)?),
+        refused("refused: ambiguous path", &format!("/v1/projects/{ABROAD}%2f..%2f{HOME}/containers"), hot(ApiKey)?),
+    ])
+}
+
+/// What a request's cost is compared with: the same request without a filter.
+fn base<'r>(rounds: &'r [Rounds], of: &Rounds) -> Result<&'r Rounds> {
+    find(rounds, if of.name.ends_with("browser") { "no filter, browser" } else { "no filter" })
+}
+
+fn table(rounds: &[Rounds]) -> Result<Table> {
+    let row = |rounds_of: &Rounds| -> Result<(String, Vec<Option<Figure>>)> {
+        let base = base(rounds, rounds_of)?;
+        let over = (base.name != rounds_of.name).then(|| Figure::of(&rounds_of.cpu_over(base)));
+        let helper = rounds_of.figure(|outcome| outcome.other_cpu_us);
+        let figures = vec![
+            Some(rounds_of.figure(|outcome| outcome.cpu_us)),
+            over,
+            (helper.value > 0.0).then_some(helper),
+            Some(rounds_of.figure(|outcome| outcome.per_second)),
+            Some(rounds_of.figure(|outcome| outcome.p50_us)),
+            Some(rounds_of.figure(|outcome| outcome.p99_us)),
+        ];
+        Ok((rounds_of.name.to_owned(), figures))
+    };
+    Ok(Table {
+        name: "compare",
+        title: "What a request costs (Envoy with one worker on one core, the load on another; 1,000,000 keys in our table, 1,000 in plain text)",
+        columns: &["CPU us", "over no filter", "helper's CPU us", "requests/s", "p50 us", "p99 us"],
+        rows: rounds.iter().map(row).collect::<Result<_>>()?,
+    })
+}
+
+fn verdicts(rounds: &[Rounds]) -> Result<Vec<Verdict>> {
+    let over = |name: &str| -> Result<Vec<f64>> {
+        let own = find(rounds, name)?;
+        Ok(own.cpu_over(base(rounds, own)?))
+    };
+    let ratio = |one: &[f64], two: &[f64]| Figure::of_pairs(one, two, |one, two| one / two);
+    let cpu = |name: &str| Ok::<_, anyhow::Error>(find(rounds, name)?.each(|outcome| outcome.cpu_us));
+    let speed = |name: &str| Ok::<_, anyhow::Error>(find(rounds, name)?.each(|outcome| outcome.per_second));
+    let (hot, nothing) = (over("ours: X-API-Key")?, over("does nothing")?);
+    let mut dearest: Option<Figure> = None;
+    for refused in rounds.iter().filter(|rounds| rounds.name.starts_with("refused")) {
+        let found = ratio(&refused.each(|outcome| outcome.cpu_us), &cpu("ours: X-API-Key")?);
+        dearest = dearest.filter(|dearest| dearest.value > found.value).or(Some(found));
+    }
+    let at_most = |what, reached, must, aim| Verdict { what, reached, must: Bound::AtMost(must), aim: Bound::AtMost(aim) };
+    Ok(vec![
+        at_most("hot key: CPU over no filter, to the SDK's do-nothing filter's", ratio(&hot, &nothing), 1.6, 1.2),
+        at_most(
+            "every key for the first time: the same",
+            ratio(&over("ours: every key for the first time")?, &nothing),
+            2.2,
+            1.8,
+        ),
+        at_most("CPU over no filter, to ext_authz's (Envoy alone)", ratio(&hot, &over("ext_authz")?), 1.0 / 8.0, 1.0 / 12.0),
+        Verdict {
+            what: "requests/s, to Lua's with a plaintext table",
+            reached: ratio(&speed("ours: X-API-Key")?, &speed("Lua")?),
+            must: Bound::None,
+            aim: Bound::AtLeast(1.0),
+        },
+        at_most("CPU of the dearest refusal, to an allowed request's", dearest.context("no refusal was measured")?, 1.0, 1.0),
+    ])
+}

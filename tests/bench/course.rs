@@ -1,0 +1,149 @@
+//! Requests of one kind to one listener, and how several such courses are run: one after the other, round by round, so that whatever else
+//! the machine does meets them all alike.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::figure::Figure;
+use crate::keys::{Carrier, Keys};
+use crate::load::{Load, Order, Outcome};
+
+/// One kind of request to one listener.
+pub(crate) struct Course {
+    /// What it is called in tables.
+    pub(crate) name: &'static str,
+    /// The listener it goes to.
+    pub(crate) listener: &'static str,
+    pub(crate) load: Load,
+    /// A process that works for Envoy here.
+    pub(crate) helper: Option<u32>,
+}
+
+/// The rounds of one course.
+pub(crate) struct Rounds {
+    pub(crate) name: &'static str,
+    outcomes: Vec<Outcome>,
+}
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) rounds: usize,
+    /// Of each round.
+    pub(crate) seconds: u64,
+}
+
+/// Runs all courses, round by round, against one Envoy.
+pub(crate) async fn run(courses: &[Course], ports: &[u16], process: u32, pace: Pace) -> Result<Vec<Rounds>> {
+    let mut found: Vec<Rounds> = courses.iter().map(|course| Rounds { name: course.name, outcomes: Vec::new() }).collect();
+    // Courses that use every key once go on where they stopped.
+    let mut used = vec![0; courses.len()];
+    for round in 0..=pace.rounds {
+        for (((course, port), rounds), used) in courses.iter().zip(ports).zip(&mut found).zip(&mut used) {
+            // Before the first round comes a short one, in which caches fill.
+            let seconds = if round == 0 { 1 } else { pace.seconds };
+            let outcome = course.load.run(*port, seconds, *used, process, course.helper).await;
+            let outcome = outcome.with_context(|| format!("measuring {:?}", course.name))?;
+            *used += outcome.requests as usize + MARGIN;
+            if round > 0 {
+                rounds.outcomes.push(outcome);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// More requests than can be under way and uncounted when a round ends.
+const MARGIN: usize = 100;
+
+impl Rounds {
+    /// One number of each round.
+    pub(crate) fn each(&self, number: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+        self.outcomes.iter().map(number).collect()
+    }
+
+    /// That number's median.
+    pub(crate) fn figure(&self, number: impl Fn(&Outcome) -> f64) -> Figure {
+        Figure::of(&self.each(number))
+    }
+
+    /// What a request costs more here than on another course, round by round.
+    pub(crate) fn cpu_over(&self, base: &Self) -> Vec<f64> {
+        self.each(|outcome| outcome.cpu_us)
+            .iter()
+            .zip(base.each(|outcome| outcome.cpu_us))
+            .map(|(own, base)| own - base)
+            .collect()
+    }
+}
+
+/// The rounds of a course by its name.
+pub(crate) fn find<'r>(rounds: &'r [Rounds], name: &str) -> Result<&'r Rounds> {
+    rounds.iter().find(|rounds| rounds.name == name).with_context(|| format!("there is no course {name:?}"))
+}
+
+/// What comes with a request besides its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Headers {
+    /// What a command-line client sends.
+    Small,
+    /// What a browser sends: 14 headers, 1.2 kB.
+    Browser,
+}
+
+const SMALL: &str = "Host: edge.example.org\r\nUser-Agent: curl/8.14.1\r\nAccept: */*\r\n";
+
+const BROWSER: &str = concat!(
+    "Host: edge.example.org\r\n",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n",
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n",
+    "Accept-Language: en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7\r\n",
+    "Cache-Control: max-age=0\r\n",
+    "Sec-Ch-Ua: \"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\", \"Google Chrome\";v=\"140\"\r\n",
+    "Sec-Ch-Ua-Mobile: ?0\r\n",
+    "Sec-Ch-Ua-Platform: \"Linux\"\r\n",
+    "Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n",
+    "Referer: https://edge.example.org/env/1a5/apps/stacks?which=all&sort=name&order=ascending\r\n",
+    "Cookie: _ga=GA1.2.1234567890.1767225600; _gid=GA1.2.987654321.1767225600; theme=dark; lang=en-gb; ",
+    "consent=eyJhbmFseXRpY3MiOnRydWUsIm1hcmtldGluZyI6ZmFsc2UsInZlcnNpb24iOjN9; ",
+    "prefs=eyJzaWRlYmFyIjoiY29sbGFwc2VkIiwidGFibGUiOnsic2l6ZSI6NTAsInNvcnQiOiJuYW1lIn0sImRpc21pc3NlZCI6WzEsMiwzXX0\r\n",
+);
+
+impl Headers {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Small => SMALL,
+            Self::Browser => BROWSER,
+        }
+    }
+}
+
+/// A GET of a path, with the header of a carrier if there is one.
+pub(crate) fn request(path: &str, headers: Headers, carrier: Option<Carrier>) -> String {
+    let key = carrier.map(|carrier| format!("{}: @KEY@\r\n", carrier.header())).unwrap_or_default();
+    format!("GET {path} HTTP/1.1\r\n{}{key}\r\n", headers.text())
+}
+
+/// Files of keys for the load, made once each.
+pub(crate) struct KeyFiles<'f> {
+    pub(crate) folder: &'f Path,
+    pub(crate) keys: Keys,
+}
+
+impl KeyFiles<'_> {
+    /// The first so many keys in some order.
+    pub(crate) fn first(&self, count: usize, carrier: Carrier, order: Order) -> Result<(PathBuf, Order)> {
+        self.range(0, count, carrier, order)
+    }
+
+    /// So many keys from one on. Those behind the last are keys that nobody knows.
+    pub(crate) fn range(&self, first: usize, count: usize, carrier: Carrier, order: Order) -> Result<(PathBuf, Order)> {
+        let path = self.folder.join(format!("keys-{carrier:?}-{first}-{count}"));
+        if !path.exists() {
+            self.keys.write(&path, first..first + count, carrier)?;
+        }
+        Ok((path, order))
+    }
+}

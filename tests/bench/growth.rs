@@ -1,0 +1,269 @@
+//! How everything grows with the number of keys: until a table is enforced, memory, what a request costs, and how requests fare while the
+//! table is loaded; beside `api_key_auth` with as many keys.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use harness::ControlPlane;
+use keygate_decision::Digest;
+use tokio::task::JoinSet;
+
+use crate::api::Api;
+use crate::course::{self, Course, Headers, KeyFiles, Pace, find, request};
+use crate::data::{self, Data};
+use crate::figure::{Figure, quantile};
+use crate::keys::{Carrier, HOME, Keys};
+use crate::load::{Load, Order};
+use crate::machine::{self, Cores};
+use crate::peers;
+use crate::proxy::{Plan, Proxy};
+use crate::pulse::{Beat, Pulse};
+use crate::report::{Bound, Report, Table, Verdict};
+
+const CONNECTIONS: usize = 8;
+const LOADED: Duration = Duration::from_secs(120);
+const QUIET: Duration = Duration::from_secs(2);
+/// `api_key_auth` is not asked for more: its configuration alone would take gigabytes.
+const PLAIN_MOST: usize = 1_000_000;
+/// Accounts that are switched off and on at a time, so that changes share transactions.
+const AT_ONCE: usize = 8;
+
+/// What one number of keys comes to.
+struct Size {
+    keys: usize,
+    enforced_ms: f64,
+    resident: f64,
+    resident_changed: f64,
+    control_plane: f64,
+    p99_loading: f64,
+    p99_quiet: f64,
+    hot_us: Figure,
+    random_us: Figure,
+    plain: Option<Plain>,
+}
+
+/// What `api_key_auth` comes to.
+struct Plain {
+    start_ms: f64,
+    resident: f64,
+    cpu_us: Figure,
+}
+
+/// Measures each number of keys; `changes` random changes follow on each.
+pub(crate) async fn measure(
+    report: &mut Report,
+    cores: Cores,
+    counts: &[usize],
+    many: &Data,
+    changes: usize,
+    pace: Pace,
+) -> Result<()> {
+    let mut sizes = Vec::new();
+    for count in counts {
+        let size = if *count == many.keys.count {
+            measure_size(cores, many, changes, pace).await
+        } else {
+            measure_size(cores, &Data::fill(Keys { count: *count }).await?, changes, pace).await
+        };
+        sizes.push(size.with_context(|| format!("with {count} keys"))?);
+    }
+    report.tables.push(table(&sizes));
+    report.verdicts.extend(verdicts(&sizes)?);
+    Ok(())
+}
+
+async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace) -> Result<Size> {
+    let folder = data::folder("growth")?;
+    let mut control_plane = data.serve("growth-control-plane").await?;
+    let plan = Plan {
+        listeners: vec![("none", Vec::new()), ("ours", vec![peers::ours("growth")?])],
+        services: vec![(peers::CONTROL_PLANE, control_plane.sync_port())],
+    };
+    let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
+    machine::pin(proxy.pid(), &[cores.measured])?;
+    // By a public rule: it passes before there is a table, too.
+    let pulse = Pulse::start(&[proxy.port("ours")?], CONNECTIONS, request("/public/x", Headers::Small, None))?;
+    let key = Pulse::start(&[proxy.port("ours")?], 1, hot_request(data)?)?;
+    wait_for(&key, LOADED).await?;
+    let enforced = first_pass(&key.stop()?)?;
+    let opened = stream_opened(&mut control_plane)?;
+    let loaded = Instant::now();
+    tokio::time::sleep(QUIET).await;
+    let beats = pulse.stop()?;
+    let p99 = |from: Instant, to: Instant| {
+        let within = beats.iter().filter(|beat| beat.answered >= from && beat.sent < to);
+        quantile(&within.map(Beat::latency_us).collect::<Vec<_>>(), 0.99)
+    };
+    let (p99_loading, p99_quiet) = (p99(opened, enforced), p99(loaded, loaded + QUIET));
+    let resident = machine::resident_bytes(proxy.pid())?;
+    let control_plane_resident = machine::resident_bytes(control_plane.process()?.id())?;
+
+    let courses = courses(data, &folder)?;
+    let ports = courses.iter().map(|course| proxy.port(course.listener)).collect::<Result<Vec<_>>>()?;
+    let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
+    let over = |name: &str| Ok::<_, anyhow::Error>(Figure::of(&find(&rounds, name)?.cpu_over(find(&rounds, "none")?)));
+    let (hot_us, random_us) = (over("hot")?, over("random")?);
+    change(&control_plane, data.keys, changes).await?;
+    let resident_changed = machine::resident_bytes(proxy.pid())?;
+    proxy.stop().await?;
+    control_plane.kill();
+    let plain = if data.keys.count <= PLAIN_MOST { Some(measure_plain(cores, data, pace).await?) } else { None };
+    Ok(Size {
+        keys: data.keys.count,
+        enforced_ms: enforced.saturating_duration_since(opened).as_secs_f64() * 1e3,
+        resident,
+        resident_changed,
+        control_plane: control_plane_resident,
+        p99_loading,
+        p99_quiet,
+        hot_us,
+        random_us,
+        plain,
+    })
+}
+
+async fn measure_plain(cores: Cores, data: &Data, pace: Pace) -> Result<Plain> {
+    let folder = data::folder("growth-plain")?;
+    let plan =
+        Plan { listeners: vec![("none", Vec::new()), ("plain", vec![peers::api_key_auth(data.keys)?])], services: Vec::new() };
+    let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
+    machine::pin(proxy.pid(), &[cores.measured])?;
+    proxy.until_passes("plain", &path(), ("x-api-key", &data.keys.pair(0)?.token())).await?;
+    let start_ms = proxy.started_in().as_secs_f64() * 1e3;
+    let courses = [course("none", "none", data, &folder, Order::Same)?, course("random", "plain", data, &folder, Order::Random)?];
+    let ports = [proxy.port("none")?, proxy.port("plain")?];
+    let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
+    let cpu_us = Figure::of(&find(&rounds, "random")?.cpu_over(find(&rounds, "none")?));
+    let resident = machine::resident_bytes(proxy.pid())?;
+    proxy.stop().await?;
+    Ok(Plain { start_ms, resident, cpu_us })
+}
+
+fn path() -> String {
+    format!("/v1/projects/{HOME}/containers")
+}
+
+fn hot_request(data: &Data) -> Result<String> {
+    Ok(request(&path(), Headers::Small, Some(Carrier::ApiKey)).replace("@KEY@", &data.keys.pair(0)?.token()))
+}
+
+fn courses(data: &Data, folder: &Path) -> Result<Vec<Course>> {
+    let of = |name, listener, order| course(name, listener, data, folder, order);
+    Ok(vec![of("none", "none", Order::Same)?, of("hot", "ours", Order::Same)?, of("random", "ours", Order::Random)?])
+}
+
+fn course(name: &'static str, listener: &'static str, data: &Data, folder: &Path, order: Order) -> Result<Course> {
+    let count = if order == Order::Same { 1 } else { data.keys.count };
+    let keys = KeyFiles { folder, keys: data.keys }.first(count, Carrier::ApiKey, order)?;
+    let request = request(&path(), Headers::Small, Some(Carrier::ApiKey));
+    Ok(Course { name, listener, load: Load { request, keys: Some(keys), refused: false }, helper: None })
+}
+
+/// Waits until a pulse is answered with 200.
+async fn wait_for(pulse: &Pulse, patience: Duration) -> Result<()> {
+    let passes = async {
+        while !pulse.all_see(0, 200)? {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(patience, passes).await.context("waiting for the table")?
+}
+
+fn first_pass(beats: &[Beat]) -> Result<Instant> {
+    beats.iter().filter(|beat| beat.passed()).map(|beat| beat.answered).min().context("no request passed")
+}
+
+/// When the control plane says that the filter's stream was opened.
+fn stream_opened(control_plane: &mut ControlPlane) -> Result<Instant> {
+    let log = control_plane.process()?.log();
+    let line = log.lines().find(|line| line.contains("a stream has opened")).context("no stream was opened")?;
+    let time = line.split_whitespace().next().unwrap_or_default();
+    let ago = SystemTime::now().duration_since(humantime::parse_rfc3339(time)?)?;
+    Instant::now().checked_sub(ago).context("before this machine was started")
+}
+
+/// Switches accounts off and on at random until so many grants have changed, and waits until the proxy has them all.
+async fn change(control_plane: &ControlPlane, keys: Keys, changes: usize) -> Result<()> {
+    let clients = AT_ONCE.min(keys.accounts());
+    // Each client has accounts of its own, so that none is switched off twice.
+    let own = keys.accounts() / clients;
+    let rounds = changes.div_ceil(2 * clients * (keys.count / keys.accounts()));
+    let mut running = JoinSet::new();
+    for client in 0..clients {
+        let mut api = Api::open(control_plane).await?;
+        running.spawn(async move {
+            for round in 0..rounds {
+                let [random, ..] = *Digest::of(&format!("{client} {round}")).as_bytes();
+                let account = client + clients * (usize::from(random) % own);
+                api.switch_account(account, false, false).await?;
+                api.switch_account(account, true, false).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
+    Api::open(control_plane).await?.create_key(0, true).await?;
+    Ok(())
+}
+
+fn table(sizes: &[Size]) -> Table {
+    let row = |size: &Size| {
+        let (mb, once) = (|bytes: f64| Some(Figure::once(bytes / 1e6)), |value: f64| Some(Figure::once(value)));
+        let plain = |value: fn(&Plain) -> Figure| size.plain.as_ref().map(value);
+        let figures = vec![
+            once(size.enforced_ms),
+            mb(size.resident),
+            mb(size.resident_changed),
+            Some(size.hot_us),
+            Some(size.random_us),
+            once(size.p99_quiet),
+            once(size.p99_loading),
+            mb(size.control_plane),
+            plain(|plain| Figure::once(plain.start_ms)),
+            plain(|plain| Figure::once(plain.resident / 1e6)),
+            plain(|plain| plain.cpu_us),
+        ];
+        (size.keys.to_string(), figures)
+    };
+    Table {
+        name: "growth",
+        title: "How it grows with the number of keys (ours, and on the right api_key_auth; CPU is over no filter)",
+        columns: &[
+            "enforced ms",
+            "Envoy MB",
+            "after changes",
+            "hot CPU us",
+            "all keys CPU us",
+            "p99 us quiet",
+            "p99 us loading",
+            "keygate MB",
+            "starts ms",
+            "its MB",
+            "its CPU us",
+        ],
+        rows: sizes.iter().map(row).collect(),
+    }
+}
+
+fn verdicts(sizes: &[Size]) -> Result<Vec<Verdict>> {
+    let (least, most) = (sizes.first().context("no size")?, sizes.last().context("no size")?);
+    let at_most = |what, reached: f64, must, aim| Verdict {
+        what,
+        reached: Figure::once(reached),
+        must: Bound::AtMost(must),
+        aim: Bound::AtMost(aim),
+    };
+    let plain_starts = most.plain.as_ref().map_or(f64::NAN, |plain| plain.start_ms);
+    Ok(vec![
+        at_most("hot key: CPU over no filter, most keys to fewest", most.hot_us.value / least.hot_us.value, 1.3, 1.1),
+        at_most("all keys at random: the same", most.random_us.value / least.random_us.value, 1.3, 1.1),
+        at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms / plain_starts, 0.1, 0.04),
+        at_most("memory for each key, in bytes", (most.resident - least.resident) / (most.keys - least.keys) as f64, 110.0, 80.0),
+        at_most("p99 while most keys load, to quiet", most.p99_loading / most.p99_quiet, 3.0, 1.5),
+        at_most("the control plane with most keys, in MB", most.control_plane / 1e6, 500.0, 250.0),
+    ])
+}
