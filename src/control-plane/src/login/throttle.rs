@@ -73,7 +73,7 @@ impl Throttle {
     }
 
     /// Lets an attempt at an account of this name be checked, or says for how long to wait. It counts as wrong from now on, until
-    /// [`Self::proved`]: otherwise many at once would all be free.
+    /// [`Self::proved`] or [`Self::unchecked`]: otherwise many at once would all be free.
     pub(crate) fn attempt(&self, name: &str, source: Source, now: UnixSeconds) -> Result<(), Wait> {
         let mut tables = self.tables();
         let name = name.to_lowercase();
@@ -108,6 +108,18 @@ impl Throttle {
             tables.sources.take_back(&source);
         }
         tables.proved.count(pair, now);
+    }
+
+    /// The attempt that was let through was not checked after all: it told nobody anything, and counts for nothing.
+    pub(crate) fn unchecked(&self, name: &str, source: Source) {
+        let mut tables = self.tables();
+        let name = name.to_lowercase();
+        let pair = (name.clone(), source);
+        tables.pairs.take_back(&pair);
+        tables.accounts.take_back(&name);
+        if !tables.proved.counts.contains_key(&pair) {
+            tables.sources.take_back(&source);
+        }
     }
 
     /// A count is whole between any two statements, so a panic elsewhere leaves nothing half done.
@@ -232,6 +244,19 @@ mod tests {
         throttle.proved("alice", source(1), at(1));
         assert_eq!(free(&throttle, "alice", source(1), at(1)).0, 5);
         assert!(throttle.attempt("bob", source(1), at(0)).is_err());
+    }
+
+    #[test]
+    fn what_was_not_checked_after_all_counts_for_nothing() {
+        let throttle = Throttle::new();
+        for _ in 0..100 {
+            assert_eq!(throttle.attempt("alice", source(1), at(0)), Ok(()));
+            throttle.unchecked("ALICE", source(1));
+        }
+        assert_eq!(free(&throttle, "alice", source(1), at(0)).0, 5);
+        throttle.unchecked("alice", source(1));
+        assert_eq!(throttle.attempt("alice", source(1), at(0)), Ok(()), "only that one attempt is taken back");
+        assert!(throttle.attempt("alice", source(1), at(0)).is_err());
     }
 
     #[test]

@@ -72,11 +72,16 @@ pub(crate) async fn throttled(
 ) -> Result<(), Refusal> {
     let now = || store.clock().now();
     gate.throttle.attempt(name, source, now()).map_err(|Wait { seconds }| Refusal::Throttled { seconds })?;
-    if gate.hasher.matches(password, digest).await? {
-        gate.throttle.proved(name, source, now());
-        Ok(())
-    } else {
-        Err(Refusal::WrongPassword)
+    match gate.hasher.matches(password, digest).await {
+        Ok(true) => {
+            gate.throttle.proved(name, source, now());
+            Ok(())
+        }
+        Ok(false) => Err(Refusal::WrongPassword),
+        Err(failure) => {
+            gate.throttle.unchecked(name, source);
+            Err(failure.into())
+        }
     }
 }
 
