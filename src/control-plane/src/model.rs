@@ -235,7 +235,6 @@ pub(crate) struct AuditRecord {
     pub(crate) detail: serde_json::Value,
 }
 
-/// Parses the number of a key or of a login.
 /// A join token, without its text.
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyToken {
@@ -251,7 +250,7 @@ pub(crate) fn proxy_token_id(text: &str) -> Option<u64> {
     number(text)
 }
 
-/// Parses the number of a key.
+/// Parses the number of a key or of a login.
 pub(crate) fn key_id(text: &str) -> Option<KeyId> {
     number(text).map(KeyId)
 }

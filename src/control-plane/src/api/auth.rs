@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use keygate_decision::request::Reading;
@@ -50,7 +50,21 @@ fn asked(request: &Request) -> String {
     let path = request.extensions().get::<OriginalUri>().map_or("", |OriginalUri(uri)| uri.path());
     let segments = route.split('/').zip(path.split('/'));
     let said = segments.map(|(own, given)| if own.starts_with('{') { Some(given).filter(is_number).unwrap_or(own) } else { own });
-    format!("{} {}", request.method(), said.collect::<Vec<_>>().join("/"))
+    format!("{} {}", method_word(request.method()), said.collect::<Vec<_>>().join("/"))
+}
+
+/// A method for the audit record: those that a client makes up may be any text, and of any length.
+pub(crate) fn method_word(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -30,6 +30,8 @@ mod whoami;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
@@ -42,6 +44,7 @@ use crate::push::Publisher;
 use crate::rancher16;
 use crate::store::{Actor, Change, Store, Written};
 
+pub(crate) use auth::method_word;
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;
@@ -143,6 +146,13 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .layer(middleware::map_response(not_to_be_kept))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::time))
         .with_state(app)
+}
+
+/// An answer may hold a secret, and is for the one who asked: nothing between here and there keeps it.
+async fn not_to_be_kept(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -32,7 +32,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     // A key of one place is not there in another one.
     let here = match asked.environment()? {
         Some(environment) => {
-            environments::show(&mut *app.store.read().await?, caller, &environment).await.map_err(|_| Error::forbidden())?;
+            environments::show(&mut *app.store.read().await?, caller, &environment).await.map_err(Error::not_entered)?;
             matches!(&key.holder, KeyHolder::Environment { id, .. } if *id == environment)
         }
         None => true,
@@ -83,7 +83,7 @@ async fn enter(
     environment: Option<&EnvironmentId>,
 ) -> Result<(), Error> {
     match environment {
-        Some(environment) => environments::show(connection, caller, environment).await.map(drop).map_err(|_| Error::forbidden()),
+        Some(environment) => environments::show(connection, caller, environment).await.map(drop).map_err(Error::not_entered),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::error::Error;
 use super::request::Asked;
-use crate::api::App;
+use crate::api::{App, method_word};
 use crate::operations::callers::{self, Identity};
 use crate::permission::Caller;
 use crate::store::Actor;
@@ -66,7 +66,7 @@ pub(super) async fn note(app: &App, caller: Caller, asked: &Asked, error: &Error
     let (status, code) = error.status_and_code();
     let kind = asked.kind.map_or_else(|| "unknown".to_owned(), |kind| format!("{kind:?}"));
     let action = asked.action.as_ref().map_or("", |_| " action");
-    let object = format!("{} rancher-1.6 {kind}{action}", asked.method);
+    let object = format!("{} rancher-1.6 {kind}{action}", method_word(&asked.method));
     let detail = json!({"status": status, "code": code});
     app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", object, detail).await;
 }

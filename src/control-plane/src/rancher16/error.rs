@@ -91,6 +91,22 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "JWTNotProvided").saying("the request carries no token")
     }
 
+    /// What those are told who may not learn that a type of things exists.
+    pub(super) fn hiding(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Forbidden(_) => Self::not_found(),
+            other => other.into(),
+        }
+    }
+
+    /// What those are told who may not enter an environment: not whether it exists.
+    pub(super) fn not_entered(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(_) => Self::forbidden(),
+            other => other.into(),
+        }
+    }
+
     /// Whether somebody who is known may not do what they asked.
     pub(super) fn is_forbidden(&self) -> bool {
         self.status == StatusCode::FORBIDDEN

@@ -12,24 +12,27 @@ use crate::login::{Password, Source};
 use crate::model::{AccessMode, AccountRef, Kind as AccountKind};
 use crate::name::AccountName;
 use crate::operations::{Refusal, accounts, logins, passwords, settings};
-use crate::permission::{Caller, Standing};
+use crate::permission::Caller;
 use crate::setting::{ACCESS_MODE, LOGIN_ENABLED};
 use crate::store::{password, setting};
 
 /// Everything about it.
 pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
-    if !matches!(caller.standing, Standing::Admin(_)) || asked.id.is_some() {
+    // Whoever may not see settings does not learn that it is there.
+    let current = current(app, caller, asked).await?;
+    if asked.id.is_some() {
         return Err(Error::not_found());
     }
     match asked.method {
-        Method::GET | Method::HEAD => collection::answer(asked, Kind::LocalAuthConfig, vec![current(app, asked).await?]),
+        Method::GET | Method::HEAD => collection::answer(asked, Kind::LocalAuthConfig, vec![current]),
         Method::POST => save(app, caller, source, asked).await,
         _ => Err(Error::method_not_allowed("GET shows it, POST saves it")),
     }
 }
 
-async fn current(app: &App, asked: &Asked) -> Result<Value, Error> {
+async fn current(app: &App, caller: &Caller, asked: &Asked) -> Result<Value, Error> {
     let mut reader = app.store.read().await?;
+    settings::list(&mut reader, caller).await.map_err(Error::hiding)?;
     let mode = setting::value(&mut reader, &ACCESS_MODE).await?;
     let enabled = setting::value(&mut reader, &LOGIN_ENABLED).await?;
     Ok(view(asked, mode, enabled, Value::Null))
@@ -61,7 +64,10 @@ async fn prove(app: &App, caller: &Caller, source: Source, username: &str, given
     let proof = Password::parse(given).map_err(|_| wrong())?;
     let (account, digest) = {
         let mut reader = app.store.read().await?;
-        let account = accounts::show(&mut reader, caller, &AccountRef::Name(name)).await.map_err(|_| wrong())?;
+        let account = accounts::show(&mut reader, caller, &AccountRef::Name(name)).await.map_err(|refusal| match refusal {
+            Refusal::Missing(_) => wrong(),
+            other => other.into(),
+        })?;
         let digest = password::find(&mut reader, account.id).await?;
         (account, digest)
     };

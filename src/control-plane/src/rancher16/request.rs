@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::render::Base;
 
+/// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
+const LONGEST_QUERY: usize = 8 * 1024;
+const MOST_PARAMETERS: usize = 64;
+
 /// The types of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -61,7 +65,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Reads a request.
     pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], base: Base) -> Result<Self, Error> {
-        let query = decode_pairs(uri.query().unwrap_or_default().as_bytes())?;
+        let query = read_query(uri.query().unwrap_or_default())?;
         let parameter = |name: &str| query.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
         let segments = segments(uri.path())?;
         let (scope, rest) = match segments.as_slice() {
@@ -145,6 +149,14 @@ fn fields(headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Resul
         Err(error) => return Err(Error::bad_request("InvalidBodyContent", &format!("the body is not JSON: {error}"))),
     }
     Ok(fields)
+}
+
+fn read_query(query: &str) -> Result<Vec<(String, String)>, Error> {
+    if query.len() > LONGEST_QUERY || query.split('&').count() > MOST_PARAMETERS {
+        let bounds = format!("the query may have {MOST_PARAMETERS} parameters and {LONGEST_QUERY} bytes");
+        return Err(Error::bad_request("QueryTooLong", &bounds));
+    }
+    decode_pairs(query.as_bytes())
 }
 
 fn decode_pairs(text: &[u8]) -> Result<Vec<(String, String)>, Error> {

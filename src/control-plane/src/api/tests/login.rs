@@ -46,6 +46,7 @@ async fn a_login_passes_like_a_key_until_it_ends() {
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_eq!((&answer.body["account"], &answer.body["kind"]), (&json!("alice"), &json!("user")));
     assert_eq!(answer.body["expires"], "2027-01-15T20:00:00Z");
+    assert_eq!(answer.headers["cache-control"], "no-store", "whatever stands between must not keep a secret");
     let token = answer.body["token"].as_str().unwrap().to_owned();
     assert_eq!(token.len(), 40);
     let grant = plane.login_grant(&token).unwrap();

@@ -54,6 +54,26 @@ impl Client<'_> {
 }
 
 #[tokio::test]
+async fn a_query_has_bounds_and_nothing_of_a_method_gets_into_the_record() {
+    let plane = Plane::start().await;
+    let (key, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    let filters = |number: usize| format!("/v1/apikeys?{}", vec!["id_ne=x"; number].join("&"));
+    client.get(&filters(64)).await;
+    for path in [filters(65), format!("/v1/apikeys?name={}", "x".repeat(8192)), format!("{}&_method=GET", filters(65))] {
+        let refused = client.send(if path.contains("_method") { "POST" } else { "GET" }, &path, None, 400).await;
+        assert_eq!(refused["code"], "QueryTooLong");
+    }
+    plane.admin("POST", &format!("keys/{key}/deactivate"), None, 200).await;
+    client.send("POST", "/v1/apikeys?_method=hunter2", None, 401).await;
+    client.send("HUNTER2", "/v1/apikeys", None, 401).await;
+    let record = plane.admin("GET", "audit", None, 200).await.body;
+    let said = record["data"].as_array().unwrap().iter().filter(|one| one["action"] == "request.refuse");
+    let said: Vec<_> = said.map(|one| one["object"].as_str().unwrap()).collect();
+    assert_eq!(said, ["OTHER rancher-1.6 ApiKey", "OTHER rancher-1.6 ApiKey"]);
+}
+
+#[tokio::test]
 async fn a_key_lives_as_in_rancher() {
     let plane = Plane::start().await;
     let (_, alice) = plane.account("alice", "user").await;
