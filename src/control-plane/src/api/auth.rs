@@ -31,11 +31,16 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     };
     request.extensions_mut().insert(caller.clone());
     let response = next.run(request).await;
-    if response.status() == StatusCode::FORBIDDEN {
+    if is_refusal(response.status()) {
         let code = response.extensions().get::<Code>().map_or("", |Code(code)| *code);
-        note(&app, caller, asked, StatusCode::FORBIDDEN, code).await;
+        note(&app, caller, asked, response.status(), code).await;
     }
     Ok(response)
+}
+
+/// Whether somebody who is known was refused: they may not do it, did not know a password, or guessed too fast.
+pub(crate) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
 }
 
 async fn note(app: &App, caller: Caller, asked: String, status: StatusCode, code: &'static str) {

@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::api::is_refusal;
 use crate::operations::Refusal;
 use crate::random;
 use crate::store::StoreError;
@@ -107,9 +108,9 @@ impl Error {
         }
     }
 
-    /// Whether somebody who is known may not do what they asked.
-    pub(super) fn is_forbidden(&self) -> bool {
-        self.status == StatusCode::FORBIDDEN
+    /// Whether somebody who is known was refused what they asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        is_refusal(self.status)
     }
 
     /// The status of its answer, and its code.

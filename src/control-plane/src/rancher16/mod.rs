@@ -107,7 +107,7 @@ async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, as
     let caller = caller::identify(app, headers, asked).await?;
     let answered = handle(app, &caller, source, asked).await;
     if let Err(error) = &answered
-        && error.is_forbidden()
+        && error.is_refusal()
     {
         caller::note(app, caller, asked, error).await;
     }

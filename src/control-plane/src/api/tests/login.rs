@@ -185,6 +185,11 @@ async fn guessing_is_slowed_down_for_who_guesses_and_nobody_else() {
         statuses.push(plane.call(&earlier, "PUT", "accounts/alice/password", Some(guess.clone())).await.status);
     }
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
+    let record = plane.admin("GET", "audit?limit=2", None, 200).await.body;
+    for (one, code) in [(&record["data"][0], "too_many_attempts"), (&record["data"][1], "wrong_password")] {
+        assert_eq!(one["object"], "PUT /keygate/v1/accounts/{account}/password", "{one}");
+        assert_eq!((&one["action"], &one["detail"]["code"]), (&json!("request.refuse"), &json!(code)), "{one}");
+    }
     // A name that does not exist waits alike.
     for expected in [401, 401, 401, 401, 401, 429] {
         assert_eq!(plane.try_login("nobody", "wrong").await.status, expected);

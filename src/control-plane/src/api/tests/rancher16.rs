@@ -371,6 +371,9 @@ async fn local_login_is_tried_before_it_is_switched_on_and_nothing_passes_withou
     assert_eq!((&saved["enabled"], &saved["accessMode"], &saved["password"]), (&json!(false), &json!("required"), &Value::Null));
     let wrong = admin.send("POST", "/v1/localauthconfig", Some(config("wrong horse battery", json!(true))), 401).await;
     assert_eq!(wrong["code"], "IncorrectPassword");
+    let record = plane.admin("GET", "audit?limit=1", None, 200).await.body;
+    assert_eq!(record["data"][0]["object"], "POST rancher-1.6 LocalAuthConfig");
+    assert_eq!(record["data"][0]["detail"], json!({"status": 401, "code": "IncorrectPassword"}));
     let user_named = json!({"username": "alice", "password": PASSWORD, "enabled": true});
     admin.send("POST", "/v1/localauthconfig", Some(user_named), 401).await;
 
