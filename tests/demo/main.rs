@@ -118,7 +118,8 @@ impl Running {
         config.edge_port = ports.edge;
         config.admin_port = ports.admin;
         let envoy = Envoy::start_in(&folder, &config).await?;
-        envoy.until_table().await?;
+        let why = "Envoy gets no table: see var/demo for why, or begin anew with `make clean-demo`";
+        envoy.until_table().await.context(why)?;
 
         examples::try_all(&cast, envoy.edge()).await?;
         examples::print(&cast, &edge_url, notes.path());

@@ -24,6 +24,10 @@ const RETRY_MIN_MS: u64 = 250;
 /// same name is, it takes for ended.
 const RETRY_MAX_MS: u64 = 2_000;
 
+/// gRPC's codes for a stream that ended as streams do.
+const CANCELLED: u32 = 1;
+const UNAVAILABLE: u32 = 14;
+
 /// See the module.
 pub(crate) struct Subscription {
     proxy: String,
@@ -149,7 +153,9 @@ impl Subscription {
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
             let why = keygate_wire::status::readable(&host::grpc_status_message());
-            host::log(Level::Info, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
+            // What a control plane that is away would say, and one that was found to be no longer needed; all else wants somebody's help.
+            let level = if matches!(status, CANCELLED | UNAVAILABLE) { Level::Info } else { Level::Warn };
+            host::log(level, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
             self.retry_later(host::monotonic_ns().unwrap_or(0));
         }
     }

@@ -110,7 +110,9 @@ fn base(args: &ExportArgs) -> Result<Document, Failure> {
 impl Document {
     fn read(file: &Path, bytes: &[u8]) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::Unusable(format!("{}: {why}", file.display()));
-        let whole: Value = serde_json::from_slice(bytes).map_err(|error| unusable(format!("not usable JSON: {error}")))?;
+        let whole: Value = serde_json::from_slice(bytes).map_err(|error| {
+            unusable(format!("not usable JSON, as a filter's configuration or envoy/embedded.json is: {error}"))
+        })?;
         if let Some(config) = config_of(&whole) {
             return Ok(Self { inside: None, config: config.clone(), whole });
         }

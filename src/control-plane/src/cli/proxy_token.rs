@@ -30,6 +30,8 @@ pub(super) const NEW_TOKEN: View = &[
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProxyTokenCommand {
     /// Make a join token and show it, this once; from then on nobody gets the table under this name without one
+    ///
+    /// That holds on loopback, too, until `keygate proxy forget` drops the name's tokens. A stream that is open goes on.
     Create {
         /// The proxy's name, as in the filter's "proxy"
         name: Reference,

@@ -71,7 +71,11 @@ impl Acknowledgement {
 
     fn complaint(&self, seconds: u16) -> String {
         let missing = self.missing.join(", ");
-        format!("the change is made, but not acknowledged within {seconds} s by {missing}; {} did", count(&self.acknowledged))
+        let did = count(&self.acknowledged);
+        format!(
+            "the change is made, but not acknowledged within {seconds} s by {missing}; {did} did. `keygate proxy show NAME` tells more; \
+             for one that is gone for good: `keygate proxy forget NAME`"
+        )
     }
 }
 
@@ -121,7 +125,8 @@ mod tests {
     fn the_complaint_names_who_is_missing() {
         assert_eq!(
             acknowledgement(&["a"], &[], &["edge-2", "edge-3"]).complaint(10),
-            "the change is made, but not acknowledged within 10 s by edge-2, edge-3; 1 proxy did"
+            "the change is made, but not acknowledged within 10 s by edge-2, edge-3; 1 proxy did. `keygate proxy show NAME` tells \
+             more; for one that is gone for good: `keygate proxy forget NAME`"
         );
     }
 

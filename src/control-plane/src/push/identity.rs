@@ -95,7 +95,9 @@ fn judge(standing: Standing, peer: &Peer, proof: Proof, name: &str) -> Result<Id
         Standing::Unknown => Err(format!("there is no such join token: {way_out}")),
         Standing::Lacking | Standing::Untold if named => Ok(Identity::Certificate),
         Standing::Untold if proof == Proof::Optional => Ok(Identity::Loopback),
-        Standing::Lacking => Err(format!("the name {name} has had a join token and needs one: {way_out}")),
+        Standing::Lacking => Err(format!(
+            "the name {name} has had a join token and needs one: {way_out}, or drop its tokens by `keygate proxy forget {name}`"
+        )),
         Standing::Untold => Err(match certificate {
             Some(names) => format!(
                 "the client certificate is {}'s, not {name}'s: present one with that DNS name, or {way_out}",

@@ -18,7 +18,7 @@ pub(crate) struct DataFolder {
 pub(crate) enum FolderError {
     #[error("{0} holds no data of Keygate; create it with: keygate init --data {0}")]
     Uninitialized(String),
-    #[error("another keygate uses {0}; stop it first (one server, init or recover at a time)")]
+    #[error("another keygate uses {0}; stop it first (one server, init, recover or restore at a time)")]
     InUse(String),
     #[error(
         "{0} can be entered by other users and holds other files too; make it private (chmod 700 {0}) or choose a folder of its own"
