@@ -63,6 +63,16 @@ pub enum Holder {
     },
 }
 
+impl Grant {
+    /// The account it belongs to; `None` for an environment key.
+    pub fn account(&self) -> Option<AccountId> {
+        match self.holder {
+            Holder::Account { account, .. } => Some(account),
+            Holder::Environment(_) => None,
+        }
+    }
+}
+
 /// The environments that an account's credential reaches. "All" is always said, never implied by an absence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {

@@ -40,6 +40,7 @@ unsafe extern "C" {
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_property(path: *const u8, path_len: usize, value: *mut *mut u8, value_len: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, value: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(kind: u32, value: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_replace_header_map_value(kind: u32, name: *const u8, name_len: usize, value: *const u8, len: usize) -> u32;
@@ -115,6 +116,11 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 pub(crate) fn property(name: &str) -> Option<String> {
     let bytes = take(|value, len| unsafe { proxy_get_property(name.as_ptr(), name.len(), value, len) }).ok()?;
     String::from_utf8(bytes).ok()
+}
+
+/// Notes something for the access log, in the stream's filter state `wasm.<name>`, where no client can put anything.
+pub(crate) fn set_property(name: &str, value: &str) -> Result<()> {
+    check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// The plugin's configuration.
