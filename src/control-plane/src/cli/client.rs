@@ -12,9 +12,8 @@ use reqwest::{Method, Url, header::HeaderMap, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::connection::{Connection, ConnectionArgs, Credential, SecretKey};
+use super::connection::{Connection, ConnectionArgs};
 use super::failure::Failure;
-use super::logins::Logins;
 use crate::tls::{self, Roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,7 +66,6 @@ pub(super) struct Acknowledgement {
 pub(super) struct Client {
     http: reqwest::Client,
     connection: Connection,
-    logins: Logins,
 }
 
 impl Call {
@@ -128,8 +126,7 @@ impl Call {
 impl Client {
     /// A client for these settings; nothing is sent yet.
     pub(super) fn new(args: &ConnectionArgs) -> Result<Self, Failure> {
-        let logins = Logins::of_user();
-        let connection = Connection::new(args, &logins)?;
+        let connection = Connection::try_from(args)?;
         let roots = match (connection.url.scheme(), &connection.ca) {
             ("https", Some(file)) => Roots::File("--ca", file),
             ("https", None) => Roots::Machine,
@@ -144,44 +141,17 @@ impl Client {
             .user_agent(concat!("keygate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::Usage(format!("cannot make an HTTP client: {}", root_cause(&error))))?;
-        Ok(Self { http, connection, logins })
-    }
-
-    /// The same client with the token of a login to show.
-    pub(super) fn with_token(&self, token: String) -> Self {
-        let credential = Ok(Some(Credential::Login(SecretKey::from(token))));
-        let Connection { url, ca, .. } = &self.connection;
-        let connection = Connection { url: url.clone(), ca: ca.clone(), credential };
-        Self { http: self.http.clone(), connection, logins: self.logins.clone() }
-    }
-
-    /// Where the control plane is.
-    pub(super) fn url(&self) -> &Url {
-        &self.connection.url
-    }
-
-    /// The logins that the user keeps.
-    pub(super) fn logins(&self) -> &Logins {
-        &self.logins
+        Ok(Self { http, connection })
     }
 
     /// Sends the call, once.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, Failure> {
-        self.deliver(call, Some(self.connection.credential()?)).await
-    }
-
-    /// Sends the call, once, and shows no credential.
-    pub(super) async fn send_openly(&self, call: &Call) -> Result<Reply, Failure> {
-        self.deliver(call, None).await
-    }
-
-    async fn deliver(&self, call: &Call, credential: Option<&Credential>) -> Result<Reply, Failure> {
-        let request = self.http.request(call.method.clone(), call.url(&self.connection.url)).timeout(ANSWER_TIMEOUT + call.wait);
-        let mut request = match credential {
-            Some(Credential::Key(access_key, secret_key)) => request.basic_auth(access_key, Some(secret_key.expose())),
-            Some(Credential::Login(token)) => request.bearer_auth(token.expose()),
-            None => request,
-        };
+        let Connection { url, access_key, secret_key, .. } = &self.connection;
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.url(url))
+            .basic_auth(access_key, Some(secret_key.expose()))
+            .timeout(ANSWER_TIMEOUT + call.wait);
         if let Some(body) = &call.body {
             request = request.json(body);
         }
@@ -190,7 +160,7 @@ impl Client {
         let (revision, acknowledgement) = (revision(response.headers()), acknowledgement(response.headers()));
         let text = response.text().await.map_err(|error| self.no_answer(call, &error))?;
         if !status.is_success() {
-            return Err(self.refusal(status.as_u16(), &text).of_login(matches!(credential, Some(Credential::Login(_)))));
+            return Err(self.refusal(status.as_u16(), &text));
         }
         if text.is_empty() {
             return Ok(Reply { body: Value::Null, revision, acknowledgement });
