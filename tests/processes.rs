@@ -20,8 +20,8 @@ async fn a_hot_restart_under_load_loses_no_change_and_a_wait_covers_parent_and_c
     let site = Site::start().await?;
     let folder = Scratch::new("keygate-hot-restart")?;
     let base = folder.path().join("base-id");
-    // The parent goes long before it would have drained.
-    let times = "--drain-time-s 3600 --parent-shutdown-time-s 12".split(' ');
+    // The parent goes long before it would have drained, and long after what is tried on it, even on a busy machine.
+    let times = "--drain-time-s 3600 --parent-shutdown-time-s 25".split(' ');
     let mut config = site.edge.config(PROXY)?;
     config.restart = vec!["--use-dynamic-base-id".to_owned(), "--base-id-path".to_owned(), base.to_string_lossy().into_owned()];
     config.restart.extend(times.clone().map(str::to_owned));
