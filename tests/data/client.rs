@@ -1,10 +1,9 @@
-//! A client of the API that keeps its connection while it can, and tells what is certain from what is not.
+//! A client of the API that tells what is certain from what is not: what got no answer may have been done or not.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Answer, Connection, ControlPlane, DEADLINE, Key, Protocol, loopback};
+use harness::{Answer, Api, Connection, ControlPlane, DEADLINE, Key, Protocol};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,37 +11,22 @@ use tokio::task::JoinHandle;
 use crate::edge::{Edge, INSIDE};
 
 /// See the module. What it asks, it asks once.
-pub(crate) struct Client {
-    address: SocketAddr,
-    authorization: String,
-    connection: Option<Connection>,
-}
+pub(crate) struct Client(Api);
 
 impl Client {
     /// A client with this key of the API on a port.
     pub(crate) fn new(port: u16, key: &Key) -> Self {
-        Self { address: loopback(port), authorization: key.basic().1, connection: None }
+        Self(Api::at(port, key))
     }
 
     /// The admin's client.
     pub(crate) fn admin(control_plane: &ControlPlane) -> Self {
-        Self::new(control_plane.http_port(), control_plane.admin())
+        Self(Api::of(control_plane))
     }
 
     /// Asks for something; an error means that no answer came, so that it may have been done or not.
     pub(crate) async fn ask(&mut self, method: &str, path: &str, body: Option<Value>) -> Result<Answer> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(self.address, Protocol::Http1).await?,
-        };
-        let mut headers = vec![("authorization", self.authorization.as_str())];
-        if body.is_some() {
-            headers.push(("content-type", "application/json"));
-        }
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let answer = connection.send(method, path, &headers, &body).await?;
-        self.connection = Some(connection);
-        Ok(answer)
+        self.0.ask_once(method, path, &body.unwrap_or_default()).await
     }
 
     /// Makes a key of the environment `1a5`; none if that was refused with 503.

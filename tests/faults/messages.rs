@@ -76,6 +76,15 @@ impl Stage {
         Ok(())
     }
 
+    /// A good change is taken, which makes the unknown key known; gives it.
+    async fn make_known(&mut self, stream: &mut FakeStream) -> Result<Delta> {
+        self.load.ledger().expect(&as_created("2", &self.unknown), Verdict::Either);
+        let good = self.table.change(self.unknown.digest(), Some(grant(2)?));
+        stream.say_well(ControlPlaneSays::Delta(good.clone())).await?;
+        self.expect_passing(&[&self.held, &self.unknown]).await?;
+        Ok(good)
+    }
+
     /// The next stream of the filter, greeted; and whether what it claims to hold is what it holds.
     async fn next_stream(&mut self) -> Result<FakeStream> {
         let mut stream = self.control_plane.next_stream().await?;
@@ -195,11 +204,8 @@ async fn a_message_that_cannot_be_right_is_refused_and_changes_nothing() -> Resu
         stream.send_snapshot(&stage.table).await.context(what)?;
     }
     // Of the same stream, after all that, a good change is taken.
-    let (digest, grant) = (stage.unknown.digest(), grant(2)?);
-    stage.load.ledger().expect(&as_created("2", &stage.unknown), Verdict::Either);
-    let good = stage.table.change(digest, Some(grant));
-    stream.say_well(ControlPlaneSays::Delta(good.clone())).await?;
-    stage.expect_passing(&[&stage.held, &stage.unknown]).await?;
+    let good = stage.make_known(&mut stream).await?;
+    let digest = stage.unknown.digest();
 
     // The same again is for another base by now; so is what comes in the wrong order.
     let withdrawal = stage.table.change(digest, None);
@@ -256,11 +262,7 @@ async fn what_cannot_be_read_ends_the_stream_and_the_next_one_begins_where_the_t
         stream = stage.next_stream().await.context(what)?;
     }
     stage.expect_passing(&[&stage.held]).await?;
-    let (unknown, grant) = (stage.unknown.digest(), grant(2)?);
-    stage.load.ledger().expect(&as_created("2", &stage.unknown), Verdict::Either);
-    let good = stage.table.change(unknown, Some(grant));
-    stream.say_well(ControlPlaneSays::Delta(good)).await?;
-    stage.expect_passing(&[&stage.held, &stage.unknown]).await?;
+    stage.make_known(&mut stream).await?;
     stage.end().await
 }
 
@@ -301,12 +303,8 @@ async fn a_clock_that_is_far_off_is_refused_and_nothing_else_is_taken_with_it() 
         ensure!(matches!(heard, Heard::Nack(_)), "{heard:?}");
         stage.expect_passing(&[&stage.held]).await?;
     }
-    let (unknown, grant) = (stage.unknown.digest(), grant(2)?);
     stream.beat(Some(stage.table.position)).await?;
-    stage.load.ledger().expect(&as_created("2", &stage.unknown), Verdict::Either);
-    let good = stage.table.change(unknown, Some(grant));
-    stream.say_well(ControlPlaneSays::Delta(good)).await?;
-    stage.expect_passing(&[&stage.held, &stage.unknown]).await?;
+    stage.make_known(&mut stream).await?;
     stage.end().await
 }
 

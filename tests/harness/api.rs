@@ -27,8 +27,12 @@ pub enum Done {
 impl Api {
     /// The API of a control plane, in the name of its admin.
     pub fn of(control_plane: &ControlPlane) -> Self {
-        let (_, authorization) = control_plane.admin().basic();
-        Self { address: loopback(control_plane.http_port()), authorization, connection: None }
+        Self::at(control_plane.http_port(), control_plane.admin())
+    }
+
+    /// The API on a port, in the name of whoever has this key.
+    pub fn at(port: u16, key: &Key) -> Self {
+        Self { address: loopback(port), authorization: key.basic().1, connection: None }
     }
 
     /// A key of an environment.
@@ -67,6 +71,13 @@ impl Api {
 
     /// Asks, and fails unless the answer is a success.
     pub async fn ask(&mut self, method: &str, path: &str, body: &Value) -> Result<Answer> {
+        let answer = self.ask_once(method, &format!("/keygate/v1{path}"), body).await?;
+        ensure!((200..300).contains(&answer.status), "{method} {path} answered {}: {}", answer.status, answer.text());
+        Ok(answer)
+    }
+
+    /// Asks for any path of the port, once. An error means that no answer came, so that what was asked may have been done or not.
+    pub async fn ask_once(&mut self, method: &str, path: &str, body: &Value) -> Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => Connection::open(self.address, Protocol::Http1).await?,
@@ -74,9 +85,7 @@ impl Api {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let headers = [("authorization", self.authorization.as_str()), ("content-type", "application/json")];
         let headers = if body.is_empty() { headers.get(..1) } else { Some(headers.as_slice()) };
-        let path = format!("/keygate/v1{path}");
-        let answer = connection.send(method, &path, headers.unwrap_or_default(), &body).await?;
-        ensure!((200..300).contains(&answer.status), "{method} {path} answered {}: {}", answer.status, answer.text());
+        let answer = connection.send(method, path, headers.unwrap_or_default(), &body).await?;
         self.connection = Some(connection);
         Ok(answer)
     }

@@ -176,38 +176,32 @@ impl Envoy {
         Self::start_sample_text(config, text, "keygate.example.org").await
     }
 
-    async fn start_sample_text(config: &Config, mut text: String, control_plane: &str) -> Result<Self> {
-        let scratch = Scratch::new("keygate-envoy")?;
+    async fn start_sample_text(config: &Config, text: String, control_plane: &str) -> Result<Self> {
         let sync = format!("address: {control_plane}, port_value: 8081");
-        for (old, new) in [
+        let own = [
             ("/etc/keygate/keygate_filter.wasm", config.module.display().to_string()),
-            ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
-            ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
-            ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
             (&sync, format!("address: localhost, port_value: {}", config.sync_port)),
-        ] {
-            replace_once(&mut text, old, &new)?;
-        }
-        for (old, new) in &config.edits {
-            replace_once(&mut text, old, new)?;
-        }
-        let mut envoy = Self::start_text(scratch.path(), &text, config).await?;
-        envoy._scratch = Some(scratch);
-        Ok(envoy)
+        ];
+        Self::start_filled_in(config, text, &own).await
     }
 
     /// Starts one from envoy/embedded.yaml, whose filter is configured by a file; what is marked there to be changed is taken from
     /// `config`.
     pub async fn start_embedded(filter: &Path, config: &Config) -> Result<Self> {
+        let own = [("{ path: /etc/keygate/filter.json }", format!("{{ path: {} }}", filter.display()))];
+        Self::start_filled_in(config, EMBEDDED.to_owned(), &own).await
+    }
+
+    /// Starts one from a sample: what is marked there to be changed is `own` and what all samples have.
+    async fn start_filled_in(config: &Config, mut text: String, own: &[(&str, String)]) -> Result<Self> {
         let scratch = Scratch::new("keygate-envoy")?;
-        let mut text = EMBEDDED.to_owned();
-        for (old, new) in [
-            ("{ path: /etc/keygate/filter.json }", format!("{{ path: {} }}", filter.display())),
+        let ports = [
             ("address: 127.0.0.1, port_value: 9901", format!("address: 127.0.0.1, port_value: {}", config.admin_port)),
             ("address: 0.0.0.0, port_value: 10000", format!("address: 127.0.0.1, port_value: {}", config.edge_port)),
             ("address: localhost, port_value: 8090", format!("address: localhost, port_value: {}", config.upstream_port)),
-        ] {
-            replace_once(&mut text, old, &new)?;
+        ];
+        for (old, new) in own.iter().chain(&ports) {
+            replace_once(&mut text, old, new)?;
         }
         for (old, new) in &config.edits {
             replace_once(&mut text, old, new)?;

@@ -81,7 +81,7 @@ impl Plugin {
             },
         };
         let (reason, grant) = refused;
-        // What the client claims to be must not reach the access log, nor the upstream.
+        // What the client claims to be must not reach the upstream in shadow, nor a log that shows headers.
         remove_forbidden(&headers)?;
         if check.is_some_and(|check| check.is_shadowed()) && matches!(reason.status(), 401 | 403) {
             self.metrics.count(Outcome::Shadowed(reason));
@@ -167,9 +167,15 @@ fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> hos
 
 /// Tells the access log whose key it was: `key=7 account=3 environment=1a5`, in one piece because each costs a call.
 fn note_holder(key: KeyId, account: Option<AccountId>, environment: Option<&EnvironmentId>) -> host::Result<()> {
-    let account = account.map_or_else(String::new, |account| format!(" account={}", account.0));
-    let environment = environment.map_or_else(String::new, |environment| format!(" environment={environment}"));
-    host::set_property(LOG, &format!("key={}{account}{environment}", key.0))
+    let mut note = format!("key={}", key.0);
+    if let Some(account) = account {
+        note += &format!(" account={}", account.0);
+    }
+    if let Some(environment) = environment {
+        note.push_str(" environment=");
+        note.push_str(environment.as_str());
+    }
+    host::set_property(LOG, &note)
 }
 
 impl Context for Http {}

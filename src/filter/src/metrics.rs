@@ -29,7 +29,7 @@ pub(crate) struct Metrics {
     shadowed: Vec<(Reason, Option<Counter>)>,
     revision: Option<Gauge>,
     /// How many credentials the table lets pass.
-    keys: Option<Gauge>,
+    pub(crate) keys: Option<Gauge>,
     age_seconds: Option<Gauge>,
     shadow: Option<Gauge>,
 }
@@ -78,18 +78,14 @@ impl Metrics {
         set(self.age_seconds, age_seconds);
     }
 
-    /// Shows how many credentials the table lets pass, where no control plane says so.
-    pub(crate) fn show_keys(&self, keys: u64) {
-        set(self.keys, keys);
-    }
-
     /// Shows whether anything is only reported.
     pub(crate) fn show_shadow(&self, on: bool) {
         set(self.shadow, u64::from(on));
     }
 }
 
-fn set(gauge: Option<Gauge>, value: u64) {
+/// Shows a number, if the statistic is there.
+pub(crate) fn set(gauge: Option<Gauge>, value: u64) {
     if let Some(gauge) = gauge {
         // As with counters.
         let _ = gauge.set(value);

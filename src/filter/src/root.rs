@@ -10,12 +10,17 @@ use proxy_wasm::types::ContextType;
 
 use crate::host::{self, Gauge, Level};
 use crate::http::Http;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::shared::SharedTable;
 use crate::sync::Subscription;
 use crate::table::Table;
 
-const TICK_MS: u32 = 500;
+#[cfg(not(feature = "traps"))]
+fn tick_ms() -> u32 {
+    500
+}
+#[cfg(feature = "traps")]
+use crate::traps::tick_ms;
 /// At first, until there is a table: after a hot restart, requests come to the new process at once.
 const FIRST_TICK_MS: u32 = 20;
 /// No longer than so many ticks: without a control plane there will be no table for long.
@@ -79,12 +84,12 @@ impl Root {
             Source::ControlPlane(from) => {
                 let (names, detector) = (Names::new(name), define_detector(name));
                 let table = SharedTable::new(names.clone(), detector, from.staleness_limit_seconds);
-                self.subscription = Subscription::new(name, from, names, detector);
+                self.subscription = Subscription::new(name, from, names, detector, metrics.keys);
                 Table::Shared(table)
             }
             Source::Embedded { table, revision } => {
                 self.subscription = None;
-                metrics.show_keys(table.len() as u64);
+                metrics::set(metrics.keys, table.len() as u64);
                 Table::Embedded { table, revision }
             }
         }
@@ -117,7 +122,7 @@ impl Root {
         let has_table = self.plugin.as_ref().is_some_and(|plugin| plugin.table.state(now_ns).is_some());
         self.first_ticks = if has_table { 0 } else { self.first_ticks - 1 };
         if self.first_ticks == 0 {
-            set_tick_period(TICK_MS);
+            set_tick_period(tick_ms());
         }
     }
 }

@@ -8,6 +8,7 @@ use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, S
 
 use crate::host::{self, Gauge, Level};
 use crate::lease::{Claim, Fence};
+use crate::metrics;
 use crate::writer::{Failure, Incoming, Writer};
 
 /// A stream on which nothing came for so long is dead: the control plane sends a heartbeat every two seconds.
@@ -77,7 +78,13 @@ impl Stream {
 
 impl Subscription {
     /// `None`, which leaves the edge without a table and so closed, if the host gives no randomness or no shared data.
-    pub(crate) fn new(table: &str, source: ControlPlane, names: Names, detector: Option<Gauge>) -> Option<Self> {
+    pub(crate) fn new(
+        table: &str,
+        source: ControlPlane,
+        names: Names,
+        detector: Option<Gauge>,
+        keys: Option<Gauge>,
+    ) -> Option<Self> {
         let prepared = host::random().and_then(|owner| Ok((owner, process_instance(&names)?)));
         let (owner, instance) = prepared
             .inspect_err(|error| host::log(Level::Error, &format!("keygate: cannot synchronize (host status {})", error.0)))
@@ -91,7 +98,7 @@ impl Subscription {
             claim: Claim::new(&names, owner),
             names,
             detector,
-            keys: Gauge::define(&format!("keygate.{table}.table_keys")).ok(),
+            keys,
             instance,
             fence: None,
             stream: None,
@@ -153,7 +160,7 @@ impl Subscription {
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
             let why = keygate_wire::status::readable(&host::grpc_status_message());
-            // What a control plane that is away would say, and one that was found to be no longer needed; all else wants somebody's help.
+            // So streams end when the control plane stops or is away; any other end wants somebody's help.
             let level = if matches!(status, CANCELLED | UNAVAILABLE) { Level::Info } else { Level::Warn };
             host::log(level, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
             self.retry_later(host::monotonic_ns().unwrap_or(0));
@@ -301,10 +308,7 @@ impl Subscription {
             return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
         }
         self.retry_ms = RETRY_MIN_MS;
-        if let Some(gauge) = self.keys {
-            // A statistic that the host does not take changes nothing.
-            let _ = gauge.set(heartbeat.keys);
-        }
+        metrics::set(self.keys, heartbeat.keys);
         let writer = self.writer(fence);
         let held = writer.base()?.map(|head| head.position);
         let newest = heartbeat.position.as_ref().and_then(|position| position.parse());

@@ -1,30 +1,15 @@
 //! The message of a gRPC status, which travels percent-encoded: read for people, never written.
 
+use keygate_decision::path;
+
 /// The text that was meant. What is no encoding stays as it is; control characters are shown escaped, so that a log line stays one.
 pub fn readable(message: &str) -> String {
-    let mut bytes = Vec::with_capacity(message.len());
-    let mut rest = message.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let encoded = (*first == b'%').then(|| after.split_first_chunk::<2>()).flatten();
-        let decoded = encoded.and_then(|([high, low], after)| Some((hex(*high)? << 4 | hex(*low)?, after)));
-        let (byte, after) = decoded.unwrap_or((*first, after));
-        bytes.push(byte);
-        rest = after;
-    }
+    let bytes = path::decode_once(message.as_bytes());
     let mut text = String::with_capacity(bytes.len());
     for character in String::from_utf8_lossy(&bytes).chars() {
         if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
     }
     text
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

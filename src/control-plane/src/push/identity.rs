@@ -47,7 +47,7 @@ pub(crate) enum Proof {
 
 /// How a name stands with a token, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum TokenStanding {
     /// The token is this one, active and this name's.
     Active(u64),
     /// The token is this one, this name's, and revoked.
@@ -64,7 +64,7 @@ pub(crate) enum Standing {
 
 /// Looks up how a name stands with what it shows: the digest of a token, or nothing.
 pub(crate) type TokenLookup =
-    Arc<dyn Fn(String, Option<Digest>) -> Pin<Box<dyn Future<Output = anyhow::Result<Standing>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(String, Option<Digest>) -> Pin<Box<dyn Future<Output = anyhow::Result<TokenStanding>> + Send>> + Send + Sync>;
 
 /// Finds by what a proxy proves its name.
 ///
@@ -73,7 +73,7 @@ pub(crate) type TokenLookup =
 pub(super) async fn identify(shared: &Shared, peer: &Peer, proof: Proof, name: &str, token: &str) -> Result<Identity, Status> {
     let standing = match (token, JoinToken::parse(token)) {
         ("", _) => (shared.tokens)(name.to_owned(), None).await,
-        (_, None) => Ok(Standing::Unknown),
+        (_, None) => Ok(TokenStanding::Unknown),
         (_, Some(token)) => (shared.tokens)(name.to_owned(), Some(token.digest())).await,
     };
     let standing = standing.map_err(|error| {
@@ -84,21 +84,21 @@ pub(super) async fn identify(shared: &Shared, peer: &Peer, proof: Proof, name: &
 }
 
 /// A token that is shown must be good: a certificate does not make up for one that was revoked.
-fn judge(standing: Standing, peer: &Peer, proof: Proof, name: &str) -> Result<Identity, String> {
+fn judge(standing: TokenStanding, peer: &Peer, proof: Proof, name: &str) -> Result<Identity, String> {
     let certificate = peer.certificate.as_deref();
     let named = certificate.is_some_and(|names| names.iter().any(|dns| dns == name));
     let way_out = format!("set the filter's control_plane.token to one that `keygate proxy token create {name}` shows");
     match standing {
-        Standing::Active(id) => Ok(Identity::Token(id)),
-        Standing::Revoked(id) => Err(format!("join token {id} of {name} is revoked: {way_out}")),
-        Standing::OfAnother => Err(format!("the join token is another proxy's, not {name}'s: {way_out}")),
-        Standing::Unknown => Err(format!("there is no such join token: {way_out}")),
-        Standing::Lacking | Standing::Untold if named => Ok(Identity::Certificate),
-        Standing::Untold if proof == Proof::Optional => Ok(Identity::Loopback),
-        Standing::Lacking => Err(format!(
+        TokenStanding::Active(id) => Ok(Identity::Token(id)),
+        TokenStanding::Revoked(id) => Err(format!("join token {id} of {name} is revoked: {way_out}")),
+        TokenStanding::OfAnother => Err(format!("the join token is another proxy's, not {name}'s: {way_out}")),
+        TokenStanding::Unknown => Err(format!("there is no such join token: {way_out}")),
+        TokenStanding::Lacking | TokenStanding::Untold if named => Ok(Identity::Certificate),
+        TokenStanding::Untold if proof == Proof::Optional => Ok(Identity::Loopback),
+        TokenStanding::Lacking => Err(format!(
             "the name {name} has had a join token and needs one: {way_out}, or drop its tokens by `keygate proxy forget {name}`"
         )),
-        Standing::Untold => Err(match certificate {
+        TokenStanding::Untold => Err(match certificate {
             Some(names) => format!(
                 "the client certificate is {}'s, not {name}'s: present one with that DNS name, or {way_out}",
                 if names.is_empty() { "nobody".to_owned() } else { names.join(", ") },
@@ -142,19 +142,19 @@ mod tests {
         // Each line: a standing, then what it comes to without a certificate, with the name's own and with another's, where
         // proof is required.
         let table = [
-            (Standing::Active(3), [Some(Identity::Token(3)); 3]),
-            (Standing::Revoked(3), [None; 3]),
-            (Standing::OfAnother, [None; 3]),
-            (Standing::Unknown, [None; 3]),
-            (Standing::Lacking, [None, Some(Identity::Certificate), None]),
-            (Standing::Untold, [None, Some(Identity::Certificate), None]),
+            (TokenStanding::Active(3), [Some(Identity::Token(3)); 3]),
+            (TokenStanding::Revoked(3), [None; 3]),
+            (TokenStanding::OfAnother, [None; 3]),
+            (TokenStanding::Unknown, [None; 3]),
+            (TokenStanding::Lacking, [None, Some(Identity::Certificate), None]),
+            (TokenStanding::Untold, [None, Some(Identity::Certificate), None]),
         ];
         for (standing, identities) in table {
             for (peer, identity) in [&none, &own, &other].into_iter().zip(identities) {
                 let required = judge(standing, peer, Proof::Required, "edge-1");
                 assert_eq!(required.clone().ok(), identity, "{standing:?} {peer:?}");
                 let optional = judge(standing, peer, Proof::Optional, "edge-1").ok();
-                let loopback = standing == Standing::Untold && identity.is_none();
+                let loopback = standing == TokenStanding::Untold && identity.is_none();
                 assert_eq!(optional, if loopback { Some(Identity::Loopback) } else { identity }, "{standing:?} {peer:?}");
                 assert!(required.err().is_none_or(|why| why.contains("keygate proxy token create edge-1")));
             }

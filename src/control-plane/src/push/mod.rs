@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
 use self::identity::Revocations;
-pub(crate) use self::identity::{Identity, Proof, Standing, TokenLookup};
+pub(crate) use self::identity::{Identity, Proof, TokenLookup, TokenStanding};
 pub(crate) use self::metrics::Traffic;
 use self::moments::Moments;
 use self::registry::Registry;

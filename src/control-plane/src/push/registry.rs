@@ -51,7 +51,7 @@ struct Proxy {
 }
 
 /// What is known of a proxy and a revision.
-enum Standing {
+enum Coverage {
     /// Every process that counts has it in force.
     Acknowledged,
     /// All processes certainly answer 503.
@@ -116,10 +116,10 @@ impl Registry {
         let mut next_change: Option<Instant> = None;
         for (name, proxy) in &mut lock(&self.state).proxies {
             proxy.forget_former(self.comes_back, now);
-            match proxy.standing(revision, self.comes_back, now) {
-                Standing::Acknowledged => found.acknowledged.push(name.clone()),
-                Standing::Closed => found.closed.push(name.clone()),
-                Standing::Missing(until) => {
+            match proxy.coverage(revision, self.comes_back, now) {
+                Coverage::Acknowledged => found.acknowledged.push(name.clone()),
+                Coverage::Closed => found.closed.push(name.clone()),
+                Coverage::Missing(until) => {
                     found.missing.push(name.clone());
                     next_change = until.into_iter().chain(next_change).min();
                 }
@@ -138,7 +138,7 @@ impl Registry {
         let mut state = lock(&self.state);
         let status = |(name, proxy): (&String, &mut Proxy)| {
             proxy.forget_former(self.comes_back, now);
-            let closed = matches!(proxy.standing(u64::MAX, self.comes_back, now), Standing::Closed);
+            let closed = matches!(proxy.coverage(u64::MAX, self.comes_back, now), Coverage::Closed);
             status::proxy(name, &proxy.processes, closed, published, now)
         };
         state.proxies.iter_mut().map(status).collect()
@@ -234,17 +234,17 @@ impl Proxy {
         }
     }
 
-    fn standing(&self, revision: u64, comes_back: Duration, now: Instant) -> Standing {
+    fn coverage(&self, revision: u64, comes_back: Duration, now: Instant) -> Coverage {
         let namesake_since = self.connected_since();
         let is_missing = |process: &&Process| process.acknowledged.is_none_or(|acknowledged| acknowledged < revision);
         let leaving = self.processes.iter().filter(is_missing).map(|process| process.leaves(namesake_since, comes_back));
         let (left, missing): (Vec<_>, Vec<_>) = leaving.partition(|at| at.is_some_and(|at| at <= now));
         if !missing.is_empty() {
-            Standing::Missing(missing.into_iter().flatten().min())
+            Coverage::Missing(missing.into_iter().flatten().min())
         } else if left.len() == self.processes.len() {
-            Standing::Closed
+            Coverage::Closed
         } else {
-            Standing::Acknowledged
+            Coverage::Acknowledged
         }
     }
 }

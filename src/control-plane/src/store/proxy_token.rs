@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::{Change, Connection, StoreError, row};
 use crate::model::{ProxyToken, TokenState};
 use crate::name::{Description, ProxyName};
-use crate::push::Standing;
+use crate::push::TokenStanding;
 
 /// Tokens that exist.
 macro_rules! tokens {
@@ -29,19 +29,23 @@ pub(crate) async fn list(connection: &mut Connection, proxy: Option<&ProxyName>)
 }
 
 /// How a proxy's name stands with the digest of what it shows, or with nothing.
-pub(super) async fn standing(connection: &mut Connection, proxy: &str, digest: Option<&Digest>) -> Result<Standing, StoreError> {
+pub(super) async fn standing(
+    connection: &mut Connection,
+    proxy: &str,
+    digest: Option<&Digest>,
+) -> Result<TokenStanding, StoreError> {
     let Some(digest) = digest else {
         let query = sqlx::query(tokens!("proxy = $1 LIMIT 1")).bind(proxy);
         let had_one = query.fetch_optional(connection).await?.is_some();
-        return Ok(if had_one { Standing::Lacking } else { Standing::Untold });
+        return Ok(if had_one { TokenStanding::Lacking } else { TokenStanding::Untold });
     };
     let query = sqlx::query(tokens!("digest = $1")).bind(digest.as_bytes().as_slice());
     let token = query.fetch_optional(connection).await?.as_ref().map(read).transpose()?;
     Ok(match token {
-        None => Standing::Unknown,
-        Some(token) if token.proxy.as_str() != proxy => Standing::OfAnother,
-        Some(ProxyToken { id, state: TokenState::Active, .. }) => Standing::Active(id),
-        Some(ProxyToken { id, state: TokenState::Revoked, .. }) => Standing::Revoked(id),
+        None => TokenStanding::Unknown,
+        Some(token) if token.proxy.as_str() != proxy => TokenStanding::OfAnother,
+        Some(ProxyToken { id, state: TokenState::Active, .. }) => TokenStanding::Active(id),
+        Some(ProxyToken { id, state: TokenState::Revoked, .. }) => TokenStanding::Revoked(id),
     })
 }
 

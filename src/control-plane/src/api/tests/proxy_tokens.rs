@@ -5,10 +5,10 @@ use keygate_wire::JoinToken;
 use serde_json::json;
 
 use super::Plane;
-use crate::push::Standing;
+use crate::push::TokenStanding;
 
 impl Plane {
-    async fn standing(&self, proxy: &str, token: Option<&str>) -> Standing {
+    async fn standing(&self, proxy: &str, token: Option<&str>) -> TokenStanding {
         let digest = token.map(Digest::of);
         self.store.token_lookup()(proxy.to_owned(), digest).await.unwrap()
     }
@@ -17,7 +17,7 @@ impl Plane {
 #[tokio::test]
 async fn a_token_is_shown_once_and_counts_for_its_name_until_it_is_revoked() {
     let plane = Plane::start().await;
-    assert_eq!(plane.standing("edge-1", None).await, Standing::Untold);
+    assert_eq!(plane.standing("edge-1", None).await, TokenStanding::Untold);
     let made = plane.admin("POST", "proxies/edge-1/tokens", Some(json!({"description": "rack 7"})), 201).await.body;
     let token = made["token"].as_str().unwrap().to_owned();
     assert!(JoinToken::parse(&token).is_some(), "{made}");
@@ -36,15 +36,15 @@ async fn a_token_is_shown_once_and_counts_for_its_name_until_it_is_revoked() {
         assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()), "the token is on disk");
     }
 
-    assert_eq!(plane.standing("edge-1", Some(&token)).await, Standing::Active(1));
-    assert_eq!(plane.standing("edge-2", Some(&token)).await, Standing::OfAnother);
-    assert_eq!(plane.standing("edge-1", Some("kgj_")).await, Standing::Unknown);
-    assert_eq!(plane.standing("edge-1", None).await, Standing::Lacking);
+    assert_eq!(plane.standing("edge-1", Some(&token)).await, TokenStanding::Active(1));
+    assert_eq!(plane.standing("edge-2", Some(&token)).await, TokenStanding::OfAnother);
+    assert_eq!(plane.standing("edge-1", Some("kgj_")).await, TokenStanding::Unknown);
+    assert_eq!(plane.standing("edge-1", None).await, TokenStanding::Lacking);
 
     plane.admin("DELETE", "proxy-tokens/1", None, 204).await;
     plane.admin("DELETE", "proxy-tokens/1", None, 204).await;
-    assert_eq!(plane.standing("edge-1", Some(&token)).await, Standing::Revoked(1));
-    assert_eq!(plane.standing("edge-1", None).await, Standing::Lacking, "a revoked token does not open the name");
+    assert_eq!(plane.standing("edge-1", Some(&token)).await, TokenStanding::Revoked(1));
+    assert_eq!(plane.standing("edge-1", None).await, TokenStanding::Lacking, "a revoked token does not open the name");
     assert_eq!(plane.admin("GET", "proxies/edge-1/tokens", None, 200).await.body["data"][0]["state"], "revoked");
 }
 
@@ -54,8 +54,8 @@ async fn forgetting_a_proxy_drops_its_tokens_even_if_it_never_came() {
     let made = plane.admin("POST", "proxies/edge-1/tokens", Some(json!({})), 201).await.body;
     plane.admin("DELETE", "proxies/edge-1", None, 204).await;
     plane.admin("DELETE", "proxies/edge-1", None, 404).await;
-    assert_eq!(plane.standing("edge-1", made["token"].as_str()).await, Standing::Unknown);
-    assert_eq!(plane.standing("edge-1", None).await, Standing::Untold);
+    assert_eq!(plane.standing("edge-1", made["token"].as_str()).await, TokenStanding::Unknown);
+    assert_eq!(plane.standing("edge-1", None).await, TokenStanding::Untold);
     plane.admin("DELETE", "proxy-tokens/1", None, 404).await;
     // An id is never given out twice.
     assert_eq!(plane.admin("POST", "proxies/edge-1/tokens", Some(json!({})), 201).await.body["id"], "2");

@@ -80,7 +80,7 @@ impl ControlPlane {
             })
         });
         let tokens: TokenLookup = Arc::new(|_, digest| {
-            let standing = if digest.is_some() { Standing::Active(3) } else { Standing::Untold };
+            let standing = if digest.is_some() { TokenStanding::Active(3) } else { TokenStanding::Untold };
             Box::pin(async move { Ok(standing) })
         });
         let table = expected.iter().map(|(digest, grant)| (*digest, grant.clone())).collect();
