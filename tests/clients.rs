@@ -117,7 +117,7 @@ async fn the_sample_for_ones_own_envoy_works() -> Result<()> {
     let (_, status) = curl_says(&edge, &["-u", &alice.pair()]).await?;
     ensure!(status == "403", "alice, who is in no environment: {status}");
     // Every worker writes when it comes to it.
-    let passed = format!(r#""keygate":"key={} environment=1a5""#, key.id);
+    let passed = format!(r#""keygate":"key={} account=- environment=1a5 shadow=-""#, key.id);
     for part in [r#""reason":"keygate_no_credential""#, &passed] {
         until("a line of the access log", async || Ok(envoy.log().contains(part).then_some(()))).await?;
     }
