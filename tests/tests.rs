@@ -16,6 +16,12 @@ mod clients;
 // Every change, seen by 10,000 requests over all workers: nothing passes after a withdrawal, everything after a grant.
 mod revocation;
 
+// Passwords and logins, with the real command line and at the edge.
+mod login;
+
+// Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
+mod rancher16;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 

@@ -5,6 +5,7 @@ use keygate_decision::key::AccessKey;
 use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
 
 use crate::name::{AccountName, Description, Name, ProxyName};
+use crate::setting::Known;
 
 /// Defines an enum whose variants each have one word, in storage and in the API.
 macro_rules! words {
@@ -55,6 +56,28 @@ words! {
 }
 
 words! {
+    /// What a credential is for.
+    Purpose {
+        /// It was made to last, by a name.
+        Key = "key",
+        /// A password opened it; it ends by itself.
+        Login = "login",
+    }
+}
+
+words! {
+    /// Who may log in of those whom a directory knows. Local accounts count as allowed in each.
+    AccessMode {
+        /// Everybody.
+        Unrestricted = "unrestricted",
+        /// Allowed identities, and members of environments.
+        Restricted = "restricted",
+        /// Allowed identities.
+        Required = "required",
+    }
+}
+
+words! {
     /// What a member is in an environment.
     Role {
         /// Manages the environment, its members and its keys.
@@ -86,6 +109,21 @@ pub(crate) struct Account {
     pub(crate) kind: Kind,
     pub(crate) state: State,
     pub(crate) created: UnixSeconds,
+}
+
+/// What is added to an account's number where accounts and environments share one kind of id (`1a1000007`): so high that no
+/// environment of a real system has it.
+const SHARED_ID_BASE: u64 = 1_000_000;
+
+/// An account's id where accounts and environments share one kind of id.
+pub(crate) fn shared_id(account: AccountId) -> String {
+    format!("1a{}", SHARED_ID_BASE.saturating_add(account.0))
+}
+
+/// The account of such an id, in any letter case. No environment may have one.
+pub(crate) fn parse_shared_id(text: &str) -> Option<AccountId> {
+    let digits = text.strip_prefix("1a").or_else(|| text.strip_prefix("1A"))?;
+    number(digits)?.checked_sub(SHARED_ID_BASE).map(AccountId)
 }
 
 /// How a request names an account: by its number or by its name.
@@ -134,6 +172,8 @@ pub(crate) struct Key {
     pub(crate) state: State,
     pub(crate) created: UnixSeconds,
     pub(crate) expires: Option<UnixSeconds>,
+    /// When it was removed: then nothing is left to do with it but to look at it and to purge it.
+    pub(crate) removed: Option<UnixSeconds>,
 }
 
 /// Whom a key belongs to.
@@ -161,6 +201,40 @@ impl KeyHolder {
     }
 }
 
+/// A login of an account, without its token.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) id: KeyId,
+    pub(crate) account: Account,
+    pub(crate) created: UnixSeconds,
+    /// The first second at which it no longer passes.
+    pub(crate) expires: UnixSeconds,
+}
+
+/// A setting as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct SettingValue {
+    pub(crate) known: &'static Known,
+    /// What was set; `None` while the default holds.
+    pub(crate) set: Option<String>,
+}
+
+/// One record of what was done, or refused.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditRecord {
+    /// Counts up; later records have higher ones.
+    pub(crate) id: u64,
+    pub(crate) time: UnixSeconds,
+    /// Who: `account 1 key 7`, `account 1 login 9`, `environment 1a5 key 8`, `account 1` (by password), `local`, `sync`.
+    pub(crate) actor: String,
+    /// What, such as `key.create`.
+    pub(crate) action: String,
+    /// To what, such as `key 7`.
+    pub(crate) object: String,
+    /// Further words, as a JSON object; never a secret.
+    pub(crate) detail: serde_json::Value,
+}
+
 /// A join token, without its text.
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyToken {
@@ -176,7 +250,7 @@ pub(crate) fn proxy_token_id(text: &str) -> Option<u64> {
     number(text)
 }
 
-/// Parses the number of a key.
+/// Parses the number of a key or of a login.
 pub(crate) fn key_id(text: &str) -> Option<KeyId> {
     number(text).map(KeyId)
 }

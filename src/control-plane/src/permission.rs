@@ -2,13 +2,15 @@
 
 use keygate_decision::{AccountId, EnvironmentId, KeyId};
 
-use crate::model::Role;
+use crate::model::{Purpose, Role};
 
 /// Whoever makes a request, as proved by a credential.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// The key that was presented.
+    /// The key or login that was presented.
     pub(crate) key: KeyId,
+    /// Which of the two it is.
+    pub(crate) purpose: Purpose,
     /// What it stands for.
     pub(crate) standing: Standing,
 }
@@ -76,7 +78,12 @@ pub(crate) enum Action {
     ManageAccountKey(AccountId),
     /// See and manage a key of an environment.
     ManageEnvironmentKey(Tie),
+    /// Set this account's password, see and end its logins.
+    ManageLogins(AccountId),
     ManageProxies,
+    /// See and change them.
+    ManageSettings,
+    SeeAudit,
     /// Read all digests and grants, for an edge without a control plane.
     ExportTable,
     /// Ask which proxies have a revision, by name.
@@ -99,7 +106,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
     match (standing, action) {
         (Standing::Admin(_), _) => Verdict::Allowed,
 
-        (Standing::User(me), SeeAccount(it) | ManageAccountKey(it)) if *me == it => Verdict::Allowed,
+        (Standing::User(me), SeeAccount(it) | ManageAccountKey(it) | ManageLogins(it)) if *me == it => Verdict::Allowed,
         (Standing::User(me), ManageAccount(it)) if *me == it => Verdict::Forbidden,
         (Standing::User(_), SeeEnvironment(Tie::Role(_)) | AwaitRevision) => Verdict::Allowed,
         (Standing::User(_), ManageEnvironment(Tie::Role(Role::Owner)) | ManageEnvironmentKey(Tie::Role(Role::Owner))) => {
@@ -110,8 +117,9 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
         (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
+        (_, ManageSettings | SeeAudit) => Verdict::Forbidden,
         (_, SeeAccount(_) | ManageAccount(_) | SeeEnvironment(_) | ManageEnvironment(_)) => Verdict::Hidden,
-        (_, ManageAccountKey(_) | ManageEnvironmentKey(_)) => Verdict::Hidden,
+        (_, ManageAccountKey(_) | ManageEnvironmentKey(_) | ManageLogins(_)) => Verdict::Hidden,
     }
 }
 
@@ -147,6 +155,10 @@ mod tests {
             (ManageEnvironmentKey(Tie::None), [Allowed, Hidden, Hidden]),
             (ManageEnvironmentKey(owner), [Allowed, Allowed, Hidden]),
             (ManageEnvironmentKey(Tie::Key), [Allowed, Hidden, Hidden]),
+            (ManageLogins(me), [Allowed, Allowed, Hidden]),
+            (ManageLogins(other), [Allowed, Hidden, Hidden]),
+            (ManageSettings, [Allowed, Forbidden, Forbidden]),
+            (SeeAudit, [Allowed, Forbidden, Forbidden]),
             (ManageProxies, [Allowed, Forbidden, Forbidden]),
             (ExportTable, [Allowed, Forbidden, Forbidden]),
             (AwaitRevision, [Allowed, Allowed, Forbidden]),

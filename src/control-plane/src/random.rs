@@ -1,4 +1,4 @@
-//! The one place that draws randomness: new keys, join tokens and epochs. It never stores or prints what it draws.
+//! The one place that draws randomness: new keys, logins, join tokens, salts and epochs. It never stores or prints what it draws.
 
 use keygate_decision::key::{AccessKey, KeyPair, SecretKey};
 use keygate_wire::JoinToken;
@@ -11,8 +11,12 @@ pub(crate) struct NoRandomness(String);
 /// A new key: 80 random bits of access key, over 200 of secret.
 pub(crate) fn key_pair() -> Result<KeyPair, NoRandomness> {
     let access = AccessKey::from_random(bytes()?);
-    let secret = SecretKey::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))?;
-    Ok(KeyPair { access, secret })
+    Ok(KeyPair { access, secret: secret()? })
+}
+
+/// A new secret, half of a key or a login by itself: over 200 random bits in 40 characters, the form in which Rancher 1.6 has them.
+pub(crate) fn secret() -> Result<SecretKey, NoRandomness> {
+    SecretKey::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))
 }
 
 /// A new join token.

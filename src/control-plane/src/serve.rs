@@ -14,7 +14,9 @@ use tokio::time::timeout;
 
 use crate::api::{self, App};
 use crate::clock::Clock;
+use crate::login::Gate;
 use crate::metrics::Metrics;
+use crate::operations::audit::Refusals;
 use crate::push::{Proof, Publisher};
 use crate::random;
 use crate::store::{DataFolder, Store, account, history};
@@ -124,8 +126,14 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
     let stopping = signals().context("signals cannot be awaited")?;
     let sync_is_up = Arc::new(AtomicBool::new(true));
-    let metrics = Metrics::new(&store, &publisher);
-    let app = App { store: store.clone(), publisher: publisher.clone(), sync_is_up: sync_is_up.clone(), metrics };
+    let app = App {
+        store: store.clone(),
+        publisher: publisher.clone(),
+        gate: Gate::new(),
+        refusals: Refusals::default(),
+        sync_is_up: sync_is_up.clone(),
+        metrics: Metrics::new(&store, &publisher),
+    };
     tracing::info!(http = %http.local_addr()?, sync = %sync.local_addr()?, "serving");
     if !options.http.ip().is_loopback() && http_certificates.is_none() {
         tracing::warn!(

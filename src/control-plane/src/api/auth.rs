@@ -1,22 +1,75 @@
 //! Who calls: the same credentials, read by the same code, as at the edge, but looked up in storage. It never logs a header's value.
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use keygate_decision::request::Reading;
 use keygate_decision::{Carriers, Reason, Request as Presented};
 
-use super::{App, Error};
-use crate::permission::Caller;
-use crate::store::key;
+use serde_json::json;
 
-/// Lets a request through if its credential may pass now, and notes the caller for the handler.
+use super::error::Code;
+use super::{App, Error};
+use crate::operations::callers::{self, Identity};
+use crate::permission::Caller;
+use crate::store::Actor;
+
+/// Lets a request through if its credential may pass now, and notes the caller for the handler. What a caller is refused, who is known,
+/// gets into the audit record.
 pub(super) async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Error> {
-    let caller = identify(&app, request.headers()).await?;
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let asked = asked(&request);
+    let (identity, error) = identify(&app, request.headers()).await?;
+    let caller = match identity {
+        Identity::Passes(caller) => caller,
+        Identity::Withdrawn(caller) => {
+            note(&app, caller, asked, error.status(), error.code()).await;
+            return Err(error);
+        }
+        Identity::Unknown => return Err(error),
+    };
+    request.extensions_mut().insert(caller.clone());
+    let response = next.run(request).await;
+    if is_refusal(response.status()) {
+        let code = response.extensions().get::<Code>().map_or("", |Code(code)| *code);
+        note(&app, caller, asked, response.status(), code).await;
+    }
+    Ok(response)
+}
+
+/// Whether somebody who is known was refused: they may not do it, did not know a password, or guessed too fast.
+pub(crate) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+}
+
+async fn note(app: &App, caller: Caller, asked: String, status: StatusCode, code: &'static str) {
+    let detail = json!({"status": status.as_u16(), "code": code});
+    app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", asked, detail).await;
+}
+
+/// The method and the route, with the numbers of things. What else stands in a path may be anything, a secret too.
+fn asked(request: &Request) -> String {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let is_number = |segment: &&str| segment.len() <= 20 && segment.bytes().all(|byte| byte.is_ascii_digit());
+    let path = request.extensions().get::<OriginalUri>().map_or("", |OriginalUri(uri)| uri.path());
+    let segments = route.split('/').zip(path.split('/'));
+    let said = segments.map(|(own, given)| if own.starts_with('{') { Some(given).filter(is_number).unwrap_or(own) } else { own });
+    format!("{} {}", method_word(request.method()), said.collect::<Vec<_>>().join("/"))
+}
+
+/// A method for the audit record: those that a client makes up may be any text, and of any length.
+pub(crate) fn method_word(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -28,7 +81,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
+/// Whose credential it is, and what those are told whose may not pass.
+async fn identify(app: &App, headers: &HeaderMap) -> Result<(Identity, Error), Error> {
     let headers = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let carriers = Carriers::standard();
     let presented = Presented::read(headers, Reading::for_credentials(&carriers));
@@ -37,6 +91,6 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
         _ => Error::unauthorized(presented.wants_challenge),
     })?;
     let now = app.store.clock().now();
-    let caller = key::identify(&mut *app.store.read().await?, &digest, now).await?;
-    caller.ok_or_else(|| Error::unauthorized(presented.wants_challenge))
+    let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
+    Ok((identity, Error::unauthorized(presented.wants_challenge)))
 }

@@ -19,11 +19,26 @@ pub(crate) struct Error {
     message: String,
     field: Option<String>,
     challenge: bool,
+    retry_after_seconds: Option<u64>,
 }
+
+/// The code of an error, as an extension of its response: for those who note refusals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Code(pub(super) &'static str);
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None, challenge: false }
+        Self { status, code, message: message.into(), field: None, challenge: false, retry_after_seconds: None }
+    }
+
+    /// The status of its answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its word, which never changes.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
     }
 
     fn in_field(self, field: impl Into<String>) -> Self {
@@ -121,6 +136,19 @@ impl From<Refusal> for Error {
             Refusal::Conflict { code, field, message } => {
                 Self { field: field.map(str::to_owned), ..Self::new(StatusCode::CONFLICT, code, message) }
             }
+            Refusal::Invalid { field, message } => Self::invalid_field(field, message),
+            Refusal::Absent(field) => Self::missing_field(field),
+            Refusal::WrongPassword => Self::new(StatusCode::UNAUTHORIZED, "wrong_password", refusal.to_string()),
+            Refusal::InactiveAccount => Self::new(StatusCode::FORBIDDEN, "account_inactive", refusal.to_string()),
+            Refusal::Throttled { seconds } => Self {
+                retry_after_seconds: Some(seconds),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", refusal.to_string())
+            },
+            Refusal::Busy => Self {
+                retry_after_seconds: Some(BUSY_SECONDS),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", refusal.to_string())
+            },
+            Refusal::Hash(why) => Self::unavailable(&why),
             Refusal::Randomness(error) => Self::unavailable(&error),
             Refusal::Store(error) => error.into(),
         }
@@ -140,10 +168,17 @@ impl From<StoreError> for Error {
     }
 }
 
+/// When to try again that a password is checked.
+const BUSY_SECONDS: u64 = 5;
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let body = json!({"code": self.code, "message": self.message, "field": self.field});
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(Code(self.code));
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.challenge {
             let challenge = header::HeaderValue::from_static("Basic realm=\"Keygate\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -2,20 +2,25 @@
 //! It holds no SQL and decides nothing about who may do what. Plain secrets leave in one place: the reply to a key's creation.
 
 mod accounts;
+mod audit;
 mod auth;
 mod environments;
 mod error;
 mod health;
 mod input;
 mod keys;
+mod logins;
 mod members;
 mod metrics;
 mod origin;
+mod passwords;
 mod proxies;
 mod proxy_tokens;
 mod reply;
 mod revisions;
 mod server;
+mod settings;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,18 +30,25 @@ mod whoami;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
+use crate::login::Gate;
 use crate::metrics::Metrics;
+use crate::operations::audit::Refusals;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
+use crate::rancher16;
 use crate::store::{Actor, Change, Store, Written};
 
+pub(crate) use auth::{is_refusal, method_word};
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;
+pub(crate) use origin::is_of_another_site;
 pub(crate) use server::serve;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
@@ -46,6 +58,10 @@ pub(crate) use tests::Scratch;
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) publisher: Publisher,
+    /// Through which whoever says a password must go.
+    pub(crate) gate: Gate,
+    /// Which refused requests are noted.
+    pub(crate) refusals: Refusals,
     /// Whether proxies can connect.
     pub(crate) sync_is_up: Arc<AtomicBool>,
     pub(crate) metrics: Metrics,
@@ -53,7 +69,7 @@ pub(crate) struct App {
 
 impl App {
     /// Makes a change on behalf of a caller, who was identified before it stood in the queue and is identified again.
-    async fn change<T, F>(&self, caller: Caller, operation: F) -> Result<Written<T>, Error>
+    pub(crate) async fn change<T, F>(&self, caller: Caller, operation: F) -> Result<Written<T>, Refusal>
     where
         F: AsyncFnOnce(&mut Change<'_>, &Caller) -> Result<T, Refusal> + Send + 'static,
         T: Send + 'static,
@@ -63,22 +79,28 @@ impl App {
             let caller = callers::identify_again(change, &caller).await?;
             operation(change, &caller).await
         };
-        Ok(self.store.write(actor, identified).await?)
+        self.store.write(actor, identified).await
     }
 }
 
-/// All routes. That each below `/keygate/v1` needs a credential, and takes no body and no parameter unless it stands among those that
+/// All routes. That each below `/keygate/v1` but logging in needs a credential, and takes no body and no parameter unless it stands among those that
 /// do, are properties of the route table, not of a handler.
 pub(crate) fn routes(app: App) -> Router {
     let with_body = Router::new()
         .route("/accounts", post(accounts::create))
+        .route("/accounts/{account}/password", put(passwords::set))
         .route("/environments", post(environments::create))
         .route("/environments/{environment}", patch(environments::edit))
         .route("/environments/{environment}/members/{account}", put(members::put))
         .route("/keys", post(keys::create))
         .route("/keys/{key}", patch(keys::edit))
-        .route("/proxies/{proxy}/tokens", post(proxy_tokens::create));
-    let with_parameters = Router::new().route("/keys", get(keys::list)).route("/revisions/{revision}", get(revisions::show));
+        .route("/proxies/{proxy}/tokens", post(proxy_tokens::create))
+        .route("/settings/{setting}", put(settings::set));
+    let with_parameters = Router::new()
+        .route("/audit", get(audit::list))
+        .route("/keys", get(keys::list))
+        .route("/logins", get(logins::list))
+        .route("/revisions/{revision}", get(revisions::show));
     let plain = Router::new()
         .route("/accounts", get(accounts::list))
         .route("/accounts/{account}", get(accounts::show).delete(accounts::delete))
@@ -92,11 +114,15 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/keys/{key}/grant", get(keys::grant))
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
+        .route("/login", delete(logins::log_out))
+        .route("/logins/{login}", delete(logins::end))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", get(proxies::show).delete(proxies::forget))
         .route("/proxies/{proxy}/tokens", get(proxy_tokens::list_of_proxy))
         .route("/proxy-tokens", get(proxy_tokens::list))
         .route("/proxy-tokens/{token}", delete(proxy_tokens::revoke))
+        .route("/settings", get(settings::list))
+        .route("/settings/{setting}", get(settings::show).delete(settings::unset))
         .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
@@ -106,6 +132,8 @@ pub(crate) fn routes(app: App) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged))
         .merge(with_parameters.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
+        // Whoever logs in has no credential yet.
+        .merge(Router::new().route("/login", post(logins::log_in)))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
     let for_admins = get(metrics::show_to_admin)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
@@ -114,9 +142,17 @@ pub(crate) fn routes(app: App) -> Router {
         .nest("/keygate/v1", native)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .merge(rancher16::router())
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .layer(middleware::map_response(not_to_be_kept))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::time))
         .with_state(app)
+}
+
+/// An answer may hold a secret, and is for the one who asked: nothing between here and there keeps it.
+async fn not_to_be_kept(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -16,8 +16,9 @@ pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Result<R
     Ok(next.run(request).await)
 }
 
-/// Only browsers send these headers; what they do not say is not held against a request.
-fn is_of_another_site(headers: &HeaderMap) -> bool {
+/// Whether a page of another site makes a browser send this. Only browsers send these headers; what they do not say is not held against
+/// a request.
+pub(crate) fn is_of_another_site(headers: &HeaderMap) -> bool {
     const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     let host = headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
     let is_own = |origin: &[u8]| {

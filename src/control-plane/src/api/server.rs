@@ -5,12 +5,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Error;
+use super::source::Peer;
 use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
@@ -39,7 +40,6 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
     let router = routes.layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
-    let service = TowerToHyperService::new(router);
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -52,7 +52,12 @@ pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl
             // Reaps those that have ended, whichever way.
             Some(_) = connections.join_next() => {}
             connection = incoming.accept(), if connections.len() < MAX_CONNECTIONS => {
-                let connection = server.serve_connection(TokioIo::new(connection), service.clone()).into_owned();
+                let routes = match connection.peer() {
+                    Some(peer) => router.clone().layer(Extension(Peer(peer.ip()))),
+                    // It has gone already.
+                    None => continue,
+                };
+                let connection = server.serve_connection(TokioIo::new(connection), TowerToHyperService::new(routes)).into_owned();
                 let connection = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = connection.await {

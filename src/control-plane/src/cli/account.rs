@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::action::{Action, Outcome};
 use super::client::{Call, Reference};
+use super::login::PasswordArgs;
 use super::output::{Column, View};
 use super::wait::WaitArgs;
 
@@ -38,6 +39,8 @@ pub(crate) enum AccountCommand {
         /// Its name or id
         account: Reference,
     },
+    /// Set the password of an account, which is asked for; it opens logins (keygate login)
+    SetPassword(PasswordArgs),
     /// Withdraw all keys of an account until it is activated again
     Deactivate {
         /// Its name or id
@@ -81,6 +84,7 @@ impl From<AccountCommand> for Action {
             }
             AccountCommand::List => Self::List(Call::get(&["accounts"]), ACCOUNT),
             AccountCommand::Show { account } => Self::Show(Call::get(&["accounts", account.as_str()]), ACCOUNT),
+            AccountCommand::SetPassword(args) => Self::SetPassword(args),
             AccountCommand::Deactivate { account, wait } => {
                 Self::Change(verb(&account, "deactivate"), Outcome::Object(ACCOUNT), wait)
             }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::{Call, Client, Reply};
 use super::failure::Failure;
+use super::login::{self, LoginArgs, PasswordArgs};
 use super::output::{self, OutputFormat, View};
 use super::wait::{self, WaitArgs};
 
@@ -20,6 +21,12 @@ pub(super) enum Action {
     Show(Call, View),
     /// Change something, print what came of it, and wait for the proxies if asked to.
     Change(Call, Outcome, WaitArgs),
+    /// Ask for a password and log in.
+    LogIn(LoginArgs),
+    /// End the login that is kept.
+    LogOut(WaitArgs),
+    /// Ask for a password and set it.
+    SetPassword(PasswordArgs),
 }
 
 /// What comes of a change.
@@ -47,6 +54,9 @@ impl Action {
                 let reply = client.send(&call).await?;
                 Ok(output::print_object(object(&reply)?, view, output)?)
             }
+            Self::LogIn(args) => login::log_in(client, args, output).await,
+            Self::LogOut(wait) => Box::pin(login::log_out(client, wait, output)).await,
+            Self::SetPassword(args) => login::set_password(client, args, output).await,
             Self::Change(call, outcome, wait) => {
                 let sent = Instant::now();
                 let reply = client.send(&Self::sent(call, &outcome, wait)).await?;
@@ -85,7 +95,8 @@ fn data(reply: &Reply) -> Result<&[Value], Failure> {
     reply.body.get("data").and_then(Value::as_array).map(Vec::as_slice).ok_or_else(unexpected)
 }
 
-fn object(reply: &Reply) -> Result<&Value, Failure> {
+/// The object that an answer shows.
+pub(super) fn object(reply: &Reply) -> Result<&Value, Failure> {
     if reply.body.is_object() { Ok(&reply.body) } else { Err(unexpected()) }
 }
 

@@ -12,8 +12,9 @@ use reqwest::{Method, Url, header::HeaderMap, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::connection::{Connection, ConnectionArgs};
+use super::connection::{Connection, ConnectionArgs, Credential, SecretKey};
 use super::failure::Failure;
+use super::logins::Logins;
 use crate::tls::{self, Roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +67,7 @@ pub(super) struct Acknowledgement {
 pub(super) struct Client {
     http: reqwest::Client,
     connection: Connection,
+    logins: Logins,
 }
 
 impl Call {
@@ -126,7 +128,8 @@ impl Call {
 impl Client {
     /// A client for these settings; nothing is sent yet.
     pub(super) fn new(args: &ConnectionArgs) -> Result<Self, Failure> {
-        let connection = Connection::try_from(args)?;
+        let logins = Logins::of_user();
+        let connection = Connection::new(args, &logins)?;
         let roots = match (connection.url.scheme(), &connection.ca) {
             ("https", Some(file)) => Roots::File("--ca", file),
             ("https", None) => Roots::Machine,
@@ -141,17 +144,44 @@ impl Client {
             .user_agent(concat!("keygate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::Usage(format!("cannot make an HTTP client: {}", root_cause(&error))))?;
-        Ok(Self { http, connection })
+        Ok(Self { http, connection, logins })
+    }
+
+    /// The same client with the token of a login to show.
+    pub(super) fn with_token(&self, token: String) -> Self {
+        let credential = Ok(Some(Credential::Login(SecretKey::from(token))));
+        let Connection { url, ca, .. } = &self.connection;
+        let connection = Connection { url: url.clone(), ca: ca.clone(), credential };
+        Self { http: self.http.clone(), connection, logins: self.logins.clone() }
+    }
+
+    /// Where the control plane is.
+    pub(super) fn url(&self) -> &Url {
+        &self.connection.url
+    }
+
+    /// The logins that the user keeps.
+    pub(super) fn logins(&self) -> &Logins {
+        &self.logins
     }
 
     /// Sends the call, once.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, Failure> {
-        let Connection { url, access_key, secret_key, .. } = &self.connection;
-        let mut request = self
-            .http
-            .request(call.method.clone(), call.url(url))
-            .basic_auth(access_key, Some(secret_key.expose()))
-            .timeout(ANSWER_TIMEOUT + call.wait);
+        self.deliver(call, Some(self.connection.credential()?)).await
+    }
+
+    /// Sends the call, once, and shows no credential.
+    pub(super) async fn send_openly(&self, call: &Call) -> Result<Reply, Failure> {
+        self.deliver(call, None).await
+    }
+
+    async fn deliver(&self, call: &Call, credential: Option<&Credential>) -> Result<Reply, Failure> {
+        let request = self.http.request(call.method.clone(), call.url(&self.connection.url)).timeout(ANSWER_TIMEOUT + call.wait);
+        let mut request = match credential {
+            Some(Credential::Key(access_key, secret_key)) => request.basic_auth(access_key, Some(secret_key.expose())),
+            Some(Credential::Login(token)) => request.bearer_auth(token.expose()),
+            None => request,
+        };
         if let Some(body) = &call.body {
             request = request.json(body);
         }
@@ -160,7 +190,7 @@ impl Client {
         let (revision, acknowledgement) = (revision(response.headers()), acknowledgement(response.headers()));
         let text = response.text().await.map_err(|error| self.no_answer(call, &error))?;
         if !status.is_success() {
-            return Err(self.refusal(status.as_u16(), &text));
+            return Err(self.refusal(status.as_u16(), &text).of_login(matches!(credential, Some(Credential::Login(_)))));
         }
         if text.is_empty() {
             return Ok(Reply { body: Value::Null, revision, acknowledgement });

@@ -13,6 +13,7 @@ use clap::Args;
 use reqwest::Url;
 
 use super::failure::Failure;
+use super::logins::Logins;
 
 const HEADING: &str = "Connection";
 
@@ -33,40 +34,60 @@ pub(crate) struct ConnectionArgs {
     secret_key: Option<SecretKey>,
 }
 
-/// Settings that can be used: an `http` or `https` URL of a host, whom to trust there, and both halves of a key.
+/// Settings that can be used: an `http` or `https` URL of a host, whom to trust there, and what to show.
 #[derive(Debug)]
 pub(super) struct Connection {
     /// The URL as it was given, for messages.
     pub(super) url: Url,
     /// The file of those who may have signed the control plane's certificate.
     pub(super) ca: Option<PathBuf>,
-    /// The access key, never empty.
-    pub(super) access_key: String,
-    /// The secret key, never empty.
-    pub(super) secret_key: SecretKey,
+    /// What to show; `None` if neither a key was given nor a login is kept, a message if one is kept that cannot be used: a new login
+    /// needs none and takes its place.
+    pub(super) credential: Result<Option<Credential>, String>,
 }
 
-/// The secret half of a key; its `Debug` shows nothing of it.
+/// What is shown to the control plane.
+#[derive(Debug)]
+pub(super) enum Credential {
+    /// Both halves of a key, never empty.
+    Key(String, SecretKey),
+    /// The token of a login.
+    Login(SecretKey),
+}
+
+/// The secret half of a key, or the token of a login; its `Debug` shows nothing of it.
 #[derive(Clone)]
 pub(super) struct SecretKey(String);
 
-impl TryFrom<&ConnectionArgs> for Connection {
-    type Error = Failure;
-
-    fn try_from(args: &ConnectionArgs) -> Result<Self, Failure> {
+impl Connection {
+    /// Reads the settings. A key that is given goes before a login that is kept.
+    pub(super) fn new(args: &ConnectionArgs, logins: &Logins) -> Result<Self, Failure> {
         let url = parse_url(&args.url)?;
         // A variable that is set to nothing counts as missing.
         let access_key = args.access_key.clone().filter(|text| !text.is_empty());
         let ca = args.ca.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
         let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
-        match (access_key, secret_key) {
-            (Some(access_key), Some(secret_key)) => Ok(Self { url, ca, access_key, secret_key }),
-            (Some(_), None) => Err(missing("the secret key is missing: set KEYGATE_SECRET_KEY or pass --secret-key")),
-            (None, Some(_)) => Err(missing("the access key is missing: set KEYGATE_ACCESS_KEY or pass --access-key")),
-            (None, None) => Err(missing(
-                "no key to act with: set KEYGATE_ACCESS_KEY and KEYGATE_SECRET_KEY, or pass --access-key and --secret-key",
-            )),
-        }
+        let credential = match (access_key, secret_key) {
+            (Some(access_key), Some(secret_key)) => Ok(Some(Credential::Key(access_key, secret_key))),
+            (Some(_), None) => return Err(missing("the secret key is missing: set KEYGATE_SECRET_KEY or pass --secret-key")),
+            (None, Some(_)) => return Err(missing("the access key is missing: set KEYGATE_ACCESS_KEY or pass --access-key")),
+            (None, None) => match logins.token(&url) {
+                Ok(token) => Ok(token.map(Credential::Login)),
+                Err(failure) => Err(failure.to_string()),
+            },
+        };
+        Ok(Self { url, ca, credential })
+    }
+
+    /// What to show where something must be shown.
+    pub(super) fn credential(&self) -> Result<&Credential, Failure> {
+        let credential = self.credential.as_ref().map_err(|unusable| missing(unusable))?;
+        credential.as_ref().ok_or_else(|| {
+            missing(
+                "no key to act with: set KEYGATE_ACCESS_KEY and KEYGATE_SECRET_KEY, or pass --access-key and --secret-key; or log in \
+                 with a password: keygate login NAME",
+            )
+        })
     }
 }
 
@@ -74,6 +95,12 @@ impl SecretKey {
     /// The secret itself, for the one header that carries it.
     pub(super) fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for SecretKey {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 
@@ -125,7 +152,7 @@ mod tests {
     }
 
     fn failure(args: &ConnectionArgs) -> String {
-        match Connection::try_from(args) {
+        match Connection::new(args, &Logins::none()).and_then(|connection| connection.credential().map(drop)) {
             Err(Failure::Usage(message)) => message,
             other => panic!("expected a usage failure, got {other:?}"),
         }
@@ -134,7 +161,7 @@ mod tests {
     #[test]
     fn missing_credentials_name_the_variables_and_flags() {
         let message = failure(&args("http://127.0.0.1:8080", None, Some("")));
-        for name in ["KEYGATE_ACCESS_KEY", "KEYGATE_SECRET_KEY", "--access-key", "--secret-key"] {
+        for name in ["KEYGATE_ACCESS_KEY", "KEYGATE_SECRET_KEY", "--access-key", "--secret-key", "keygate login"] {
             assert!(message.contains(name), "{message}");
         }
         assert!(failure(&args("http://127.0.0.1:8080", Some("A"), None)).contains("KEYGATE_SECRET_KEY"));
@@ -151,8 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_is_kept_is_used_unless_a_key_is_given() {
+        let scratch = crate::api::Scratch::new();
+        let logins = Logins::below(scratch.path());
+        let here = "http://127.0.0.1:8080";
+        logins.keep(&Url::parse(here).unwrap(), &serde_json::json!({"token": "hush"})).unwrap();
+        let credential = |args| Connection::new(&args, &logins).unwrap().credential.unwrap();
+        assert!(matches!(credential(args(here, None, Some(""))), Some(Credential::Login(token)) if token.expose() == "hush"));
+        assert!(matches!(credential(args(here, Some("A"), Some("S"))), Some(Credential::Key(..))));
+        assert!(credential(args("http://127.0.0.1:8081", None, None)).is_none());
+        assert!(Connection::new(&args(here, Some("A"), None), &logins).is_err(), "half a key is a mistake");
+        logins.keep(&Url::parse(here).unwrap(), &serde_json::json!({})).unwrap();
+        let damaged = Connection::new(&args(here, None, None), &logins).unwrap();
+        assert!(damaged.credential().is_err_and(|failure| failure.to_string().contains("keygate login")));
+    }
+
+    #[test]
     fn debug_output_hides_the_secret_key() {
         let args = args("http://host", Some("ACCESS"), Some("hush"));
-        assert!(!format!("{args:?}{:?}", Connection::try_from(&args)).contains("hush"));
+        assert!(!format!("{args:?}{:?}", Connection::new(&args, &Logins::none())).contains("hush"));
     }
 }

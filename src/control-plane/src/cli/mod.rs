@@ -10,13 +10,16 @@
 //! [`print_key_created`], which takes the key as the API shows it at creation (`id`, `accessKey`, `secretKey`, `token`, `name`,
 //! `description`, `account` or `environment`, `state`, `created`, `expires`), so that all of them print the same.
 //!
+//! `login.rs` has the commands that ask for a password (`secret.rs`); `logins.rs` keeps the logins that they make.
+//!
 //! Standard output carries the result alone: with `--output json` the object, or the array of objects, as the API gives it, and
 //! nothing for a removal. All else goes to standard error.
 //!
-//! Never: reads or writes storage, decides who may do what, or shows a secret other than that of a key being created.
+//! Never: reads or writes storage, decides who may do what, or shows a secret other than that of a key or a login being created.
 
 mod account;
 mod action;
+mod audit;
 mod client;
 mod connection;
 mod environment;
@@ -24,10 +27,14 @@ mod export;
 mod failure;
 mod filter;
 mod key;
+mod login;
+mod logins;
 mod member;
 mod output;
 mod proxy;
 mod proxy_token;
+mod secret;
+mod setting;
 mod wait;
 
 use std::process::ExitCode;
@@ -35,18 +42,22 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use account::AccountCommand;
+pub(crate) use audit::AuditCommand;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use environment::EnvironmentCommand;
 pub(crate) use export::ExportArgs;
 pub(crate) use filter::FilterCommand;
 pub(crate) use key::KeyCommand;
+pub(crate) use login::LoginArgs;
 pub(crate) use member::MemberCommand;
 pub(crate) use output::{OutputFormat, print_key_created, print_note, print_report, print_script};
 pub(crate) use proxy::ProxyCommand;
+pub(crate) use setting::SettingCommand;
 
 use action::Action;
 use client::Client;
 use failure::Failure;
+use wait::WaitArgs;
 
 /// The admin commands, one group for each resource of the native API.
 #[derive(Debug, Subcommand)]
@@ -66,6 +77,19 @@ pub(crate) enum Command {
     /// Proxies that keep a copy of the table
     #[command(subcommand)]
     Proxy(ProxyCommand),
+    /// What can be set while the server runs
+    #[command(subcommand)]
+    Setting(SettingCommand),
+    /// What was done, and what was refused
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Log in with a password: commands without a key use the login until it ends
+    Login(LoginArgs),
+    /// End the login, everywhere
+    Logout {
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
 }
 
 /// Runs one command. Whatever goes wrong is told on standard error; `failure.rs` lists the exit codes.
@@ -106,6 +130,10 @@ impl From<Command> for Action {
             Command::Member(command) => command.into(),
             Command::Key(command) => command.into(),
             Command::Proxy(command) => command.into(),
+            Command::Setting(command) => command.into(),
+            Command::Audit(command) => command.into(),
+            Command::Login(args) => Self::LogIn(args),
+            Command::Logout { wait } => Self::LogOut(wait),
         }
     }
 }

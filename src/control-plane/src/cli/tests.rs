@@ -38,6 +38,7 @@ fn call(line: &str) -> (Call, Option<u16>) {
     match action(line) {
         Action::List(call, _) | Action::Show(call, _) => (call, None),
         Action::Change(call, _, wait) => (call, wait.seconds()),
+        Action::LogIn(_) | Action::LogOut(_) | Action::SetPassword(_) => panic!("{line} asks first"),
     }
 }
 
@@ -83,6 +84,11 @@ fn each_command_makes_its_call() {
         ("proxy list", M::GET, "proxies", none.clone()),
         ("proxy show edge-1", M::GET, "proxies/edge-1", none.clone()),
         ("proxy forget edge-1", M::DELETE, "proxies/edge-1", none.clone()),
+        ("setting list", M::GET, "settings", none.clone()),
+        ("setting show login-ttl-minutes", M::GET, "settings/login-ttl-minutes", none.clone()),
+        ("setting set login-ttl-minutes 60", M::PUT, "settings/login-ttl-minutes", json!({"value": "60"})),
+        ("setting unset login-ttl-minutes", M::DELETE, "settings/login-ttl-minutes", none.clone()),
+        ("audit list", M::GET, "audit", none.clone()),
         ("proxy token create edge-1", M::POST, "proxies/edge-1/tokens", json!({})),
         ("proxy token create edge-1 --description rack7", M::POST, "proxies/edge-1/tokens", json!({"description": "rack7"})),
         ("proxy token list", M::GET, "proxy-tokens", none.clone()),
@@ -101,6 +107,24 @@ fn keys_are_listed_by_owner() {
     assert_eq!(call("keygate key list --account alice").0.query, [("account", "alice".to_owned())]);
     assert_eq!(call("keygate key list --environment 1a5").0.query, [("environment", "1a5".to_owned())]);
     assert!(parse("keygate key list --environment 1a5 --account alice").is_err());
+}
+
+#[test]
+fn audit_records_are_chosen_by_time_account_and_key() {
+    let query = call("keygate audit list --since 2026-11-21T20:00:00Z --account alice --key 7 --limit 5 --before 99").0.query;
+    let expected = [("since", "2026-11-21T20:00:00Z"), ("account", "alice"), ("key", "7"), ("limit", "5"), ("before", "99")];
+    assert_eq!(query, expected.map(|(name, value)| (name, value.to_owned())));
+    assert!(parse("keygate audit list --since yesterday").is_err());
+}
+
+#[test]
+fn passwords_are_asked_for_and_never_taken_from_the_command_line() {
+    assert!(matches!(action("keygate login alice --stdin"), Action::LogIn(_)));
+    assert!(matches!(action("keygate logout --wait 5"), Action::LogOut(wait) if wait.seconds() == Some(5)));
+    assert!(matches!(action("keygate account set-password alice"), Action::SetPassword(_)));
+    for line in ["login alice hush", "login alice --password hush", "login", "account set-password alice hush", "logout alice"] {
+        assert!(parse(&format!("keygate {line}")).is_err(), "{line}");
+    }
 }
 
 #[test]
@@ -165,6 +189,8 @@ fn every_change_can_wait() {
         "key activate 7",
         "key delete 7",
         "proxy forget a",
+        "setting set a b",
+        "setting unset a",
     ] {
         assert_eq!(call(&format!("keygate {line} --wait 3")).1, Some(3), "{line}");
     }

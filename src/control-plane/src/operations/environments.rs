@@ -3,7 +3,7 @@
 use keygate_decision::EnvironmentId;
 
 use super::{Missing, Refusal, require};
-use crate::model::Environment;
+use crate::model::{Environment, parse_shared_id};
 use crate::name::Name;
 use crate::permission::{Action, Caller, Tie};
 use crate::store::{Change, Connection, environment};
@@ -16,6 +16,10 @@ pub(crate) async fn create(
     name: &Name,
 ) -> Result<(Environment, Tie), Refusal> {
     require(caller, Action::CreateEnvironment, || Missing::environment(id))?;
+    if parse_shared_id(id.as_str()).is_some() {
+        let message = "an id of 1a and a number of a million or more stands for an account; choose another id";
+        return Err(Refusal::conflict("id_reserved", Some("id"), message));
+    }
     if environment::is_taken(change.connection(), id).await? {
         let message = format!("an environment {id} exists already (case does not matter); choose another id");
         return Err(Refusal::conflict("id_taken", Some("id"), message));

@@ -59,7 +59,22 @@ pub(crate) async fn issue(
 
 /// The keys that the caller manages, or those of one holder.
 pub(crate) async fn list(connection: &mut Connection, caller: &Caller, holder: Option<HolderRef>) -> Result<Vec<Key>, Refusal> {
-    let filter = match &holder {
+    let filter = filter(connection, caller, holder).await?;
+    Ok(key::list(connection, &caller.standing, filter).await?)
+}
+
+/// As [`list`], those that were removed and not purged yet.
+pub(crate) async fn list_removed(
+    connection: &mut Connection,
+    caller: &Caller,
+    holder: Option<HolderRef>,
+) -> Result<Vec<Key>, Refusal> {
+    let filter = filter(connection, caller, holder).await?;
+    Ok(key::list_removed(connection, &caller.standing, filter).await?)
+}
+
+async fn filter(connection: &mut Connection, caller: &Caller, holder: Option<HolderRef>) -> Result<Filter, Refusal> {
+    Ok(match &holder {
         None => Filter::All,
         Some(HolderRef::Account(reference)) => {
             let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
@@ -69,8 +84,7 @@ pub(crate) async fn list(connection: &mut Connection, caller: &Caller, holder: O
             let found = environments::find(connection, caller, id, Action::ManageEnvironment).await;
             Filter::Environment(found.map_err(|refusal| refusal.in_field("environment"))?.0.number)
         }
-    };
-    Ok(key::list(connection, &caller.standing, filter).await?)
+    })
 }
 
 /// Finds a key.
@@ -141,9 +155,30 @@ pub(crate) async fn delete(change: &mut Change<'_>, caller: &Caller, id: KeyId) 
     }
 }
 
+/// Finds a key, also one that was removed and not purged yet.
+pub(crate) async fn show_removed(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
+    let found = match key::find(connection, id).await? {
+        Some(key) => Some(key),
+        None => key::find_removed(connection, id).await?,
+    };
+    permit(connection, caller, id, found).await
+}
+
+/// Puts a removed key out of sight.
+pub(crate) async fn purge(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
+    let found = key::find_removed(change.connection(), id).await?;
+    let key = permit(change.connection(), caller, id, found).await?;
+    Ok(key::purge(change, &key).await?)
+}
+
 async fn find(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
+    let found = key::find(connection, id).await?;
+    permit(connection, caller, id, found).await
+}
+
+async fn permit(connection: &mut Connection, caller: &Caller, id: KeyId, found: Option<Key>) -> Result<Key, Refusal> {
     let missing = || Missing::key(id.0);
-    let key = key::find(connection, id).await?.ok_or_else(missing)?;
+    let key = found.ok_or_else(missing)?;
     let action = match &key.holder {
         KeyHolder::Account { id, .. } => Action::ManageAccountKey(*id),
         KeyHolder::Environment { number, .. } => {

@@ -2,13 +2,17 @@
 //! it translate to and from these; they hold no SQL and know no HTTP.
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod callers;
 pub(crate) mod environments;
 pub(crate) mod keys;
+pub(crate) mod logins;
 pub(crate) mod members;
+pub(crate) mod passwords;
 pub(crate) mod proxies;
 pub(crate) mod proxy_tokens;
 mod refusal;
+pub(crate) mod settings;
 pub(crate) mod table;
 
 pub(crate) use refusal::{Missing, Refusal};
@@ -34,6 +38,9 @@ fn way_out(action: Action) -> &'static str {
         Action::ManageAccountKey(_) | Action::ManageEnvironmentKey(_) => {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
+        Action::ManageLogins(_) => "only the account itself or an admin sets its password and sees its logins",
+        Action::ManageSettings => "only an admin sees and changes settings",
+        Action::SeeAudit => "only an admin sees what was done",
         Action::ManageProxies => "only an admin manages proxies and their join tokens",
         Action::ExportTable => "only an admin exports the table",
         Action::AwaitRevision => "an environment key does not see proxies; use a key of an account",

@@ -14,6 +14,23 @@ pub(crate) enum Refusal {
     Forbidden(&'static str),
     #[error("{message}")]
     Conflict { code: &'static str, field: Option<&'static str>, message: String },
+    /// A field says what cannot be taken; the message says what can.
+    #[error("{field}: {message}")]
+    Invalid { field: &'static str, message: String },
+    /// A field is needed after all.
+    #[error("{0} is missing")]
+    Absent(&'static str),
+    #[error("the name or the password is wrong")]
+    WrongPassword,
+    #[error("the account is inactive; an admin can activate it")]
+    InactiveAccount,
+    /// Too many wrong passwords.
+    #[error("too many wrong passwords; try again in {seconds} s")]
+    Throttled { seconds: u64 },
+    #[error("too many passwords are being checked at the moment; try again in a few seconds")]
+    Busy,
+    #[error("a password could not be hashed: {0}")]
+    Hash(String),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     #[error(transparent)]
@@ -24,6 +41,11 @@ impl Refusal {
     /// It would contradict what is there; the message says the way out.
     pub(crate) fn conflict(code: &'static str, field: Option<&'static str>, message: impl Into<String>) -> Self {
         Self::Conflict { code, field, message: message.into() }
+    }
+
+    /// A field says what cannot be taken; the message says what can.
+    pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { field, message: message.into() }
     }
 
     /// Says which field of the request named the missing thing.
@@ -64,6 +86,16 @@ impl Missing {
     /// A key.
     pub(crate) fn key(reference: impl ToString) -> Self {
         Self { kind: "key", reference: reference.to_string(), field: None }
+    }
+
+    /// A login.
+    pub(crate) fn login(reference: impl ToString) -> Self {
+        Self { kind: "login", reference: reference.to_string(), field: None }
+    }
+
+    /// A setting.
+    pub(crate) fn setting(reference: impl ToString) -> Self {
+        Self { kind: "setting", reference: reference.to_string(), field: None }
     }
 
     /// A join token.

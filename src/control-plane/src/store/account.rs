@@ -68,7 +68,9 @@ pub(crate) async fn set_state(change: &mut Change<'_>, account: &Account, state:
 pub(crate) async fn remove(change: &mut Change<'_>, account: &Account) -> Result<(), StoreError> {
     let digests = key::active_digests_of_account(change.connection(), account.id).await?;
     for statement in [
+        "DELETE FROM credential WHERE account = $1 AND purpose = 'login'",
         "UPDATE credential SET state = 'removed' WHERE account = $1",
+        "DELETE FROM password WHERE account = $1",
         "DELETE FROM membership WHERE account = $1",
         "UPDATE account SET state = 'removed' WHERE id = $1",
     ] {
@@ -78,11 +80,13 @@ pub(crate) async fn remove(change: &mut Change<'_>, account: &Account) -> Result
     change.audit("account.delete", object(account), json!({"name": account.name.as_str()})).await
 }
 
-fn object(account: &Account) -> String {
+/// What the audit record calls an account.
+pub(super) fn object(account: &Account) -> String {
     format!("account {}", account.id.0)
 }
 
-fn read(row: &SqliteRow) -> Result<Account, StoreError> {
+/// An account of a row that has its columns.
+pub(super) fn read(row: &SqliteRow) -> Result<Account, StoreError> {
     Ok(Account {
         id: AccountId(row::number(row, "id")?),
         name: row::text(row, "name", AccountName::parse)?,

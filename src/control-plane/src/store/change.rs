@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use keygate_decision::{Digest, UnixSeconds};
+use keygate_decision::{AccountId, Digest, UnixSeconds};
 use sqlx::SqliteConnection;
 
 use super::{StoreError, row};
@@ -14,6 +14,8 @@ use crate::permission::{Caller, Standing};
 pub(crate) enum Actor {
     /// Someone with a credential.
     Caller(Caller),
+    /// Someone who said an account's password, or tried to.
+    Account(AccountId),
     /// Someone with access to the data folder.
     Local,
     /// The server, for a proxy that connected.
@@ -23,12 +25,13 @@ pub(crate) enum Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Caller(Caller { key, standing: Standing::Admin(account) | Standing::User(account) }) => {
-                write!(f, "account {} key {}", account.0, key.0)
+            Self::Caller(Caller { key, purpose, standing: Standing::Admin(account) | Standing::User(account) }) => {
+                write!(f, "account {} {} {}", account.0, purpose.as_str(), key.0)
             }
-            Self::Caller(Caller { key, standing: Standing::Environment(environment) }) => {
-                write!(f, "environment {environment} key {}", key.0)
+            Self::Caller(Caller { key, purpose, standing: Standing::Environment(environment) }) => {
+                write!(f, "environment {environment} {} {}", purpose.as_str(), key.0)
             }
+            Self::Account(account) => write!(f, "account {}", account.0),
             Self::Local => f.write_str("local"),
             Self::Sync => f.write_str("sync"),
         }

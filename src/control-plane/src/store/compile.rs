@@ -8,18 +8,25 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::history::ROWS_IN_A_STATEMENT;
+use super::login::logins_pass;
 use super::{Connection, StoreError, row};
 use crate::model::{Kind, Role};
 
-/// Credentials that may pass: active ones, of active accounts or of environments. Everything else has no grant.
-macro_rules! passing {
-    ($($rest:literal)?) => {
+/// Keys that may pass: active ones, of active accounts or of environments.
+macro_rules! keys_pass {
+    () => {
         concat!(
             "SELECT c.digest, c.id, c.expires, c.account, a.kind, e.id AS environment FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
             "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active')",
-            $($rest)?
         )
+    };
+}
+
+/// Credentials that may pass: such keys, and logins while they are enabled. Everything else has no grant.
+macro_rules! passing {
+    ($($rest:literal)?) => {
+        concat!(keys_pass!(), " AND ", logins_pass!(), $($rest)?)
     };
 }
 
@@ -86,7 +93,10 @@ pub(crate) async fn count(connection: &mut Connection) -> Result<u64, StoreError
 pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Grant)>, StoreError> {
     let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;
     let reaches = reaches(&rows)?;
-    let rows = sqlx::query(passing!()).fetch_all(connection).await?;
+    // A backup that is looked at, and not brought up to date, may be older than logins.
+    let has_logins = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'").fetch_optional(&mut *connection).await?;
+    let query = if has_logins.is_some() { passing!() } else { keys_pass!() };
+    let rows = sqlx::query(query).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
 }
 

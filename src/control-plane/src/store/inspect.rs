@@ -151,3 +151,43 @@ async fn table(file: &Path, now: UnixSeconds) -> Result<HashMap<Digest, Grant>, 
 async fn open(file: &Path) -> Result<Connection, Unfit> {
     Ok(SqliteConnectOptions::new().filename(file).read_only(true).immutable(true).connect().await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::api::Scratch;
+    use crate::clock::Clock;
+    use crate::store::{Store, key};
+
+    #[tokio::test]
+    async fn a_database_from_before_logins_is_read_as_it_is_and_brought_up_to_date() {
+        let scratch = Scratch::new();
+        std::fs::create_dir(scratch.path()).unwrap();
+        let file = scratch.path().join("old.db");
+        let mut old = SqliteConnectOptions::new().filename(&file).create_if_missing(true).connect().await.unwrap();
+        let mut migrations = sqlx::migrate!();
+        migrations.migrations = Cow::Owned(migrations.iter().filter(|migration| migration.version < 6).cloned().collect());
+        migrations.run(&mut old).await.unwrap();
+        let digest = Digest::of("0123456789ABCDEF0123:secret");
+        sqlx::query("INSERT INTO account (name, kind, state, created) VALUES ('root', 'admin', 'active', 1)")
+            .execute(&mut old)
+            .await
+            .unwrap();
+        for state in ["active", "removed"] {
+            let insert =
+                "INSERT INTO credential (digest, access_key, account, name, state, created) VALUES ($1, $2, 1, 'k', $3, 1)";
+            let (digest, access) = if state == "active" { (digest, "0123456789ABCDEF0123") } else { (Digest::of("x"), "F") };
+            sqlx::query(insert).bind(digest.as_bytes().as_slice()).bind(access).bind(state).execute(&mut old).await.unwrap();
+        }
+        old.close().await.unwrap();
+        assert_eq!(inspect(&file).await.unwrap().keys, 1);
+
+        let (store, _writer) = Store::open(&file, Clock::system()).await.unwrap();
+        let mut reader = store.read().await.unwrap();
+        let caller = key::identify(&mut reader, &digest, UnixSeconds(2)).await.unwrap();
+        assert_eq!(caller.map(|caller| caller.key), Some(KeyId(1)));
+        assert_eq!(compile::table(&mut reader).await.unwrap().len(), 1);
+    }
+}

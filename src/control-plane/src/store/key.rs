@@ -5,19 +5,29 @@ use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
+use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
-use crate::model::{Key, KeyHolder, Kind, State};
+use crate::model::{Key, KeyHolder, Kind, Purpose, State};
 use crate::name::{AccountName, Description, Name};
 use crate::permission::{Caller, Standing};
 
-/// Keys that exist, with the names of their holders.
+/// Keys that exist, with the names of their holders; or those that were removed and not purged yet.
 macro_rules! keys {
     ($rest:literal) => {
+        keys!("c.state <> 'removed'", $rest)
+    };
+    (removed $rest:literal) => {
+        keys!("c.state = 'removed' AND c.removed IS NOT NULL AND c.purged IS NULL", $rest)
+    };
+    ($which:literal, $rest:literal) => {
         concat!(
             "SELECT c.id, c.digest, c.access_key, c.account, a.name AS account_name, c.environment, e.id AS environment_id, ",
-            "c.name, c.description, c.state, c.created, c.expires FROM credential c ",
+            "c.name, c.description, CASE c.state WHEN 'removed' THEN 'inactive' ELSE c.state END AS state, ",
+            "c.created, c.expires, c.removed FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
-            "WHERE c.state <> 'removed' AND ",
+            "WHERE c.purpose = 'key' AND ",
+            $which,
+            " AND ",
             $rest
         )
     };
@@ -29,6 +39,12 @@ pub(crate) async fn find(connection: &mut Connection, id: KeyId) -> Result<Optio
     row.as_ref().map(read).transpose()
 }
 
+/// Finds a key that was removed and not purged yet.
+pub(crate) async fn find_removed(connection: &mut Connection, id: KeyId) -> Result<Option<Key>, StoreError> {
+    let row = sqlx::query(keys!(removed "c.id = $1")).bind(row::integer(id.0)).fetch_optional(connection).await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Which keys to list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Filter {
@@ -37,23 +53,46 @@ pub(crate) enum Filter {
     Environment(u64),
 }
 
+/// What of the keys that a caller manages is listed: `$1` and `$2` are the [`Filter`], `$3` and `$4` the caller.
+macro_rules! managed {
+    ($($removed:ident)?) => {
+        keys!($($removed)? "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
+         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id")
+    };
+}
+
 /// The keys that a caller manages, oldest first: all for an admin; a user's own and those of environments that the user owns.
 pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filter: Filter) -> Result<Vec<Key>, StoreError> {
+    read_managed(connection, managed!(), standing, filter).await
+}
+
+/// As [`list`], those that were removed and not purged yet.
+pub(crate) async fn list_removed(
+    connection: &mut Connection,
+    standing: &Standing,
+    filter: Filter,
+) -> Result<Vec<Key>, StoreError> {
+    read_managed(connection, managed!(removed), standing, filter).await
+}
+
+async fn read_managed(
+    connection: &mut Connection,
+    query: &'static str,
+    standing: &Standing,
+    filter: Filter,
+) -> Result<Vec<Key>, StoreError> {
     let (account, environment) = match filter {
         Filter::All => (None, None),
         Filter::Account(account) => (Some(account.0), None),
         Filter::Environment(number) => (None, Some(number)),
     };
-    let rows = sqlx::query(keys!(
-        "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
-         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id"
-    ))
-    .bind(account.map(row::integer))
-    .bind(environment.map(row::integer))
-    .bind(standing.sees_all())
-    .bind(standing.account().map(|own| row::integer(own.0)))
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(query)
+        .bind(account.map(row::integer))
+        .bind(environment.map(row::integer))
+        .bind(standing.sees_all())
+        .bind(standing.account().map(|own| row::integer(own.0)))
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(read).collect()
 }
 
@@ -61,10 +100,12 @@ pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filte
 macro_rules! callers {
     ($which:literal) => {
         concat!(
-            "SELECT c.id, c.account, a.kind, e.id AS environment FROM credential c ",
+            "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
             "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') ",
             "AND (c.expires IS NULL OR $2 < c.expires) AND ",
+            logins_pass!(),
+            " AND ",
             $which
         )
     };
@@ -78,6 +119,15 @@ pub(crate) async fn identify(
 ) -> Result<Option<Caller>, StoreError> {
     let query = sqlx::query(callers!("c.digest = $1")).bind(digest.as_bytes().as_slice()).bind(row::integer(now.0));
     query.fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
+}
+
+/// Whose credential has this digest, though it may not pass: it is inactive, removed or expired, or its account is.
+pub(crate) async fn recognize(connection: &mut Connection, digest: &Digest) -> Result<Option<Caller>, StoreError> {
+    let query = sqlx::query(
+        "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment FROM credential c \
+         LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment WHERE c.digest = $1",
+    );
+    query.bind(digest.as_bytes().as_slice()).fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
 }
 
 /// Whom a key stands for that was identified before, if it still may pass when the change is made.
@@ -95,7 +145,7 @@ fn read_caller(row: &SqliteRow) -> Result<Caller, StoreError> {
             Kind::User => Standing::User(account),
         },
     };
-    Ok(Caller { key: KeyId(row::number(row, "id")?), standing })
+    Ok(Caller { key: KeyId(row::number(row, "id")?), purpose: row::text(row, "purpose", Purpose::parse)?, standing })
 }
 
 /// A key that is about to be made. Its secret stays with whoever drew it.
@@ -113,8 +163,8 @@ pub(crate) struct NewKey {
 pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, StoreError> {
     let now = change.now();
     let row = sqlx::query(
-        "INSERT INTO credential (digest, access_key, account, environment, name, description, state, created, expires) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8) RETURNING id",
+        "INSERT INTO credential (digest, purpose, access_key, account, environment, name, description, state, created, expires) \
+         VALUES ($1, 'key', $2, $3, $4, $5, $6, 'active', $7, $8) RETURNING id",
     )
     .bind(new.digest.as_bytes().as_slice())
     .bind(new.access.as_str())
@@ -135,6 +185,7 @@ pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, 
         state: State::Active,
         created: now,
         expires: new.expires,
+        removed: None,
     };
     change.touch([new.digest]);
     let holder = match &key.holder {
@@ -182,11 +233,24 @@ pub(crate) async fn edit(
 
 /// Removes an inactive key. It had no grant any more, so none changes.
 pub(crate) async fn remove(change: &mut Change<'_>, key: &Key) -> Result<(), StoreError> {
-    sqlx::query("UPDATE credential SET state = 'removed' WHERE id = $1 AND state = 'inactive'")
+    let now = change.now();
+    sqlx::query("UPDATE credential SET state = 'removed', removed = $2 WHERE id = $1 AND state = 'inactive'")
         .bind(row::integer(key.id.0))
+        .bind(row::integer(now.0))
         .execute(change.connection())
         .await?;
     change.audit("key.delete", object(key), json!({"name": key.name.as_str()})).await
+}
+
+/// Puts a removed key out of sight. Its row stays: a digest is never used twice.
+pub(crate) async fn purge(change: &mut Change<'_>, key: &Key) -> Result<(), StoreError> {
+    let now = change.now();
+    sqlx::query("UPDATE credential SET purged = $2 WHERE id = $1 AND state = 'removed'")
+        .bind(row::integer(key.id.0))
+        .bind(row::integer(now.0))
+        .execute(change.connection())
+        .await?;
+    change.audit("key.purge", object(key), json!({"name": key.name.as_str()})).await
 }
 
 /// The digests of an account's active keys: those whose grants change with the account.
@@ -228,5 +292,6 @@ fn read(row: &SqliteRow) -> Result<Key, StoreError> {
         state: row::text(row, "state", State::parse)?,
         created: row::seconds(row, "created")?,
         expires: row::optional_seconds(row, "expires")?,
+        removed: row::optional_seconds(row, "removed")?,
     })
 }

@@ -4,6 +4,7 @@
 //! Reads go through a small pool of connections that cannot write. Every change goes through the one [`Writer`].
 
 pub(crate) mod account;
+pub(crate) mod audit;
 pub(crate) mod backup;
 mod change;
 pub(crate) mod compile;
@@ -13,11 +14,14 @@ mod folder;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod login;
 pub(crate) mod member;
+pub(crate) mod password;
 pub(crate) mod proxy;
 pub(crate) mod proxy_token;
 pub(crate) mod restore;
 mod row;
+pub(crate) mod setting;
 #[cfg(test)]
 mod tests;
 mod trim;

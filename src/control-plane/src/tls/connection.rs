@@ -1,6 +1,7 @@
 //! A connection, with or without TLS, and what its other end has proved by a certificate.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,6 +27,17 @@ pub(crate) enum Connection {
 pub(crate) struct Peer {
     /// The DNS names in the certificate that it presented and that was verified; `None` without one.
     pub(crate) certificate: Option<Arc<[String]>>,
+}
+
+impl Connection {
+    /// The address of the other end; `None` if the connection has ended already.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        stream.peer_addr().ok()
+    }
 }
 
 impl Connected for Connection {

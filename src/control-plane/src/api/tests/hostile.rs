@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use axum::response::IntoResponse as _;
 use keygate_decision::{AccountId, KeyId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::model::Purpose;
 use crate::permission::{Caller, Standing};
 
 async fn raw(plane: &Plane, text: &str) -> TcpStream {
@@ -98,11 +98,11 @@ async fn a_page_of_another_site_changes_nothing() {
 async fn a_revoked_caller_is_identified_again_inside_the_change() {
     let plane = Plane::start().await;
     let (id, _) = plane.key(json!({"account": "root", "name": "short", "ttlSeconds": 60})).await;
-    let caller = Caller { key: KeyId(id.parse().unwrap()), standing: Standing::Admin(AccountId(1)) };
+    let caller = Caller { key: KeyId(id.parse().unwrap()), purpose: Purpose::Key, standing: Standing::Admin(AccountId(1)) };
     let change = || plane.app.change(caller.clone(), async |_, _| Ok(()));
     assert!(change().await.is_ok());
     plane.pass(60);
-    assert_eq!(change().await.unwrap_err().into_response().status(), 401);
+    assert!(matches!(change().await, Err(crate::operations::Refusal::Unauthorized)));
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
+mod login; // passwords, logins, and how fast they may be guessed
 mod metrics; // what those who watch see
 mod permissions; // who may do what
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
+mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
+mod records; // settings, and what the audit record shows
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,9 +25,11 @@ use tokio::task::JoinHandle;
 
 use super::{App, routes, serve};
 use crate::clock::Clock;
+use crate::login::Gate;
 use crate::metrics::Metrics;
 use crate::model::{KeyHolder, Kind};
 use crate::name::{AccountName, Name};
+use crate::operations::audit::Refusals;
 use crate::operations::keys;
 use crate::push::Publisher;
 use crate::random;
@@ -84,8 +89,9 @@ impl Plane {
                 push.publish(revision, grants)
             })
             .unwrap();
-        let metrics = Metrics::new(&store, &publisher);
-        let app = App { store: store.clone(), publisher, sync_is_up: Arc::new(AtomicBool::new(true)), metrics };
+        let (metrics, gate, refusals) = (Metrics::new(&store, &publisher), Gate::new(), Refusals::default());
+        let sync_is_up = Arc::new(AtomicBool::new(true));
+        let app = App { store: store.clone(), publisher, gate, refusals, sync_is_up, metrics };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = Arc::new(Notify::new());

@@ -1,0 +1,175 @@
+//! Logging in and out. A login is a credential that a password opens: it goes into the table like a key, and ends by itself.
+//!
+//! Whoever tries learns nothing of which accounts there are: an unknown name, an account without a password and a wrong password take
+//! the same work and get the same answer. Only who knows the password is told that the account is inactive.
+
+use keygate_decision::key::SecretKey;
+use keygate_decision::{AccountId, Digest, KeyId};
+use serde_json::json;
+
+use super::audit::Refusals;
+use super::{Missing, Refusal, accounts, require};
+use crate::login::{Gate, Password, PasswordDigest, Source, Wait};
+use crate::model::{Account, AccountRef, Login, Purpose, State};
+use crate::name::AccountName;
+use crate::permission::{Action, Caller};
+use crate::random;
+use crate::setting;
+use crate::store::{Actor, Change, Connection, Store, Written, account, login, password, setting as stored};
+
+/// A number that no account has.
+const NOBODY: AccountId = AccountId(0);
+
+/// What somebody says to log in.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The account's name as it was typed, which may be none.
+    pub(crate) name: String,
+    pub(crate) password: Password,
+    /// Where the attempt comes from.
+    pub(crate) source: Source,
+    /// It is made also while logins are switched off, to try the password: then it passes nowhere until they are switched on.
+    pub(crate) trial: bool,
+}
+
+/// Logs in: the login and its token, which exists nowhere else.
+pub(crate) async fn log_in(
+    store: &Store,
+    gate: &Gate,
+    refusals: &Refusals,
+    attempt: Attempt,
+) -> Result<(Written<Login>, SecretKey), Refusal> {
+    let Attempt { name, password, source, trial } = attempt;
+    let (account, digest) = find(store, &name).await?;
+    // Without the account's case, as it is looked up; what is no name is one name.
+    let counted = AccountName::parse(&name).map_or_else(|_| String::new(), |name| name.to_string());
+    if let Err(refusal) = throttled(store, gate, &counted, source, password, digest.clone()).await {
+        note(store, refusals, account.as_ref(), &refusal);
+        return Err(refusal);
+    }
+    let account = account.ok_or(Refusal::WrongPassword)?;
+    if account.state == State::Inactive {
+        note(store, refusals, Some(&account), &Refusal::InactiveAccount);
+        return Err(Refusal::InactiveAccount);
+    }
+    let token = random::secret()?;
+    let token_digest = Digest::of(token.expose());
+    let id = account.id;
+    let written = store.write(Actor::Account(id), async move |change: &mut Change<'_>| {
+        if !trial && !stored::value(change.connection(), &setting::LOGIN_ENABLED).await? {
+            return Err(Refusal::Forbidden("logging in is switched off; an admin switches it on (login-enabled)"));
+        }
+        begin(change, &AccountRef::Id(id), digest.as_ref(), token_digest).await
+    });
+    Ok((written.await?, token))
+}
+
+/// Checks a password within the limits of guessing.
+pub(crate) async fn throttled(
+    store: &Store,
+    gate: &Gate,
+    name: &str,
+    source: Source,
+    password: Password,
+    digest: Option<PasswordDigest>,
+) -> Result<(), Refusal> {
+    let now = || store.clock().now();
+    gate.throttle.attempt(name, source, now()).map_err(|Wait { seconds }| Refusal::Throttled { seconds })?;
+    match gate.hasher.matches(password, digest).await {
+        Ok(true) => {
+            gate.throttle.proved(name, source, now());
+            Ok(())
+        }
+        Ok(false) => Err(Refusal::WrongPassword),
+        Err(failure) => {
+            gate.throttle.unchecked(name, source);
+            Err(failure.into())
+        }
+    }
+}
+
+/// The account of this name and its password's hash, as far as there are any.
+async fn find(store: &Store, name: &str) -> Result<(Option<Account>, Option<PasswordDigest>), Refusal> {
+    let Ok(name) = AccountName::parse(name) else { return Ok((None, None)) };
+    let mut reader = store.read().await?;
+    let account = account::find(&mut reader, &AccountRef::Name(name)).await?;
+    // Asked of nobody, too: who is made to wait before a hash is computed could tell one question from two.
+    let id = account.as_ref().map_or(NOBODY, |account| account.id);
+    let digest = password::find(&mut reader, id).await?;
+    Ok((account, digest))
+}
+
+/// What was checked may have changed while the change stood in the queue.
+async fn begin(
+    change: &mut Change<'_>,
+    account: &AccountRef,
+    checked: Option<&PasswordDigest>,
+    token: Digest,
+) -> Result<Login, Refusal> {
+    let account = account::find(change.connection(), account).await?.ok_or(Refusal::WrongPassword)?;
+    if password::find(change.connection(), account.id).await?.as_ref() != checked {
+        return Err(Refusal::WrongPassword);
+    }
+    if account.state == State::Inactive {
+        return Err(Refusal::InactiveAccount);
+    }
+    let lifetime = stored::value(change.connection(), &setting::LOGIN_TTL).await?;
+    let expires = lifetime.end(change.now());
+    Ok(login::create(change, &account, token, expires).await?)
+}
+
+/// Notes a refused attempt at an account that exists. Nobody waits for it: how long the answer takes must not tell that it does.
+fn note(store: &Store, refusals: &Refusals, account: Option<&Account>, refusal: &Refusal) {
+    let reason = match refusal {
+        Refusal::WrongPassword => "wrong password",
+        Refusal::Throttled { .. } => "too many wrong passwords",
+        Refusal::InactiveAccount => "the account is inactive",
+        _ => return,
+    };
+    let Some(account) = account else { return };
+    let (store, refusals) = (store.clone(), refusals.clone());
+    let (actor, object) = (Actor::Account(account.id), format!("account {}", account.id.0));
+    let detail = json!({"name": account.name.as_str(), "reason": reason});
+    tokio::spawn(async move { refusals.note(&store, actor, "login.refuse", object, detail).await });
+}
+
+/// The logins that the caller sees, or those of one account.
+pub(crate) async fn list(
+    connection: &mut Connection,
+    caller: &Caller,
+    reference: Option<&AccountRef>,
+    now: keygate_decision::UnixSeconds,
+) -> Result<Vec<Login>, Refusal> {
+    let account = match reference {
+        Some(reference) => {
+            let account = accounts::find(connection, caller, reference, Action::ManageLogins).await;
+            Some(account.map_err(|refusal| refusal.in_field("account"))?.id)
+        }
+        None if caller.standing.sees_all() => None,
+        None => match caller.standing.account() {
+            Some(own) => Some(own),
+            None => return Ok(Vec::new()),
+        },
+    };
+    Ok(login::list(connection, account, now).await?)
+}
+
+/// Ends the login that the caller uses.
+pub(crate) async fn log_out(change: &mut Change<'_>, caller: &Caller) -> Result<(), Refusal> {
+    match caller.purpose {
+        Purpose::Login => end(change, caller, caller.key).await,
+        Purpose::Key => {
+            let message = "this is a key, not a login; deactivate it if it must not pass any more";
+            Err(Refusal::conflict("not_a_login", None, message))
+        }
+    }
+}
+
+/// Ends a login.
+pub(crate) async fn end(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
+    let missing = || Missing::login(id.0);
+    let now = change.now();
+    let found = login::find(change.connection(), id, now).await?.ok_or_else(missing)?;
+    require(caller, Action::ManageLogins(found.account.id), missing)?;
+    Ok(login::remove(change, &found).await?)
+}

@@ -1,0 +1,73 @@
+//! What is done with passwords. Whoever sets their own proves that they know the former one; an admin sets those of others.
+//!
+//! The former password is checked before the change stands in the queue, for that takes long; inside the change it must still be the
+//! one that was checked.
+
+use super::logins::throttled;
+use super::{Refusal, accounts, callers};
+use crate::login::{Gate, HashFailure, Password, PasswordDigest, Source};
+use crate::model::{Account, AccountRef, Purpose};
+use crate::permission::{Action, Caller};
+use crate::setting;
+use crate::store::{Actor, Change, Store, Written, login, password, setting as stored};
+
+/// A password that somebody wants to set.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) account: AccountRef,
+    pub(crate) password: Password,
+    /// The former one; who sets their own needs it, unless they never had one.
+    pub(crate) former: Option<Password>,
+    /// Where the request comes from.
+    pub(crate) source: Source,
+}
+
+/// Sets an account's password and ends its logins, but for the one that asks.
+pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) -> Result<Written<()>, Refusal> {
+    let Wish { account, password, former, source } = wish;
+    let (account, current, shortest) = {
+        let mut reader = store.read().await?;
+        let account = accounts::find(&mut reader, &caller, &account, Action::ManageLogins).await?;
+        let current = password::find(&mut reader, account.id).await?;
+        (account, current, stored::value(&mut reader, &setting::PASSWORD_MIN_LENGTH).await?)
+    };
+    password.check(&account.name, shortest).map_err(|why| Refusal::invalid("password", why))?;
+    if caller.standing.account() == Some(account.id) && current.is_some() {
+        let former = former.ok_or(Refusal::Absent("oldPassword"))?;
+        throttled(store, gate, account.name.as_str(), source, former, current.clone()).await?;
+    }
+    let digest = gate.hasher.hash(password).await?;
+    let actor = Actor::Caller(caller.clone());
+    let written = store.write(actor, async move |change: &mut Change<'_>| {
+        let caller = callers::identify_again(change, &caller).await?;
+        let account = AccountRef::Id(account.id);
+        let account = accounts::find(change.connection(), &caller, &account, Action::ManageLogins).await?;
+        put(change, &caller, &account, current.as_ref(), &digest).await
+    });
+    written.await
+}
+
+async fn put(
+    change: &mut Change<'_>,
+    caller: &Caller,
+    account: &Account,
+    checked: Option<&PasswordDigest>,
+    digest: &PasswordDigest,
+) -> Result<(), Refusal> {
+    if password::find(change.connection(), account.id).await?.as_ref() != checked {
+        let message = "the password was changed by somebody else meanwhile; look whether it was you, and try again";
+        return Err(Refusal::conflict("password_changed", Some("oldPassword"), message));
+    }
+    let own = (caller.purpose == Purpose::Login).then_some(caller.key);
+    let ended = login::remove_others(change, account.id, own).await?;
+    Ok(password::set(change, account, digest, ended).await?)
+}
+
+impl From<HashFailure> for Refusal {
+    fn from(failure: HashFailure) -> Self {
+        match failure {
+            HashFailure::Busy => Self::Busy,
+            HashFailure::Failed(why) => Self::Hash(why),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `apiKeys`: account keys, and environment keys below a project. The secret leaves in one place, the answer to a creation.
+
+use axum::http::{Method, StatusCode};
+use keygate_decision::key::KeyPair;
+use keygate_decision::{EnvironmentId, KeyId};
+use serde_json::{Map, Value, json};
+
+use super::error::Error;
+use super::render::{self, on_its_way};
+use super::request::{Asked, Kind};
+use super::{Answer, accounts, collection, projects, resource};
+use crate::api::App;
+use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
+use crate::name::{Description, Name};
+use crate::operations::environments;
+use crate::operations::keys::{self, HolderRef, Wish};
+use crate::permission::{Caller, Standing};
+use crate::random;
+
+/// Everything about keys.
+pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    let Some(id) = &asked.id else {
+        return match asked.method {
+            Method::GET | Method::HEAD => list(app, caller, asked).await,
+            Method::POST if asked.action.is_none() => create(app, caller, asked).await,
+            Method::POST => Err(Error::no_such_action()),
+            _ => Err(Error::method_not_allowed("keys are listed with GET and made with POST")),
+        };
+    };
+    let id = id.strip_prefix("1c").and_then(key_id).ok_or_else(Error::not_found)?;
+    let key = keys::show_removed(&mut *app.store.read().await?, caller, id).await?;
+    // A key of one place is not there in another one.
+    let here = match asked.environment()? {
+        Some(environment) => {
+            environments::show(&mut *app.store.read().await?, caller, &environment).await.map_err(Error::not_entered)?;
+            matches!(&key.holder, KeyHolder::Environment { id, .. } if *id == environment)
+        }
+        None => true,
+    };
+    if !here {
+        return Err(Error::not_found());
+    }
+    match (&asked.method, asked.link.as_deref(), asked.action.as_deref()) {
+        (&Method::GET | &Method::HEAD, None, _) => Ok(Answer::ok(view(asked, &key, None))),
+        (&Method::GET | &Method::HEAD, Some("account"), _) => holder(app, caller, asked, &key).await,
+        (&Method::PUT, None, _) => edit(app, caller, asked, &key).await,
+        (&Method::POST, None, Some(action)) => act(app, caller, asked, key, action).await,
+        (&Method::DELETE, None, _) => delete(app, caller, asked, key).await,
+        (_, Some(_), _) => Err(Error::not_found()),
+        _ => Err(Error::method_not_allowed("a key takes GET, PUT, DELETE, and POST with ?action=")),
+    }
+}
+
+/// Whose keys a request is about: those of its environment, else the caller's own; all for an admin.
+fn place(caller: &Caller, environment: Option<EnvironmentId>) -> Option<HolderRef> {
+    match (environment, &caller.standing) {
+        (Some(environment), _) => Some(HolderRef::Environment(environment)),
+        (None, Standing::Admin(_)) => None,
+        (None, Standing::User(account)) => Some(HolderRef::Account(AccountRef::Id(*account))),
+        (None, Standing::Environment(own)) => Some(HolderRef::Environment(own.clone())),
+    }
+}
+
+async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    let environment = asked.environment()?;
+    let mut reader = app.store.read().await?;
+    enter(&mut reader, caller, environment.as_ref()).await?;
+    let place = place(caller, environment);
+    let mut keys = keys::list(&mut reader, caller, place.clone()).await?;
+    let removed_wanted = ["_removed", "removed_notnull"].iter().any(|name| asked.parameter(name).is_some());
+    if removed_wanted || asked.parameter("state").is_some_and(|state| state.eq_ignore_ascii_case("removed")) {
+        keys.extend(keys::list_removed(&mut reader, caller, place).await?);
+        keys.sort_by_key(|key| key.id.0);
+    }
+    let things = keys.iter().map(|key| view(asked, key, None)).collect();
+    collection::answer(asked, Kind::ApiKey, things)
+}
+
+/// Whoever may not enter an environment is told so before anything else.
+async fn enter(
+    connection: &mut crate::store::Connection,
+    caller: &Caller,
+    environment: Option<&EnvironmentId>,
+) -> Result<(), Error> {
+    match environment {
+        Some(environment) => environments::show(connection, caller, environment).await.map(drop).map_err(Error::not_entered),
+        None => Ok(()),
+    }
+}
+
+async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    let environment = asked.environment()?;
+    enter(&mut *app.store.read().await?, caller, environment.as_ref()).await?;
+    let admin = matches!(caller.standing, Standing::Admin(_));
+    let written = resource::of(Kind::ApiKey).writable(&asked.fields, true, admin)?;
+    let pair = random::key_pair()?;
+    let holder = match (environment, text(&written, "accountId")) {
+        (Some(environment), _) => HolderRef::Environment(environment),
+        (None, Some(holder)) => named_holder(holder)?,
+        (None, None) => match &caller.standing {
+            Standing::Admin(account) | Standing::User(account) => HolderRef::Account(AccountRef::Id(*account)),
+            Standing::Environment(own) => HolderRef::Environment(own.clone()),
+        },
+    };
+    let wish = Wish {
+        holder,
+        name: name(&written, pair.access.as_str())?,
+        description: description(&written)?.flatten(),
+        lifetime: None,
+    };
+    let stored = pair.clone();
+    let made = app.change(caller.clone(), async move |change, caller| keys::create(change, caller, wish, &stored).await);
+    let shown = on_its_way(view(asked, &made.await?.value, Some(&pair)), "registering");
+    Ok(Answer::new(StatusCode::CREATED, shown))
+}
+
+/// An account, or an environment by its own id.
+fn named_holder(text: &str) -> Result<HolderRef, Error> {
+    if let Some(account) = parse_shared_id(text) {
+        return Ok(HolderRef::Account(AccountRef::Id(account)));
+    }
+    let invalid = || Error::invalid("InvalidReference", "accountId", "must be the id of an account or of a project");
+    EnvironmentId::parse(text).map(HolderRef::Environment).map_err(|_| invalid())
+}
+
+async fn edit(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<Answer, Error> {
+    if key.removed.is_some() {
+        return Err(Error::method_not_allowed("a removed key is not edited"));
+    }
+    let written = resource::of(Kind::ApiKey).writable(&asked.fields, false, false)?;
+    let name = if written.contains_key("name") { Some(name(&written, key.access.as_str())?) } else { None };
+    let description = description(&written)?;
+    let id = key.id;
+    let edited = app.change(caller.clone(), async move |change, caller| keys::edit(change, caller, id, name, description).await);
+    let edited = edited.await?.value;
+    let state = format!("updating-{}", edited.state.as_str());
+    Ok(Answer::ok(on_its_way(view(asked, &edited, None), &state)))
+}
+
+/// What an action makes of a key: its states are the model's, and what lies between two of them is only shown.
+async fn act(app: &App, caller: &Caller, asked: &Asked, key: Key, action: &str) -> Result<Answer, Error> {
+    let id = key.id;
+    if !resource::of(Kind::ApiKey).actions.contains(&action) {
+        return Err(Error::no_such_action());
+    }
+    if !actions(&key).contains(&action) {
+        return Err(Error::action_not_available());
+    }
+    let (key, passing) = match action {
+        "activate" => {
+            let done = app.change(caller.clone(), async move |change, caller| keys::activate(change, caller, id).await);
+            (done.await?.value, "activating")
+        }
+        "deactivate" => {
+            let done = app.change(caller.clone(), async move |change, caller| keys::deactivate(change, caller, id).await);
+            (done.await?.value, "deactivating")
+        }
+        "purge" => {
+            app.change(caller.clone(), async move |change, caller| keys::purge(change, caller, id).await).await?;
+            (key, "purging")
+        }
+        _ => (remove(app, caller, key).await?, "removing"),
+    };
+    Ok(Answer::new(StatusCode::ACCEPTED, over(on_its_way(view(asked, &key, None), passing))))
+}
+
+async fn delete(app: &App, caller: &Caller, asked: &Asked, key: Key) -> Result<Answer, Error> {
+    if key.removed.is_some() {
+        return Err(Error::not_found());
+    }
+    if key.state == State::Active {
+        return Err(Error::method_not_allowed("an active key is not deleted; deactivate it first"));
+    }
+    let key = remove(app, caller, key).await?;
+    Ok(Answer::ok(over(on_its_way(view(asked, &key, None), "removing"))))
+}
+
+async fn remove(app: &App, caller: &Caller, key: Key) -> Result<Key, Error> {
+    let id: KeyId = key.id;
+    app.change(caller.clone(), async move |change, caller| keys::delete(change, caller, id).await).await?;
+    Ok(Key { removed: Some(app.store.clock().now()), ..key })
+}
+
+/// While one action runs no other is on offer, but that an activation may be taken back.
+fn over(mut shown: Value) -> Value {
+    let passing = shown.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(actions) = shown.get_mut("actions").and_then(Value::as_object_mut) {
+        actions.retain(|name, _| passing == "activating" && name == "deactivate");
+    }
+    shown
+}
+
+async fn holder(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<Answer, Error> {
+    match &key.holder {
+        KeyHolder::Account { id, .. } => accounts::show(app, caller, asked, AccountRef::Id(*id)).await,
+        KeyHolder::Environment { id, .. } => projects::show(app, caller, asked, id).await,
+    }
+}
+
+/// The actions that the state of a key allows.
+fn actions(key: &Key) -> &'static [&'static str] {
+    match (key.removed, key.state) {
+        (Some(_), _) => &["purge"],
+        (None, State::Active) => &["deactivate"],
+        (None, State::Inactive) => &["activate", "remove"],
+    }
+}
+
+/// A key; with its secret in the answer that makes it.
+fn view(asked: &Asked, key: &Key, pair: Option<&KeyPair>) -> Value {
+    let id = format!("1c{}", key.id.0);
+    let (created, created_ts) = render::time(key.created);
+    let (removed, _) = key.removed.map(render::time).unzip();
+    let (base, account) = match &key.holder {
+        KeyHolder::Account { id, .. } => (asked.base.unscoped(), shared_id(*id)),
+        KeyHolder::Environment { id, .. } => (asked.base.unscoped().scoped(id.as_str()), id.to_string()),
+    };
+    // A key without a name is called by its access key.
+    let name = Some(key.name.as_str()).filter(|name| *name != key.access.as_str());
+    let state = if key.removed.is_some() { "removed" } else { key.state.as_str() };
+    let fields = json!({
+        "accountId": account, "name": name, "description": key.description.as_ref().map(Description::as_str),
+        "kind": "apiKey", "state": state, "created": created, "createdTS": created_ts, "removed": removed,
+        "removeTime": removed, "publicValue": key.access.as_str(), "secretValue": pair.map(|pair| pair.secret.expose()),
+    });
+    render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key))
+}
+
+fn text<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {
+    written.get(field).and_then(Value::as_str)
+}
+
+fn name(written: &Map<String, Value>, access: &str) -> Result<Name, Error> {
+    let name = text(written, "name").filter(|name| !name.is_empty()).unwrap_or(access);
+    Name::parse(name).map_err(|why| Error::invalid("InvalidFormat", "name", why))
+}
+
+/// Absent; none; or a text.
+fn description(written: &Map<String, Value>) -> Result<Option<Option<Description>>, Error> {
+    let Some(value) = written.get("description") else { return Ok(None) };
+    let parsed = Description::parse(value.as_str().unwrap_or_default());
+    parsed.map(Some).map_err(|why| Error::invalid("InvalidFormat", "description", why))
+}

@@ -1,0 +1,180 @@
+//! Lists: filtered, sorted and paged, by whatever fields their things show.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value, json};
+
+use super::Answer;
+use super::error::Error;
+use super::request::{Asked, Kind};
+use super::{empty_collection, resource};
+
+const USUAL_LIMIT: usize = 100;
+const HIGHEST_LIMIT: usize = 1000;
+/// Parameters that are no filters.
+const OTHER: [&str; 9] = ["limit", "marker", "sort", "order", "projectId", "action", "_method", "include", "_"];
+
+/// Answers with those of the things that the request asks for.
+pub(super) fn answer(asked: &Asked, kind: Kind, things: Vec<Value>) -> Result<Answer, Error> {
+    let resource = resource::of(kind);
+    let mut things = things;
+    let mut filters = Map::new();
+    for (name, value) in &asked.query {
+        if let Some((field, modifier)) = filter(resource, name) {
+            things.retain(|thing| passes(thing.get(field).unwrap_or(&Value::Null), modifier, value));
+            let said: &mut Value = filters.entry(field).or_insert_with(|| json!([]));
+            if let Some(said) = said.as_array_mut() {
+                said.push(json!({"modifier": modifier, "value": value}));
+            }
+        }
+    }
+    let sort = asked.parameter("sort").filter(|field| resource.all_fields().any(|own| own.name == *field));
+    let descending = asked.parameter("order").is_some_and(|order| order.eq_ignore_ascii_case("desc"));
+    if let Some(field) = sort {
+        // Stable: equal ones stay as they were made.
+        things.sort_by(|a, b| compare(a.get(field), b.get(field)));
+        if descending {
+            things.reverse();
+        }
+    }
+    let url = asked.base.url(&[resource.plural]);
+    let (things, pagination) = page(asked, &url, things)?;
+    let mut collection = empty_collection(resource.id, &url);
+    if let Some(fields) = collection.as_object_mut() {
+        fields.insert("data".to_owned(), things.into());
+        fields.insert("pagination".to_owned(), pagination);
+        fields.insert("filters".to_owned(), filters.into());
+        if let Some(field) = sort {
+            let order = if descending { "desc" } else { "asc" };
+            fields.insert("sort".to_owned(), json!({"name": field, "order": order, "reverse": null}));
+        }
+    }
+    Ok(Answer::ok(collection))
+}
+
+/// `name` or `name_like`, of a field that the type has.
+fn filter<'n>(resource: &resource::Resource, parameter: &'n str) -> Option<(&'n str, &'n str)> {
+    if OTHER.contains(&parameter) {
+        return None;
+    }
+    let known = |field: &str| resource.all_fields().any(|own| own.name == field);
+    match parameter.rsplit_once('_') {
+        _ if known(parameter) => Some((parameter, "eq")),
+        Some((field, modifier)) if known(field) => Some((field, modifier)),
+        _ => None,
+    }
+}
+
+fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
+    let text = match field {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let same = |text: &String| text.eq_ignore_ascii_case(wanted);
+    let order = |expected: &[Ordering]| text.as_ref().is_some_and(|text| expected.contains(&by_size(text, wanted)));
+    match modifier {
+        "ne" => !text.as_ref().is_some_and(same),
+        "null" => text.is_none(),
+        "notnull" => text.is_some(),
+        "prefix" => text.is_some_and(|text| text.to_lowercase().starts_with(&wanted.to_lowercase())),
+        "like" => text.is_some_and(|text| is_like(&text.to_lowercase(), &wanted.to_lowercase())),
+        "notlike" => !text.is_some_and(|text| is_like(&text.to_lowercase(), &wanted.to_lowercase())),
+        "lt" => order(&[Ordering::Less]),
+        "lte" => order(&[Ordering::Less, Ordering::Equal]),
+        "gt" => order(&[Ordering::Greater]),
+        "gte" => order(&[Ordering::Greater, Ordering::Equal]),
+        // An unknown modifier must not show more than was asked for.
+        _ => modifier == "eq" && text.as_ref().is_some_and(same),
+    }
+}
+
+/// `%` stands for any text, as in SQL: the parts between follow one another, the first at the beginning, the last at the end.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('%') else { return text == pattern };
+    let (middle, end) = rest.rsplit_once('%').unwrap_or(("", rest));
+    let Some(inner) = text.strip_prefix(start).and_then(|text| text.strip_suffix(end)) else { return false };
+    let mut left = inner;
+    middle.split('%').all(|part| match left.split_once(part) {
+        Some((_, after)) => {
+            left = after;
+            true
+        }
+        None => false,
+    })
+}
+
+fn by_size(a: &str, b: &str) -> Ordering {
+    match (a.parse::<i64>(), b.parse::<i64>()) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        _ => a.cmp(b),
+    }
+}
+
+fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+    let text = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.to_lowercase(),
+        Some(other) => other.to_string(),
+    };
+    by_size(&text(a), &text(b))
+}
+
+/// One page, and where the next one is. Nothing is said of pages if nobody asks and all fits into one.
+fn page(asked: &Asked, url: &str, things: Vec<Value>) -> Result<(Vec<Value>, Value), Error> {
+    let number = |name: &'static str| match asked.parameter(name) {
+        None => Ok(None),
+        Some(text) => text.parse::<usize>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
+    };
+    let limit = number("limit")?;
+    let start = number("marker")?.unwrap_or(0);
+    let most = limit.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
+    let total = things.len();
+    let shown: Vec<Value> = things.into_iter().skip(start).take(most).collect();
+    let next = start.saturating_add(shown.len());
+    let partial = next < total || start > 0;
+    if limit.is_none() && !partial {
+        return Ok((shown, Value::Null));
+    }
+    let at = |marker: usize| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
+        query.append_pair("limit", &most.to_string()).append_pair("marker", &marker.to_string());
+        format!("{url}?{}", query.finish())
+    };
+    let previous = (start > 0).then(|| at(start.saturating_sub(most)));
+    let pagination = json!({
+        "first": at(0), "previous": previous, "next": (next < total).then(|| at(next)),
+        "limit": most, "total": total, "partial": partial,
+    });
+    Ok((shown, pagination))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modifiers_mean_what_they_mean_in_rancher() {
+        let text = json!("Ci-Runner");
+        for (modifier, wanted, expected) in [
+            ("eq", "ci-runner", true),
+            ("eq", "ci", false),
+            ("ne", "ci", true),
+            ("prefix", "CI", true),
+            ("like", "%run%", true),
+            ("like", "run", false),
+            ("like", "ci%er", true),
+            ("like", "c%-%r%er", true),
+            ("like", "%er%er", false),
+            ("notlike", "%run%", false),
+            ("null", "", false),
+            ("notnull", "", true),
+            ("unheard-of", "ci-runner", false),
+        ] {
+            assert_eq!(passes(&text, modifier, wanted), expected, "{modifier} {wanted}");
+        }
+        assert!(passes(&Value::Null, "null", "") && !passes(&Value::Null, "eq", "") && passes(&Value::Null, "ne", "x"));
+        assert!(passes(&json!(10), "gt", "9") && !passes(&json!(10), "lt", "9"));
+    }
+}

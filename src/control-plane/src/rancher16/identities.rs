@@ -1,0 +1,53 @@
+//! `identities`: by what accounts are known. Local accounts are the only ones, so each account has one identity.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::Answer;
+use super::error::Error;
+use super::render::{self, Base};
+use super::request::{Asked, Kind};
+use crate::api::App;
+use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
+use crate::operations::accounts;
+use crate::permission::Caller;
+
+const TYPE: &str = "rancher_id";
+
+/// Everything about identities. The caller's own are listed; others are found by name, among the accounts that the caller sees.
+pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    if !matches!(asked.method, Method::GET | Method::HEAD) || asked.link.is_some() {
+        return Err(Error::method_not_allowed("identities are only read"));
+    }
+    let mut reader = app.store.read().await?;
+    if let Some(id) = &asked.id {
+        let account = id.strip_prefix("rancher_id:").and_then(parse_shared_id).ok_or_else(Error::not_found)?;
+        let account = accounts::show(&mut reader, caller, &AccountRef::Id(account)).await?;
+        return Ok(Answer::ok(view(&asked.base, &account)));
+    }
+    let mut seen = accounts::list(&mut reader, caller).await?;
+    match (asked.parameter("name"), asked.parameter("all")) {
+        (Some(name), _) => seen.retain(|account| account.name.as_str().eq_ignore_ascii_case(name)),
+        (None, Some(part)) => {
+            let part = part.to_lowercase();
+            seen.retain(|account| account.name.as_str().to_lowercase().contains(&part));
+        }
+        (None, None) => seen.retain(|account| Some(account.id) == caller.standing.account()),
+    }
+    let things: Vec<Value> = seen.iter().map(|account| view(&asked.base, account)).collect();
+    let mut collection = super::empty_collection("identity", &asked.base.unscoped().url(&["identities"]));
+    if let Some(fields) = collection.as_object_mut() {
+        fields.insert("data".to_owned(), things.into());
+    }
+    Ok(Answer::ok(collection))
+}
+
+/// An account's identity.
+pub(super) fn view(base: &Base, account: &Account) -> Value {
+    let external = shared_id(account.id);
+    let fields = json!({
+        "externalId": external, "externalIdType": TYPE, "name": account.name.as_str(), "login": account.name.as_str(), "user": true,
+        "profilePicture": null, "profileUrl": null, "role": null, "projectId": null, "all": null,
+    });
+    render::resource(&base.unscoped(), Kind::Identity, &format!("{TYPE}:{external}"), fields, &[], &[])
+}

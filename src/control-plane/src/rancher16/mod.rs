@@ -1,0 +1,145 @@
+//! The dialect of Rancher 1.6, `/v1` and `/v2-beta`: its resources, states, links and errors, for clients that were written for it. It
+//! translates to and from the operations that the native API uses; it holds no rule of who may do what, and stores nothing of its own.
+//!
+//! One request, in the order of the files: `request.rs` reads what is asked (path, query, body, whichever way real clients send them),
+//! `caller.rs` who asks, a resource's file (`api_keys.rs` and its kin) does it, `render.rs` makes links and actions, `collection.rs`
+//! filters, sorts and pages, `error.rs` says what went wrong. `resource.rs` has the one table per resource from which schemas, writable
+//! fields and their parsing follow.
+
+mod accounts;
+mod api_keys;
+mod caller;
+mod collection;
+mod error;
+mod identities;
+mod local_auth;
+mod projects;
+mod render;
+mod request;
+mod resource;
+mod schemas;
+mod settings;
+mod token;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::api::{App, is_of_another_site};
+use crate::login::Source;
+use crate::permission::Caller;
+
+use error::Error;
+use request::{Asked, Kind};
+
+/// All paths of the dialect.
+pub(crate) fn router() -> Router<App> {
+    let mut router = Router::new();
+    for version in ["/v1", "/v2-beta"] {
+        router = router.route(version, any(answer)).route(&format!("{version}/{{*rest}}"), any(answer));
+        router = router.route(&format!("{version}/"), any(answer));
+    }
+    router
+}
+
+/// What came of a request.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    body: Value,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body, headers: Vec::new() }
+    }
+
+    fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+}
+
+/// Every request of the dialect. What it answers always names the schemas: clients begin with them.
+async fn answer(
+    State(app): State<App>,
+    source: Source,
+    method: Method,
+    uri: axum::extract::OriginalUri,
+    headers: axum::http::HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut base = render::Base::of(&headers, uri.path());
+    let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
+        Ok(_) if !method.is_safe() && is_of_another_site(&headers) => Err(Error::forged()),
+        Ok(asked) => {
+            base = asked.base.clone();
+            dispatch(&app, source, &headers, &asked).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut response = match answered {
+        Ok(Answer { status: StatusCode::NO_CONTENT, headers, .. }) => with(StatusCode::NO_CONTENT.into_response(), headers),
+        Ok(Answer { status, body, headers }) => with((status, Json(body)).into_response(), headers),
+        Err(error) => error.into_response(),
+    };
+    if let Ok(schemas) = HeaderValue::try_from(base.url(&["schemas"])) {
+        response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
+    }
+    response
+}
+
+fn with(mut response: Response, headers: Vec<(HeaderName, HeaderValue)>) -> Response {
+    response.headers_mut().extend(headers);
+    response
+}
+
+async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, asked: &Asked) -> Result<Answer, Error> {
+    // Whoever logs in has no credential yet, and what else they send does not matter.
+    if asked.kind == Some(Kind::Token) {
+        return token::answer(app, source, headers, asked).await;
+    }
+    let caller = caller::identify(app, headers, asked).await?;
+    let answered = handle(app, &caller, source, asked).await;
+    if let Err(error) = &answered
+        && error.is_refusal()
+    {
+        caller::note(app, caller, asked, error).await;
+    }
+    answered
+}
+
+async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
+    match asked.kind {
+        None if asked.id.is_none() => Ok(Answer::ok(render::root(&asked.base))),
+        Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
+        Some(Kind::Account) => accounts::answer(app, caller, asked).await,
+        Some(Kind::Project) => projects::answer(app, caller, asked).await,
+        Some(Kind::ProjectMember) => projects::members(app, caller, asked).await,
+        Some(Kind::Identity) => identities::answer(app, caller, asked).await,
+        Some(Kind::LocalAuthConfig) => local_auth::answer(app, caller, source, asked).await,
+        Some(Kind::Setting) => settings::answer(app, caller, asked).await,
+        Some(Kind::Schema) => schemas::answer(caller, asked),
+        // Tokens were answered before anybody was identified.
+        Some(Kind::Token) | None => Err(Error::not_found()),
+    }
+}
+
+/// The header that makes a client forget its login.
+fn forget_cookie() -> (HeaderName, HeaderValue) {
+    const GONE: &str = "token=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Strict";
+    (header::SET_COOKIE, HeaderValue::from_static(GONE))
+}
+
+/// A list as clients of Rancher expect it, before it is filtered.
+fn empty_collection(resource_type: &str, url: &str) -> Value {
+    json!({
+        "type": "collection", "resourceType": resource_type, "links": {"self": url}, "createTypes": {}, "actions": {},
+        "data": [], "sortLinks": {}, "pagination": null, "sort": null, "filters": {}, "createDefaults": {},
+    })
+}

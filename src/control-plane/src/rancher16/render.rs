@@ -1,0 +1,101 @@
+//! How things look: absolute links and action URLs, times, identifiers. It decides nothing.
+
+use axum::http::HeaderMap;
+use keygate_decision::{Digest, UnixSeconds};
+use serde_json::{Map, Value, json};
+
+use super::request::Kind;
+use super::resource;
+use crate::clock::rfc3339;
+
+/// What every URL of an answer begins with, as the client reached us.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    /// Such as `http://host/v1`.
+    version: String,
+    /// The environment whose things are shown.
+    scope: Option<String>,
+}
+
+impl Base {
+    /// Reads where a request was sent to. Only links follow from it.
+    pub(super) fn of(headers: &HeaderMap, path: &str) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let scheme = text("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
+        let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+        let host = text("host").filter(plain).unwrap_or("localhost");
+        let version = path.split('/').find(|segment| !segment.is_empty()).unwrap_or("v1");
+        Self { version: format!("{scheme}://{host}/{version}"), scope: None }
+    }
+
+    /// The same for what is in an environment.
+    pub(super) fn scoped(self, environment: &str) -> Self {
+        Self { scope: Some(environment.to_ascii_lowercase()), ..self }
+    }
+
+    /// The same for what is in none.
+    pub(super) fn unscoped(&self) -> Self {
+        Self { version: self.version.clone(), scope: None }
+    }
+
+    /// The URL of a path; ids and types are in lower case.
+    pub(super) fn url(&self, segments: &[&str]) -> String {
+        let scope = self.scope.as_ref().map(|scope| format!("/projects/{scope}")).unwrap_or_default();
+        let path: String = segments.iter().map(|segment| format!("/{}", segment.to_ascii_lowercase())).collect();
+        format!("{}{scope}{path}", self.version)
+    }
+}
+
+/// What the version itself shows: where everything is.
+pub(super) fn root(base: &Base) -> Value {
+    let mut links = Map::from_iter([("self".to_owned(), Value::from(base.url(&[])))]);
+    links.extend(resource::ALL.iter().map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())));
+    json!({"id": base.version.rsplit('/').next(), "type": "apiVersion", "links": links, "actions": {}})
+}
+
+/// A thing with its links and with the URLs of the actions that its state allows.
+pub(super) fn resource(base: &Base, kind: Kind, id: &str, fields: Value, links: &[&str], actions: &[&str]) -> Value {
+    let resource = resource::of(kind);
+    let own = base.url(&[resource.plural, id]);
+    let mut all_links = Map::from_iter([("self".to_owned(), Value::from(own.clone()))]);
+    all_links.extend(links.iter().map(|link| ((*link).to_owned(), format!("{own}/{}", link.to_ascii_lowercase()).into())));
+    let actions: Map<String, Value> =
+        actions.iter().map(|action| ((*action).to_owned(), format!("{own}/?action={action}").into())).collect();
+    let mut value = json!({
+        "id": id, "type": resource.id, "baseType": resource.base, "links": all_links, "actions": actions,
+        "uuid": uuid_of(&format!("{} {id}", resource.id)), "data": {},
+        "transitioning": "no", "transitioningMessage": null, "transitioningProgress": null,
+    });
+    if let (Some(value), Value::Object(fields)) = (value.as_object_mut(), fields) {
+        value.extend(fields);
+    }
+    value
+}
+
+/// The same as an action's answer shows it: on its way to the state that a following read may already find.
+pub(super) fn on_its_way(mut resource: Value, state: &str) -> Value {
+    if let Some(fields) = resource.as_object_mut() {
+        fields.insert("state".to_owned(), state.into());
+        fields.insert("transitioning".to_owned(), "yes".into());
+    }
+    resource
+}
+
+/// A time as text and in milliseconds.
+pub(super) fn time(second: UnixSeconds) -> (String, u64) {
+    (rfc3339(second), second.0.saturating_mul(1000))
+}
+
+/// Sixteen bytes in the form of a UUID.
+pub(super) fn uuid(bytes: [u8; 16]) -> String {
+    let hex = hex::encode(bytes);
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| hex.get(range).unwrap_or_default());
+    parts.join("-")
+}
+
+/// One that always comes out the same for the same thing.
+fn uuid_of(thing: &str) -> String {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(Digest::of(thing).as_bytes()).for_each(|(to, from)| *to = *from);
+    uuid(bytes)
+}

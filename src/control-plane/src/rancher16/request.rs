@@ -1,0 +1,169 @@
+//! What a request asks, read as leniently as Rancher reads it: types in any letter case, singular or plural; a body that is JSON whatever
+//! its media type says, or a form; query parameters under it. It does not look at who asks.
+
+use axum::http::{HeaderMap, Method, Uri, header};
+use keygate_decision::EnvironmentId;
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::render::Base;
+
+/// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
+const LONGEST_QUERY: usize = 8 * 1024;
+const MOST_PARAMETERS: usize = 64;
+
+/// The types of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    ApiKey,
+    Account,
+    Project,
+    ProjectMember,
+    Token,
+    Identity,
+    LocalAuthConfig,
+    Setting,
+    Schema,
+}
+
+impl Kind {
+    fn parse(segment: &str) -> Option<Self> {
+        Some(match segment.to_ascii_lowercase().as_str() {
+            "apikey" | "apikeys" => Self::ApiKey,
+            "account" | "accounts" => Self::Account,
+            "project" | "projects" => Self::Project,
+            "projectmember" | "projectmembers" => Self::ProjectMember,
+            "token" | "tokens" => Self::Token,
+            "identity" | "identities" => Self::Identity,
+            "localauthconfig" | "localauthconfigs" => Self::LocalAuthConfig,
+            "setting" | "settings" | "activesetting" | "activesettings" => Self::Setting,
+            "schema" | "schemas" => Self::Schema,
+            _ => return None,
+        })
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) base: Base,
+    pub(super) method: Method,
+    /// The environment that the request is about, as it names it; it may not exist.
+    pub(super) scope: Option<String>,
+    /// `None` for what has no type: the version itself, and unknown types, whose name is the id.
+    pub(super) kind: Option<Kind>,
+    pub(super) id: Option<String>,
+    /// What follows the id: a link of the resource.
+    pub(super) link: Option<String>,
+    pub(super) action: Option<String>,
+    /// Decoded, in order.
+    pub(super) query: Vec<(String, String)>,
+    /// The body's fields over the query's.
+    pub(super) fields: Map<String, Value>,
+}
+
+impl Asked {
+    /// Reads a request.
+    pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], base: Base) -> Result<Self, Error> {
+        let query = read_query(uri.query().unwrap_or_default())?;
+        let parameter = |name: &str| query.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+        let segments = segments(uri.path())?;
+        let (scope, rest) = match segments.as_slice() {
+            [projects, id, rest @ ..] if is_scope(projects, rest) => (Some(id.clone()), rest),
+            all => (None, all),
+        };
+        let mut rest = rest.iter().cloned();
+        let (first, id, link) = (rest.next(), rest.next(), rest.next());
+        if rest.next().is_some() {
+            return Err(Error::not_found());
+        }
+        let kind = first.as_deref().and_then(Kind::parse);
+        let named = headers.get("x-api-project-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let base = match &scope {
+            Some(scope) => base.scoped(scope),
+            None => base,
+        };
+        Ok(Self {
+            base,
+            method: overridden(method, parameter("_method")),
+            scope: scope.or(named).or_else(|| parameter("projectId")),
+            kind,
+            id: if kind.is_some() { id } else { first },
+            link,
+            action: parameter("action"),
+            fields: fields(headers, body, &query)?,
+            query,
+        })
+    }
+
+    /// The environment that the request is about. What is no id names none that anybody may enter.
+    pub(super) fn environment(&self) -> Result<Option<EnvironmentId>, Error> {
+        self.scope.as_deref().map(|id| EnvironmentId::parse(id).map_err(|_| Error::forbidden())).transpose()
+    }
+
+    /// A query parameter.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// `/projects/1a5/apikeys` is about what is in a project, `/projects/1a5` and its members are about the project.
+fn is_scope(first: &str, rest: &[String]) -> bool {
+    let members = |segment: &String| Kind::parse(segment) == Some(Kind::ProjectMember);
+    Kind::parse(first) == Some(Kind::Project) && rest.first().is_some_and(|next| !members(next))
+}
+
+/// The segments after the version, decoded.
+fn segments(path: &str) -> Result<Vec<String>, Error> {
+    let decode = |segment: &str| {
+        // A plus is itself in a path.
+        let escaped = segment.replace('+', "%2B");
+        let decoded = form_urlencoded::parse(escaped.as_bytes()).next().map(|(text, _)| text.into_owned()).unwrap_or_default();
+        if segment.contains(['=', '&']) || decoded.contains('\u{fffd}') { Err(Error::not_found()) } else { Ok(decoded) }
+    };
+    path.split('/').filter(|segment| !segment.is_empty()).skip(1).map(decode).collect()
+}
+
+/// Only a POST may stand for another method: what is made to look like a read must not write.
+fn overridden(method: &Method, other: Option<String>) -> Method {
+    match other {
+        Some(other) if method == Method::POST => {
+            Method::from_bytes(other.to_ascii_uppercase().as_bytes()).unwrap_or(Method::POST)
+        }
+        _ => method.clone(),
+    }
+}
+
+fn fields(headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Result<Map<String, Value>, Error> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_form = media_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
+    let mut fields: Map<String, Value> = query.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    match serde_json::from_slice::<Value>(body) {
+        _ if body.trim_ascii().is_empty() => {}
+        Ok(Value::Object(object)) => fields.extend(object),
+        // curl -d sends JSON as a form, and a form's first byte is never a brace.
+        _ if is_form && !body.trim_ascii_start().starts_with(b"{") => {
+            fields.extend(decode_pairs(body)?.into_iter().map(|(name, value)| (name, value.into())));
+        }
+        Ok(_) => return Err(Error::bad_request("InvalidBodyContent", "the body must be a JSON object")),
+        Err(error) => return Err(Error::bad_request("InvalidBodyContent", &format!("the body is not JSON: {error}"))),
+    }
+    Ok(fields)
+}
+
+fn read_query(query: &str) -> Result<Vec<(String, String)>, Error> {
+    if query.len() > LONGEST_QUERY || query.split('&').count() > MOST_PARAMETERS {
+        let bounds = format!("the query may have {MOST_PARAMETERS} parameters and {LONGEST_QUERY} bytes");
+        return Err(Error::bad_request("QueryTooLong", &bounds));
+    }
+    decode_pairs(query.as_bytes())
+}
+
+fn decode_pairs(text: &[u8]) -> Result<Vec<(String, String)>, Error> {
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(text).into_owned().collect();
+    let garbled = |text: &String| text.contains('\u{fffd}');
+    match pairs.iter().any(|(name, value)| garbled(name) || garbled(value)) {
+        true => Err(Error::bad_request("InvalidBodyContent", "what is sent must be UTF-8")),
+        false => Ok(pairs),
+    }
+}

@@ -1,0 +1,68 @@
+//! `schemas`: what schema-driven clients build their calls from. All of it follows from the tables in `resource.rs`.
+
+use axum::http::Method;
+use serde_json::{Map, Value, json};
+
+use super::error::Error;
+use super::request::Asked;
+use super::resource::{self, Field, Resource, Write};
+use super::{Answer, empty_collection};
+use crate::permission::{Caller, Standing};
+
+/// The schemas as this caller has them.
+pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    if !matches!(asked.method, Method::GET | Method::HEAD) || asked.link.is_some() {
+        return Err(Error::method_not_allowed("schemas are only read"));
+    }
+    let admin = matches!(caller.standing, Standing::Admin(_));
+    let seen = || resource::ALL.iter().filter(|resource| admin || !resource.is_for_admins());
+    match &asked.id {
+        Some(id) => {
+            let named = |resource: &&Resource| [resource.id, resource.plural].iter().any(|own| own.eq_ignore_ascii_case(id));
+            let resource = seen().find(named).map(|resource| schema(asked, resource, admin));
+            resource.map(Answer::ok).ok_or_else(Error::not_found)
+        }
+        None => {
+            let schemas: Vec<Value> = seen().map(|resource| schema(asked, resource, admin)).collect();
+            let mut collection = empty_collection("schema", &asked.base.url(&["schemas"]));
+            if let Some(fields) = collection.as_object_mut() {
+                fields.insert("data".to_owned(), schemas.into());
+            }
+            Ok(Answer::ok(collection))
+        }
+    }
+}
+
+fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
+    let fields: Map<String, Value> = resource.all_fields().map(|own| (own.name.to_owned(), field(own, admin))).collect();
+    let filters: Map<String, Value> = resource
+        .all_fields()
+        .map(|own| {
+            let modifiers = json!({"modifiers": ["eq", "ne", "like", "notlike", "prefix", "null", "notnull", "lt", "lte", "gt", "gte"], "options": null});
+            (own.name.to_owned(), modifiers)
+        })
+        .collect();
+    let actions: Map<String, Value> =
+        resource.actions.iter().map(|action| ((*action).to_owned(), json!({"input": null, "output": resource.id}))).collect();
+    json!({
+        "id": resource.id, "type": "schema", "baseType": "schema", "pluralName": resource.plural,
+        "links": {
+            "self": asked.base.url(&["schemas", resource.id]), "collection": asked.base.url(&[resource.plural]),
+        },
+        "actions": {}, "collectionMethods": resource.collection_methods, "resourceMethods": resource.resource_methods,
+        "resourceActions": actions, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,
+        "collectionFilters": filters, "includeableLinks": [],
+    })
+}
+
+fn field(field: &Field, admin: bool) -> Value {
+    let create = match field.write {
+        Write::Never => false,
+        Write::OnCreateByAdmins => admin,
+        Write::OnCreate | Write::Always => true,
+    };
+    json!({
+        "type": field.kind, "create": create, "update": field.write == Write::Always, "required": field.required,
+        "nullable": !field.required, "unique": false, "default": null, "options": null, "readOnCreateOnly": field.kind == "password",
+    })
+}

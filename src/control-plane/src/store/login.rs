@@ -1,0 +1,139 @@
+//! Logins in storage: the digests of their tokens, never the tokens. It does not ask who may do what.
+//!
+//! A login that is over leaves no row: its number is not given out again, and the audit record keeps it. Every new login takes away
+//! a number of those that have expired, more than one, so that they never pile up.
+
+use keygate_decision::{AccountId, Digest, KeyId, UnixSeconds};
+use serde_json::json;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Change, Connection, StoreError, account, row};
+use crate::model::{Account, Login};
+
+/// So many expired logins a new one takes away.
+const SWEPT_AT_ONCE: u32 = 100;
+/// So many logins an account may have; a further one ends the oldest.
+const MOST_OF_AN_ACCOUNT: u32 = 200;
+
+/// What holds of a credential `c` unless it is a login and the setting `login-enabled` says that none passes.
+macro_rules! logins_pass {
+    () => {
+        "(c.purpose <> 'login' OR NOT EXISTS (SELECT 1 FROM setting WHERE name = 'login-enabled' AND value = 'false'))"
+    };
+}
+pub(super) use logins_pass;
+
+/// Logins, with their accounts.
+macro_rules! logins {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id AS login, c.created AS begun, c.expires, a.* FROM credential c JOIN account a ON a.id = c.account ",
+            "WHERE c.purpose = 'login' AND ",
+            $rest
+        )
+    };
+}
+
+/// Finds a login that has not expired.
+pub(crate) async fn find(connection: &mut Connection, id: KeyId, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+    let query = sqlx::query(logins!("c.id = $1 AND $2 < c.expires")).bind(row::integer(id.0)).bind(row::integer(now.0));
+    query.fetch_optional(connection).await?.as_ref().map(read).transpose()
+}
+
+/// The logins that have not expired, of one account or of all, oldest first.
+pub(crate) async fn list(
+    connection: &mut Connection,
+    account: Option<AccountId>,
+    now: UnixSeconds,
+) -> Result<Vec<Login>, StoreError> {
+    let query = sqlx::query(logins!("($1 IS NULL OR c.account = $1) AND $2 < c.expires ORDER BY c.id"));
+    let rows = query.bind(account.map(|id| row::integer(id.0))).bind(row::integer(now.0)).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Makes a login whose token has this digest.
+pub(crate) async fn create(
+    change: &mut Change<'_>,
+    account: &Account,
+    digest: Digest,
+    expires: UnixSeconds,
+) -> Result<Login, StoreError> {
+    make_room(change, account.id).await?;
+    let now = change.now();
+    let row = sqlx::query(
+        "INSERT INTO credential (digest, purpose, account, name, state, created, expires) \
+         VALUES ($1, 'login', $2, 'login', 'active', $3, $4) RETURNING id",
+    )
+    .bind(digest.as_bytes().as_slice())
+    .bind(row::integer(account.id.0))
+    .bind(row::integer(now.0))
+    .bind(row::integer(expires.0))
+    .fetch_one(change.connection())
+    .await?;
+    let login = Login { id: KeyId(row::number(&row, "id")?), account: account.clone(), created: now, expires };
+    change.touch([digest]);
+    change.audit("login.create", object(login.id), json!({"account": account.name.as_str(), "expires": expires.0})).await?;
+    Ok(login)
+}
+
+/// Ends a login.
+pub(crate) async fn remove(change: &mut Change<'_>, login: &Login) -> Result<(), StoreError> {
+    let query = sqlx::query("DELETE FROM credential WHERE purpose = 'login' AND id = $1 RETURNING digest");
+    let rows = query.bind(row::integer(login.id.0)).fetch_all(change.connection()).await?;
+    touch(change, &rows)?;
+    change.audit("login.delete", object(login.id), json!({"account": login.account.name.as_str()})).await
+}
+
+/// Ends all logins of an account but one; how many there were.
+pub(crate) async fn remove_others(change: &mut Change<'_>, account: AccountId, but: Option<KeyId>) -> Result<usize, StoreError> {
+    let query = sqlx::query(
+        "DELETE FROM credential WHERE purpose = 'login' AND account = $1 AND ($2 IS NULL OR id <> $2) RETURNING digest",
+    );
+    let query = query.bind(row::integer(account.0)).bind(but.map(|id| row::integer(id.0)));
+    let rows = query.fetch_all(change.connection()).await?;
+    touch(change, &rows)?;
+    Ok(rows.len())
+}
+
+/// Notes that all logins may pass now that did not, or the reverse.
+pub(crate) async fn switched(change: &mut Change<'_>) -> Result<(), StoreError> {
+    let rows = sqlx::query("SELECT digest FROM credential WHERE purpose = 'login'").fetch_all(change.connection()).await?;
+    touch(change, &rows)
+}
+
+/// Takes away what has expired, some at a time, and the oldest logins of an account that would have too many.
+async fn make_room(change: &mut Change<'_>, account: AccountId) -> Result<(), StoreError> {
+    let now = row::integer(change.now().0);
+    let expired = sqlx::query(
+        "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND expires <= $1 \
+         ORDER BY expires LIMIT $2) RETURNING digest",
+    );
+    let expired = expired.bind(now).bind(SWEPT_AT_ONCE).fetch_all(change.connection()).await?;
+    touch(change, &expired)?;
+    let oldest = sqlx::query(
+        "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND account = $1 \
+         ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING digest",
+    );
+    let oldest = oldest.bind(row::integer(account.0)).bind(SWEPT_AT_ONCE).bind(MOST_OF_AN_ACCOUNT - 1);
+    let oldest = oldest.fetch_all(change.connection()).await?;
+    touch(change, &oldest)
+}
+
+fn touch(change: &mut Change<'_>, rows: &[SqliteRow]) -> Result<(), StoreError> {
+    let digests: Vec<Digest> = rows.iter().map(row::digest).collect::<Result<_, _>>()?;
+    change.touch(digests);
+    Ok(())
+}
+
+fn object(login: KeyId) -> String {
+    format!("login {}", login.0)
+}
+
+fn read(row: &SqliteRow) -> Result<Login, StoreError> {
+    Ok(Login {
+        id: KeyId(row::number(row, "login")?),
+        account: account::read(row)?,
+        created: row::seconds(row, "begun")?,
+        expires: row::seconds(row, "expires")?,
+    })
+}
