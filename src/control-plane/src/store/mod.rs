@@ -193,10 +193,11 @@ impl Store {
         Ok(())
     }
 
-    /// Takes no further changes; those in the queue are still made.
+    /// Takes no further changes; those in the queue are still made. The writer's connection is closed last: only one that may write
+    /// brings the journal home and takes it away.
     pub(crate) async fn stop(&self) {
-        self.signals.stop.notify_one();
         self.readers.close().await;
+        self.signals.stop.notify_one();
     }
 
     /// What the push calls before it serves a proxy that it has not seen before.

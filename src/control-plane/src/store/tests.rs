@@ -82,3 +82,29 @@ async fn old_audit_records_and_changes_go_a_few_at_a_time_while_changes_are_made
     store.stop().await;
     thread.ended().await.unwrap();
 }
+
+#[tokio::test]
+async fn no_journal_is_left_by_a_server_that_stopped_while_somebody_read() {
+    let scratch = Scratch::new();
+    let folder = DataFolder::create(scratch.path()).unwrap();
+    for round in 0..20 {
+        let (store, writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+        let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
+        let change = async |change: &mut Change<'_>| {
+            sqlx::query("INSERT INTO probe (bytes) VALUES (randomblob(10))").execute(change.connection()).await?;
+            Ok::<_, StoreError>(())
+        };
+        store.write(Actor::Local, change).await.unwrap();
+        let mut reader = store.read().await.unwrap();
+        history::revision(&mut reader).await.unwrap();
+        let closed = async {
+            store.readers.close_event().await;
+            tokio::task::yield_now().await;
+            drop(reader);
+        };
+        tokio::join!(store.stop(), closed);
+        writer.ended().await.unwrap();
+        let journal = folder.database().with_extension("db-wal");
+        assert!(!journal.exists(), "round {round}: {} is left", journal.display());
+    }
+}
