@@ -1,10 +1,9 @@
 //! What the control plane manages. Owns the shape of its things, as read from storage or parsed from a request; a value of these
 //! types is valid. It knows neither SQL nor HTTP.
 
-use keygate_decision::key::AccessKey;
 use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
 
-use crate::name::{AccountName, Description, Name, ProxyName};
+use crate::name::{AccountName, Description, Label, Name, ProxyName};
 use crate::setting::Known;
 
 /// Defines an enum whose variants each have one word, in storage and in the API.
@@ -58,8 +57,10 @@ words! {
 words! {
     /// What a credential is for.
     Purpose {
-        /// It was made to last, by a name.
+        /// An access key and a secret.
         Key = "key",
+        /// A name and a secret, or one string, as systems make them that Keygate stands in for.
+        Token = "token",
         /// A password opened it; it ends by itself.
         Login = "login",
     }
@@ -161,19 +162,58 @@ pub(crate) struct Member {
     pub(crate) created: UnixSeconds,
 }
 
-/// A key, without its secret.
+/// A key or a token, without its secret: what was made to last.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) id: KeyId,
-    pub(crate) access: AccessKey,
+    pub(crate) form: Form,
     pub(crate) holder: KeyHolder,
+    /// What it reaches of what its account does, if not all.
+    pub(crate) limit: Option<Limit>,
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
     pub(crate) state: State,
     pub(crate) created: UnixSeconds,
     pub(crate) expires: Option<UnixSeconds>,
+    /// When a proxy last let it pass, as far as proxies have reported; about a minute behind.
+    pub(crate) last_used: Option<UnixSeconds>,
     /// When it was removed: then nothing is left to do with it but to look at it and to purge it.
     pub(crate) removed: Option<UnixSeconds>,
+}
+
+/// How a key is presented, and what of it is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Access key and secret.
+    Pair(Label),
+    /// A token of name and secret, such as `token-x7k2p:...`.
+    Named(Label),
+    /// A token of one string, known by its first characters, such as `ptr_Ab1`.
+    Whole(Label),
+}
+
+impl Form {
+    /// What is no secret of it: the access key, the name, or the first characters.
+    pub(crate) fn label(&self) -> &Label {
+        match self {
+            Self::Pair(label) | Self::Named(label) | Self::Whole(label) => label,
+        }
+    }
+
+    /// What it is stored as.
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self {
+            Self::Pair(_) => Purpose::Key,
+            Self::Named(_) | Self::Whole(_) => Purpose::Token,
+        }
+    }
+}
+
+/// The one environment to which a key of an account may be limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) number: u64,
+    pub(crate) id: EnvironmentId,
 }
 
 /// Whom a key belongs to.

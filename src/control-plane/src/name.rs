@@ -4,6 +4,7 @@
 use std::fmt;
 
 use keygate_decision::UnixSeconds;
+use keygate_decision::key::AccessKey;
 
 /// An account's name: `[A-Za-z0-9][A-Za-z0-9._@-]{0,63}`, not digits alone (those are ids).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,33 @@ impl Description {
     /// Its text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What of a key is no secret: 1 to 128 printable ASCII characters without blank or colon: where a
+/// key is presented with its secret, the first colon is between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label(String);
+
+impl Label {
+    /// Parses it; the error says what is accepted.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+        let valid = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
+        valid
+            .then(|| Self(text.to_owned()))
+            .ok_or_else(|| "must be 1 to 128 printable ASCII characters without blanks and colons".to_owned())
+    }
+
+    /// Its text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&AccessKey> for Label {
+    fn from(access: &AccessKey) -> Self {
+        Self(access.as_str().to_owned())
     }
 }
 

@@ -24,14 +24,16 @@ pub(crate) enum Standing {
     User(AccountId),
     /// An environment key.
     Environment(EnvironmentId),
+    /// A key of an account that is limited to an environment: nothing but that is left of what the account may do here.
+    Limited(AccountId, EnvironmentId),
 }
 
 impl Standing {
-    /// The caller's account, if it has one.
+    /// The account in whose name the caller acts, if it acts for one.
     pub(crate) fn account(&self) -> Option<AccountId> {
         match self {
             Self::Admin(account) | Self::User(account) => Some(*account),
-            Self::Environment(_) => None,
+            Self::Environment(_) | Self::Limited(..) => None,
         }
     }
 
@@ -46,7 +48,7 @@ impl Standing {
 pub(crate) enum Tie {
     /// Nothing.
     None,
-    /// The caller is one of its keys.
+    /// The caller is one of its keys, or limited to it.
     Key,
     /// The caller's account is a member.
     Role(Role),
@@ -113,7 +115,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
             Verdict::Allowed
         }
 
-        (Standing::Environment(_), SeeEnvironment(Tie::Key)) => Verdict::Allowed,
+        (Standing::Environment(_) | Standing::Limited(..), SeeEnvironment(Tie::Key)) => Verdict::Allowed,
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
         (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
@@ -135,6 +137,7 @@ mod tests {
         let admin = Standing::Admin(me);
         let user = Standing::User(me);
         let key = Standing::Environment(EnvironmentId::parse("1a5").unwrap());
+        let limited = Standing::Limited(me, EnvironmentId::parse("1a5").unwrap());
         let owner = Tie::Role(Role::Owner);
         // Each line: what is asked, then the answer to an admin, a user and an environment key.
         let table = [
@@ -165,6 +168,7 @@ mod tests {
         ];
         for (action, answers) in table {
             assert_eq!([judge(&admin, action), judge(&user, action), judge(&key, action)], answers, "{action:?}");
+            assert_eq!(judge(&limited, action), judge(&key, action), "{action:?}");
         }
         for role in [Role::Member, Role::Restricted, Role::Readonly].map(Tie::Role) {
             assert_eq!(judge(&user, SeeEnvironment(role)), Allowed, "{role:?}");

@@ -93,6 +93,12 @@ impl Reach {
         Self::Only(map)
     }
 
+    /// What of this reach lies in one environment; none, if that is out of reach.
+    #[must_use]
+    pub fn cut(&self, environment: EnvironmentRef) -> Self {
+        Self::only(self.access(environment).map(|access| (environment, access)))
+    }
+
     /// What may be done in an environment, or `None` where it is out of reach.
     pub fn access(&self, environment: EnvironmentRef) -> Option<Access> {
         match self {

@@ -135,12 +135,15 @@ fn grant_view(grant: &Grant, environments: &[(EnvironmentId, Access)]) -> Value 
 fn view(key: &Key) -> Value {
     let mut value = json!({
         "id": key.id.0.to_string(),
-        "accessKey": key.access.as_str(),
+        "purpose": key.form.purpose().as_str(),
+        "accessKey": key.form.label().as_str(),
         "name": key.name.as_str(),
         "description": key.description.as_ref().map(Description::as_str),
         "state": key.state.as_str(),
         "created": rfc3339(key.created),
         "expires": key.expires.map(rfc3339),
+        "lastUsed": key.last_used.map(rfc3339),
+        "limitedTo": key.limit.as_ref().map(|limit| limit.id.as_str()),
     });
     let (field, holder) = match &key.holder {
         KeyHolder::Account { name, .. } => ("account", name.as_str()),

@@ -1,11 +1,12 @@
-//! What is done with keys. Access key and secret never change; only an inactive key can be deleted.
+//! What is done with keys, and with tokens, which are keys in another form. What is presented never changes; of keys in the strict sense
+//! only inactive ones can be deleted.
 
 use keygate_decision::key::KeyPair;
-use keygate_decision::{Access, EnvironmentId, Grant, KeyId};
+use keygate_decision::{Access, Digest, EnvironmentId, Grant, KeyId};
 
 use super::{Missing, Refusal, accounts, environments, require};
-use crate::model::{AccountRef, Key, KeyHolder, State};
-use crate::name::{Description, Lifetime, Name};
+use crate::model::{AccountRef, Form, Key, KeyHolder, Limit, Purpose, State};
+use crate::name::{Description, Label, Lifetime, Name};
 use crate::permission::{Action, Caller};
 use crate::store::key::{Filter, NewKey};
 use crate::store::{Change, Connection, compile, environment, key};
@@ -29,11 +30,7 @@ pub(crate) struct Wish {
 /// Makes a key of this pair. Only the pair's digest and access key are stored.
 pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, wish: Wish, pair: &KeyPair) -> Result<Key, Refusal> {
     let holder = match &wish.holder {
-        HolderRef::Account(reference) => {
-            let account = accounts::find(change.connection(), caller, reference, Action::ManageAccountKey).await;
-            let account = account.map_err(|refusal| refusal.in_field("account"))?;
-            KeyHolder::Account { id: account.id, name: account.name }
-        }
+        HolderRef::Account(reference) => holding_account(change.connection(), caller, reference).await?,
         HolderRef::Environment(id) => {
             let found = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await;
             let (environment, _) = found.map_err(|refusal| refusal.in_field("environment"))?;
@@ -41,6 +38,48 @@ pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, wish: Wish,
         }
     };
     Ok(issue(change, holder, wish.name, wish.description, wish.lifetime, pair).await?)
+}
+
+/// What someone says of a token to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenWish {
+    pub(crate) account: AccountRef,
+    /// Its form, with what of it is no secret; not [`Form::Pair`].
+    pub(crate) form: Form,
+    /// Of all that is presented.
+    pub(crate) digest: Digest,
+    pub(crate) name: Name,
+    pub(crate) description: Option<Description>,
+    pub(crate) lifetime: Option<Lifetime>,
+    /// The one environment that it is limited to, of those that its account reaches.
+    pub(crate) limit: Option<EnvironmentId>,
+}
+
+/// Makes a token of an account.
+pub(crate) async fn create_token(change: &mut Change<'_>, caller: &Caller, wish: TokenWish) -> Result<Key, Refusal> {
+    let holder = holding_account(change.connection(), caller, &wish.account).await?;
+    let label = wish.form.label();
+    if matches!(wish.form, Form::Named(_)) && key::is_taken(change.connection(), label).await? {
+        let message = format!("there is a key or token {} already; choose another name or delete that one first", label.as_str());
+        return Err(Refusal::conflict("name_taken", Some("name"), message));
+    }
+    let limit = match &wish.limit {
+        None => None,
+        Some(id) => {
+            let found = environments::find(change.connection(), caller, id, Action::SeeEnvironment).await;
+            let (environment, _) = found.map_err(|refusal| refusal.in_field("environment"))?;
+            Some(Limit { number: environment.number, id: environment.id })
+        }
+    };
+    let expires = wish.lifetime.map(|lifetime| lifetime.end(change.now()));
+    let (form, digest, name, description) = (wish.form, wish.digest, wish.name, wish.description);
+    Ok(key::create(change, NewKey { digest, form, holder, limit, name, description, expires }).await?)
+}
+
+async fn holding_account(connection: &mut Connection, caller: &Caller, reference: &AccountRef) -> Result<KeyHolder, Refusal> {
+    let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
+    let account = account.map_err(|refusal| refusal.in_field("account"))?;
+    Ok(KeyHolder::Account { id: account.id, name: account.name })
 }
 
 /// Makes a key for a holder, without asking who may.
@@ -53,7 +92,8 @@ pub(crate) async fn issue(
     pair: &KeyPair,
 ) -> Result<Key, crate::store::StoreError> {
     let expires = lifetime.map(|lifetime| lifetime.end(change.now()));
-    let new = NewKey { digest: pair.digest(), access: pair.access.clone(), holder, name, description, expires };
+    let form = Form::Pair(Label::from(&pair.access));
+    let new = NewKey { digest: pair.digest(), form, holder, limit: None, name, description, expires };
     key::create(change, new).await
 }
 
@@ -143,12 +183,12 @@ pub(crate) async fn deactivate(change: &mut Change<'_>, caller: &Caller, id: Key
     }
 }
 
-/// Removes an inactive key.
+/// Removes a key that is inactive, or a token.
 pub(crate) async fn delete(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
     let key = find(change.connection(), caller, id).await?;
-    match key.state {
-        State::Inactive => Ok(key::remove(change, &key).await?),
-        State::Active => {
+    match (key.form.purpose(), key.state) {
+        (Purpose::Token, _) | (_, State::Inactive) => Ok(key::remove(change, &key).await?),
+        (_, State::Active) => {
             let message = format!("key {} is active; deactivate it first, only an inactive key can be deleted", id.0);
             Err(Refusal::conflict("key_active", None, message))
         }

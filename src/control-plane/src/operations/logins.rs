@@ -158,7 +158,7 @@ pub(crate) async fn list(
 pub(crate) async fn log_out(change: &mut Change<'_>, caller: &Caller) -> Result<(), Refusal> {
     match caller.purpose {
         Purpose::Login => end(change, caller, caller.key).await,
-        Purpose::Key => {
+        Purpose::Key | Purpose::Token => {
             let message = "this is a key, not a login; deactivate it if it must not pass any more";
             Err(Refusal::conflict("not_a_login", None, message))
         }

@@ -57,7 +57,7 @@ fn place(caller: &Caller, environment: Option<EnvironmentId>) -> Option<HolderRe
         (Some(environment), _) => Some(HolderRef::Environment(environment)),
         (None, Standing::Admin(_)) => None,
         (None, Standing::User(account)) => Some(HolderRef::Account(AccountRef::Id(*account))),
-        (None, Standing::Environment(own)) => Some(HolderRef::Environment(own.clone())),
+        (None, Standing::Environment(own) | Standing::Limited(_, own)) => Some(HolderRef::Environment(own.clone())),
     }
 }
 
@@ -99,7 +99,7 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         (None, Some(holder)) => named_holder(holder)?,
         (None, None) => match &caller.standing {
             Standing::Admin(account) | Standing::User(account) => HolderRef::Account(AccountRef::Id(*account)),
-            Standing::Environment(own) => HolderRef::Environment(own.clone()),
+            Standing::Environment(own) | Standing::Limited(_, own) => HolderRef::Environment(own.clone()),
         },
     };
     let wish = Wish {
@@ -128,7 +128,7 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<An
         return Err(Error::method_not_allowed("a removed key is not edited"));
     }
     let written = resource::of(Kind::ApiKey).writable(&asked.fields, false, false)?;
-    let name = if written.contains_key("name") { Some(name(&written, key.access.as_str())?) } else { None };
+    let name = if written.contains_key("name") { Some(name(&written, key.form.label().as_str())?) } else { None };
     let description = description(&written)?;
     let id = key.id;
     let edited = app.change(caller.clone(), async move |change, caller| keys::edit(change, caller, id, name, description).await);
@@ -216,12 +216,12 @@ fn view(asked: &Asked, key: &Key, pair: Option<&KeyPair>) -> Value {
         KeyHolder::Environment { id, .. } => (asked.base.unscoped().scoped(id.as_str()), id.to_string()),
     };
     // A key without a name is called by its access key.
-    let name = Some(key.name.as_str()).filter(|name| *name != key.access.as_str());
+    let name = Some(key.name.as_str()).filter(|name| *name != key.form.label().as_str());
     let state = if key.removed.is_some() { "removed" } else { key.state.as_str() };
     let fields = json!({
         "accountId": account, "name": name, "description": key.description.as_ref().map(Description::as_str),
         "kind": "apiKey", "state": state, "created": created, "createdTS": created_ts, "removed": removed,
-        "removeTime": removed, "publicValue": key.access.as_str(), "secretValue": pair.map(|pair| pair.secret.expose()),
+        "removeTime": removed, "publicValue": key.form.label().as_str(), "secretValue": pair.map(|pair| pair.secret.expose()),
     });
     render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key))
 }

@@ -31,6 +31,9 @@ impl fmt::Display for Actor {
             Self::Caller(Caller { key, purpose, standing: Standing::Environment(environment) }) => {
                 write!(f, "environment {environment} {} {}", purpose.as_str(), key.0)
             }
+            Self::Caller(Caller { key, purpose, standing: Standing::Limited(account, environment) }) => {
+                write!(f, "account {} {} {} limited to {environment}", account.0, purpose.as_str(), key.0)
+            }
             Self::Account(account) => write!(f, "account {}", account.0),
             Self::Local => f.write_str("local"),
             Self::Sync => f.write_str("sync"),

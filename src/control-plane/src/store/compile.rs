@@ -12,23 +12,34 @@ use super::login::logins_pass;
 use super::{Connection, StoreError, row};
 use crate::model::{Kind, Role};
 
-/// Keys that may pass: active ones, of active accounts or of environments.
-macro_rules! keys_pass {
-    () => {
+/// Credentials that may pass: active ones, of active accounts or of environments, and limited to none that is gone; logins while they are
+/// enabled. Everything else has no grant.
+macro_rules! passing {
+    ($($rest:literal)?) => {
         concat!(
-            "SELECT c.digest, c.id, c.expires, c.account, a.kind, e.id AS environment FROM credential c ",
-            "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
-            "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active')",
+            passing!(columns "l.id"),
+            "LEFT JOIN environment l ON l.number = c.limited_to ",
+            passing!(conditions),
+            " AND (c.limited_to IS NULL OR l.state = 'active') AND ",
+            logins_pass!(),
+            $($rest)?
         )
+    };
+    (columns $limit:literal) => {
+        concat!(
+            "SELECT c.digest, c.id, c.expires, c.account, a.kind, e.id AS environment, ",
+            $limit,
+            " AS limit_id FROM credential c ",
+            "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment "
+        )
+    };
+    (conditions) => {
+        "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active')"
     };
 }
 
-/// Credentials that may pass: such keys, and logins while they are enabled. Everything else has no grant.
-macro_rules! passing {
-    ($($rest:literal)?) => {
-        concat!(keys_pass!(), " AND ", logins_pass!(), $($rest)?)
-    };
-}
+/// As [`passing`], of a database that is older than logins, tokens and limits.
+const PASSING_BEFORE_LOGINS: &str = concat!(passing!(columns "NULL"), passing!(conditions));
 
 macro_rules! memberships {
     ($($rest:literal)?) => {
@@ -77,7 +88,14 @@ pub(crate) async fn grant_of(
         Some(account) => {
             let rows = sqlx::query(memberships!(" WHERE m.account = $1 ORDER BY e.id")).bind(row::integer(account));
             let rows = rows.fetch_all(connection).await?;
-            (reaches(&rows)?, rows.iter().map(membership).collect::<Result<_, _>>()?)
+            let mut environments = rows.iter().map(membership).collect::<Result<Vec<_>, _>>()?;
+            if let Some(limit) = row::optional_text(&row, "limit_id", EnvironmentId::parse)? {
+                environments.retain(|(environment, _)| *environment == limit);
+                if environments.is_empty() && row::text(&row, "kind", Kind::parse)? == Kind::Admin {
+                    environments.push((limit, Access::Write));
+                }
+            }
+            (reaches(&rows)?, environments)
         }
     };
     Ok(Some((grant(&row, &reaches)?, environments)))
@@ -95,7 +113,7 @@ pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Gr
     let reaches = reaches(&rows)?;
     // A backup that is looked at, and not brought up to date, may be older than logins.
     let has_logins = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'").fetch_optional(&mut *connection).await?;
-    let query = if has_logins.is_some() { passing!() } else { keys_pass!() };
+    let query = if has_logins.is_some() { passing!() } else { PASSING_BEFORE_LOGINS };
     let rows = sqlx::query(query).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
 }
@@ -140,7 +158,10 @@ fn grant(row: &SqliteRow, reaches: &HashMap<AccountId, Reach>) -> Result<Grant, 
                 Kind::Admin => Reach::All,
                 Kind::User => reaches.get(&account).cloned().unwrap_or_else(|| Reach::only([])),
             };
-            Holder::Account { account, limited: false, reach }
+            match row::optional_text(row, "limit_id", EnvironmentId::parse)? {
+                None => Holder::Account { account, limited: false, reach },
+                Some(limit) => Holder::Account { account, limited: true, reach: reach.cut(limit.reference()) },
+            }
         }
     };
     Ok(Grant { key: KeyId(row::number(row, "id")?), holder, expires_at: row::optional_seconds(row, "expires")? })

@@ -31,6 +31,15 @@ pub(crate) async fn tie(connection: &mut Connection, standing: &Standing, number
             let own = find(connection, own).await?;
             Ok(if own.is_some_and(|own| own.number == number) { Tie::Key } else { Tie::None })
         }
+        // What the account has lost, its limited keys have lost, too.
+        Standing::Limited(account, own) => {
+            let row = sqlx::query(
+                "SELECT 1 FROM environment e JOIN account a ON a.id = $1 WHERE e.id = $2 AND e.number = $3 AND e.state <> 'removed' \
+                 AND (a.kind = 'admin' OR EXISTS (SELECT 1 FROM membership WHERE environment = e.number AND account = a.id))",
+            );
+            let row = row.bind(row::integer(account.0)).bind(own.as_str()).bind(row::integer(number));
+            Ok(row.fetch_optional(connection).await?.map_or(Tie::None, |_| Tie::Key))
+        }
         Standing::Admin(account) | Standing::User(account) => {
             let row = sqlx::query("SELECT role FROM membership WHERE environment = $1 AND account = $2")
                 .bind(row::integer(number))
@@ -46,6 +55,11 @@ pub(crate) async fn tie(connection: &mut Connection, standing: &Standing, number
 pub(crate) async fn list(connection: &mut Connection, standing: &Standing) -> Result<Vec<(Environment, Tie)>, StoreError> {
     let own = match standing {
         Standing::Environment(own) => Some(own.as_str()),
+        Standing::Limited(_, own) => {
+            let Some(own) = find(connection, own).await? else { return Ok(Vec::new()) };
+            let tie = tie(connection, standing, own.number).await?;
+            return Ok(if tie == Tie::Key { vec![(own, tie)] } else { Vec::new() });
+        }
         Standing::Admin(_) | Standing::User(_) => None,
     };
     let rows = sqlx::query(
@@ -90,11 +104,12 @@ pub(crate) async fn rename(change: &mut Change<'_>, environment: &Environment, n
     Ok(Environment { name: name.clone(), ..environment.clone() })
 }
 
-/// Removes an environment, its keys and its memberships.
+/// Removes an environment, its keys, those that are limited to it, and its memberships.
 pub(crate) async fn remove(change: &mut Change<'_>, environment: &Environment) -> Result<(), StoreError> {
     let digests = key::active_digests_of_environment(change.connection(), environment.number).await?;
     for statement in [
-        "UPDATE credential SET state = 'removed' WHERE environment = $1",
+        "DELETE FROM credential WHERE limited_to = $1 AND purpose = 'login'",
+        "UPDATE credential SET state = 'removed' WHERE environment = $1 OR limited_to = $1",
         "DELETE FROM membership WHERE environment = $1",
         "UPDATE environment SET state = 'removed' WHERE number = $1",
     ] {

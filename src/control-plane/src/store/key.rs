@@ -1,14 +1,13 @@
-//! Keys in storage: their digests, never their secrets. It does not ask who may do what.
+//! Keys and tokens in storage: their digests, never their secrets. It does not ask who may do what.
 
-use keygate_decision::key::AccessKey;
 use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
 use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
-use crate::model::{Key, KeyHolder, Kind, Purpose, State};
-use crate::name::{AccountName, Description, Name};
+use crate::model::{Form, Key, KeyHolder, Kind, Limit, Purpose, State};
+use crate::name::{AccountName, Description, Label, Name};
 use crate::permission::{Caller, Standing};
 
 /// Keys that exist, with the names of their holders; or those that were removed and not purged yet.
@@ -21,11 +20,12 @@ macro_rules! keys {
     };
     ($which:literal, $rest:literal) => {
         concat!(
-            "SELECT c.id, c.digest, c.access_key, c.account, a.name AS account_name, c.environment, e.id AS environment_id, ",
+            "SELECT c.id, c.digest, c.purpose, c.access_key, c.prefix, c.account, a.name AS account_name, ",
+            "c.environment, e.id AS environment_id, c.limited_to, l.id AS limit_id, ",
             "c.name, c.description, CASE c.state WHEN 'removed' THEN 'inactive' ELSE c.state END AS state, ",
-            "c.created, c.expires, c.removed FROM credential c ",
+            "c.created, c.expires, c.last_used, c.removed FROM credential c ",
             "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
-            "WHERE c.purpose = 'key' AND ",
+            "LEFT JOIN environment l ON l.number = c.limited_to WHERE c.purpose <> 'login' AND ",
             $which,
             " AND ",
             $rest
@@ -43,6 +43,12 @@ pub(crate) async fn find(connection: &mut Connection, id: KeyId) -> Result<Optio
 pub(crate) async fn find_removed(connection: &mut Connection, id: KeyId) -> Result<Option<Key>, StoreError> {
     let row = sqlx::query(keys!(removed "c.id = $1")).bind(row::integer(id.0)).fetch_optional(connection).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Whether a key that is not removed has this access key, or a token or login this name, whatever the case.
+pub(crate) async fn is_taken(connection: &mut Connection, label: &Label) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM credential WHERE lower(access_key) = lower($1) AND state <> 'removed'");
+    Ok(query.bind(label.as_str()).fetch_optional(connection).await?.is_some())
 }
 
 /// Which keys to list.
@@ -96,12 +102,20 @@ async fn read_managed(
     rows.iter().map(read).collect()
 }
 
+/// What [`read_caller`] reads.
+macro_rules! caller_columns {
+    () => {
+        "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment, l.id AS limit_id FROM credential c \
+         LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment \
+         LEFT JOIN environment l ON l.number = c.limited_to "
+    };
+}
+
 /// Keys that may pass at the second `$2`, for [`read_caller`].
 macro_rules! callers {
     ($which:literal) => {
         concat!(
-            "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment FROM credential c ",
-            "LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment ",
+            caller_columns!(),
             "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') ",
             "AND (c.expires IS NULL OR $2 < c.expires) AND ",
             logins_pass!(),
@@ -123,10 +137,7 @@ pub(crate) async fn identify(
 
 /// Whose credential has this digest, though it may not pass: it is inactive, removed or expired, or its account is.
 pub(crate) async fn recognize(connection: &mut Connection, digest: &Digest) -> Result<Option<Caller>, StoreError> {
-    let query = sqlx::query(
-        "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment FROM credential c \
-         LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment WHERE c.digest = $1",
-    );
+    let query = sqlx::query(concat!(caller_columns!(), "WHERE c.digest = $1"));
     query.bind(digest.as_bytes().as_slice()).fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
 }
 
@@ -138,9 +149,11 @@ pub(crate) async fn identify_again(change: &mut Change<'_>, id: KeyId) -> Result
 }
 
 fn read_caller(row: &SqliteRow) -> Result<Caller, StoreError> {
-    let standing = match row::optional_number(row, "account")?.map(AccountId) {
-        None => Standing::Environment(row::text(row, "environment", EnvironmentId::parse)?),
-        Some(account) => match row::text(row, "kind", Kind::parse)? {
+    let limit = row::optional_text(row, "limit_id", EnvironmentId::parse)?;
+    let standing = match (row::optional_number(row, "account")?.map(AccountId), limit) {
+        (None, _) => Standing::Environment(row::text(row, "environment", EnvironmentId::parse)?),
+        (Some(account), Some(limit)) => Standing::Limited(account, limit),
+        (Some(account), None) => match row::text(row, "kind", Kind::parse)? {
             Kind::Admin => Standing::Admin(account),
             Kind::User => Standing::User(account),
         },
@@ -148,12 +161,13 @@ fn read_caller(row: &SqliteRow) -> Result<Caller, StoreError> {
     Ok(Caller { key: KeyId(row::number(row, "id")?), purpose: row::text(row, "purpose", Purpose::parse)?, standing })
 }
 
-/// A key that is about to be made. Its secret stays with whoever drew it.
+/// A key or token that is about to be made. Its secret stays with whoever drew it.
 #[derive(Debug)]
 pub(crate) struct NewKey {
     pub(crate) digest: Digest,
-    pub(crate) access: AccessKey,
+    pub(crate) form: Form,
     pub(crate) holder: KeyHolder,
+    pub(crate) limit: Option<Limit>,
     pub(crate) name: Name,
     pub(crate) description: Option<Description>,
     pub(crate) expires: Option<UnixSeconds>,
@@ -162,14 +176,21 @@ pub(crate) struct NewKey {
 /// Makes an active key.
 pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, StoreError> {
     let now = change.now();
+    let (access_key, prefix) = match &new.form {
+        Form::Pair(label) | Form::Named(label) => (Some(label.as_str()), None),
+        Form::Whole(label) => (None, Some(label.as_str())),
+    };
     let row = sqlx::query(
-        "INSERT INTO credential (digest, purpose, access_key, account, environment, name, description, state, created, expires) \
-         VALUES ($1, 'key', $2, $3, $4, $5, $6, 'active', $7, $8) RETURNING id",
+        "INSERT INTO credential (digest, purpose, access_key, prefix, account, environment, limited_to, name, description, state, \
+         created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $11) RETURNING id",
     )
     .bind(new.digest.as_bytes().as_slice())
-    .bind(new.access.as_str())
+    .bind(new.form.purpose().as_str())
+    .bind(access_key)
+    .bind(prefix)
     .bind(new.holder.account().map(|id| row::integer(id.0)))
     .bind(new.holder.environment().map(row::integer))
+    .bind(new.limit.as_ref().map(|limit| row::integer(limit.number)))
     .bind(new.name.as_str())
     .bind(new.description.as_ref().map(Description::as_str))
     .bind(row::integer(now.0))
@@ -178,13 +199,15 @@ pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, 
     .await?;
     let key = Key {
         id: KeyId(row::number(&row, "id")?),
-        access: new.access,
+        form: new.form,
         holder: new.holder,
+        limit: new.limit,
         name: new.name,
         description: new.description,
         state: State::Active,
         created: now,
         expires: new.expires,
+        last_used: None,
         removed: None,
     };
     change.touch([new.digest]);
@@ -192,7 +215,8 @@ pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, 
         KeyHolder::Account { id, .. } => format!("account {}", id.0),
         KeyHolder::Environment { id, .. } => format!("environment {id}"),
     };
-    let detail = json!({"name": key.name.as_str(), "holder": holder, "expires": key.expires.map(|end| end.0)});
+    let limit = key.limit.as_ref().map(|limit| limit.id.as_str());
+    let detail = json!({"name": key.name.as_str(), "holder": holder, "limit": limit, "expires": key.expires.map(|end| end.0)});
     change.audit("key.create", object(&key), detail).await?;
     Ok(key)
 }
@@ -231,14 +255,18 @@ pub(crate) async fn edit(
     Ok(Key { name, description, ..key.clone() })
 }
 
-/// Removes an inactive key. It had no grant any more, so none changes.
+/// Removes a key.
 pub(crate) async fn remove(change: &mut Change<'_>, key: &Key) -> Result<(), StoreError> {
     let now = change.now();
-    sqlx::query("UPDATE credential SET state = 'removed', removed = $2 WHERE id = $1 AND state = 'inactive'")
+    let row = sqlx::query("UPDATE credential SET state = 'removed', removed = $2 WHERE id = $1 RETURNING digest")
         .bind(row::integer(key.id.0))
         .bind(row::integer(now.0))
-        .execute(change.connection())
+        .fetch_one(change.connection())
         .await?;
+    // An inactive one had no grant any more: none changes then.
+    if key.state == State::Active {
+        change.touch([row::digest(&row)?]);
+    }
     change.audit("key.delete", object(key), json!({"name": key.name.as_str()})).await
 }
 
@@ -263,11 +291,11 @@ pub(super) async fn active_digests_of_account(
     rows.iter().map(row::digest).collect()
 }
 
-/// The digests of the active keys of an environment and of its members.
+/// The digests of the active keys of an environment and of its members, and of those that are limited to it.
 pub(super) async fn active_digests_of_environment(connection: &mut Connection, number: u64) -> Result<Vec<Digest>, StoreError> {
     let query = sqlx::query(
         "SELECT digest FROM credential WHERE state = 'active' \
-         AND (environment = $1 OR account IN (SELECT account FROM membership WHERE environment = $1))",
+         AND (environment = $1 OR limited_to = $1 OR account IN (SELECT account FROM membership WHERE environment = $1))",
     );
     let rows = query.bind(row::integer(number)).fetch_all(connection).await?;
     rows.iter().map(row::digest).collect()
@@ -283,15 +311,27 @@ fn read(row: &SqliteRow) -> Result<Key, StoreError> {
         (None, Some(number)) => KeyHolder::Environment { number, id: row::text(row, "environment_id", EnvironmentId::parse)? },
         (None, None) => return Err(StoreError::Damaged { column: "account", value: "null, and so is environment".to_owned() }),
     };
+    let purpose = row::text(row, "purpose", Purpose::parse)?;
+    let form = match (purpose, row::optional_text(row, "access_key", Label::parse)?) {
+        (Purpose::Key, Some(label)) => Form::Pair(label),
+        (_, Some(label)) => Form::Named(label),
+        (_, None) => Form::Whole(row::text(row, "prefix", Label::parse)?),
+    };
+    let limit = match row::optional_number(row, "limited_to")? {
+        Some(number) => Some(Limit { number, id: row::text(row, "limit_id", EnvironmentId::parse)? }),
+        None => None,
+    };
     Ok(Key {
         id: KeyId(row::number(row, "id")?),
-        access: row::text(row, "access_key", |text| AccessKey::parse(text).ok_or(()))?,
+        form,
         holder,
+        limit,
         name: row::text(row, "name", Name::parse)?,
         description: row::optional_text(row, "description", Description::parse)?.flatten(),
         state: row::text(row, "state", State::parse)?,
         created: row::seconds(row, "created")?,
         expires: row::optional_seconds(row, "expires")?,
+        last_used: row::optional_seconds(row, "last_used")?,
         removed: row::optional_seconds(row, "removed")?,
     })
 }
