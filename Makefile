@@ -27,6 +27,7 @@ run: setup wasm ## start everything on this machine until Ctrl-C, and print curl
 
 .PHONY: test
 test: setup wasm ## run every test, those in real Envoy included
+	@envoy/setup.sh clients
 	@envoy/module.sh traps
 	@envoy/module.sh other-layout
 	@cargo build --locked

@@ -167,7 +167,10 @@ impl Clients {
             ensure!(status == "200", "{credential:?} in its environment: {status} {body}");
             let elsewhere = format!("{url}/v1/projects/1a6/apikeys");
             let (body, status) = self.curl(&[credential, &["--cacert", ca, &elsewhere]].concat()).await?;
-            ensure!((status.as_str(), body.as_str()) == ("403", DENIED), "{credential:?} in another environment: {status} {body}");
+            ensure!(
+                (status.as_str(), body.as_str()) == ("403", DENIED),
+                "{credential:?} in another environment: {status} {body}"
+            );
         }
         // httpie would use it, too.
         std::fs::remove_file(netrc)?;

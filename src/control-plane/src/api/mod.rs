@@ -126,6 +126,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
     let refuse_body = middleware::from_fn(input::refuse_body);
+    let arrives = middleware::from_fn_with_state(app.clone(), wait::answer_when_arrived);
     let native = plain
         .route_layer(refuse_body.clone())
         .merge(with_body)
@@ -133,7 +134,7 @@ pub(crate) fn routes(app: App) -> Router {
         .merge(with_parameters.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
         // Whoever logs in has no credential yet.
-        .merge(Router::new().route("/login", post(logins::log_in)))
+        .merge(Router::new().route("/login", post(logins::log_in)).route_layer(arrives.clone()))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
     let for_admins = get(metrics::show_to_admin)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
@@ -142,7 +143,7 @@ pub(crate) fn routes(app: App) -> Router {
         .nest("/keygate/v1", native)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .merge(rancher16::router())
+        .merge(rancher16::router().route_layer(arrives))
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
