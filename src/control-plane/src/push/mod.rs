@@ -37,7 +37,7 @@ pub(crate) use self::identity::{Identity, Proof, TokenLookup, TokenStanding};
 pub(crate) use self::metrics::Traffic;
 use self::moments::Moments;
 use self::registry::Registry;
-pub(crate) use self::table::OutOfOrder;
+pub(crate) use self::table::{EncodedGrant, OutOfOrder};
 use self::table::Table;
 use crate::tls::Incoming;
 
@@ -174,7 +174,7 @@ impl Publisher {
     pub(crate) fn new(
         epoch: [u8; 16],
         history: History,
-        table: Vec<(Digest, Grant)>,
+        table: Vec<(Digest, EncodedGrant)>,
         register: ProxyRegister,
         tokens: TokenLookup,
     ) -> Self {
@@ -184,7 +184,7 @@ impl Publisher {
     fn with_pace(
         epoch: [u8; 16],
         history: History,
-        table: Vec<(Digest, Grant)>,
+        table: Vec<(Digest, EncodedGrant)>,
         register: ProxyRegister,
         tokens: TokenLookup,
         pace: Pace,

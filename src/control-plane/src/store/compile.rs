@@ -1,11 +1,13 @@
 //! From rows to grants: the table is the set of credentials that may pass now. Owns what a grant follows from. Expiry is not judged
 //! here: it travels in the grant, and the edge judges it on every request.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
 
 use keygate_decision::{Access, AccountId, Digest, EnvironmentId, EnvironmentRef, Grant, Holder, KeyId, Reach};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
+use tokio_stream::{Stream, StreamExt as _};
 
 use super::history::ROWS_IN_A_STATEMENT;
 use super::{Connection, StoreError, row};
@@ -70,7 +72,7 @@ pub(crate) async fn grant_of(
         Some(account) => {
             let rows = sqlx::query(memberships!(" WHERE m.account = $1 ORDER BY e.id")).bind(row::integer(account));
             let rows = rows.fetch_all(connection).await?;
-            (reaches(&rows)?, rows.iter().map(membership).collect::<Result<_, _>>()?)
+            (reaches(tokio_stream::iter(rows.iter().map(Ok))).await?, rows.iter().map(membership).collect::<Result<_, _>>()?)
         }
     };
     Ok(Some((grant(&row, &reaches)?, environments)))
@@ -82,12 +84,21 @@ pub(crate) async fn count(connection: &mut Connection) -> Result<u64, StoreError
     row::number(&row, "number")
 }
 
-/// The whole table.
+/// The whole table, for when it is not long.
 pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Grant)>, StoreError> {
-    let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;
-    let reaches = reaches(&rows)?;
-    let rows = sqlx::query(passing!()).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
+    let mut table = Vec::new();
+    each(connection, |digest, grant| table.push((digest, grant))).await?;
+    Ok(table)
+}
+
+/// Gives every credential of the table, one by one: a row takes many times what is kept of it.
+pub(crate) async fn each(connection: &mut Connection, mut take: impl FnMut(Digest, Grant)) -> Result<(), StoreError> {
+    let reaches = reaches(sqlx::query(memberships!()).fetch(&mut *connection)).await?;
+    let mut rows = sqlx::query(passing!()).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        take(row::digest(&row)?, grant(&row, &reaches)?);
+    }
+    Ok(())
 }
 
 /// What accounts reach by their memberships; those of one statement at most.
@@ -101,14 +112,16 @@ async fn reaches_of(connection: &mut Connection, accounts: &BTreeSet<u64>) -> Re
         values.push_bind(row::integer(*account));
     }
     query.push(")");
-    reaches(&query.build().fetch_all(connection).await?)
+    reaches(query.build().fetch(connection)).await
 }
 
-fn reaches(rows: &[SqliteRow]) -> Result<HashMap<AccountId, Reach>, StoreError> {
+async fn reaches<R: Borrow<SqliteRow>>(
+    mut rows: impl Stream<Item = sqlx::Result<R>> + Unpin,
+) -> Result<HashMap<AccountId, Reach>, StoreError> {
     let mut memberships: HashMap<AccountId, Vec<(EnvironmentRef, Access)>> = HashMap::new();
-    for row in rows {
-        let (environment, access) = membership(row)?;
-        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push((environment.reference(), access));
+    while let Some(row) = rows.try_next().await? {
+        let (environment, access) = membership(row.borrow())?;
+        memberships.entry(AccountId(row::number(row.borrow(), "account")?)).or_default().push((environment.reference(), access));
     }
     Ok(memberships.into_iter().map(|(account, entries)| (account, Reach::only(entries))).collect())
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use keygate_decision::{Digest, Grant, UnixSeconds};
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
+use tokio_stream::StreamExt as _;
 
 use super::{Connection, StoreError, compile, proxy, row};
-use crate::push::{History, PastEpoch};
+use crate::push::{EncodedGrant, History, PastEpoch};
 
 /// What the push starts with.
 pub(crate) struct Start {
     pub(crate) history: History,
-    pub(crate) table: Vec<(Digest, Grant)>,
+    pub(crate) table: Vec<(Digest, EncodedGrant)>,
 }
 
 /// Begins an epoch: notes where the former one ended, trims the history, and reads what the push starts with.
@@ -28,14 +29,14 @@ pub(crate) async fn begin_epoch(connection: &mut Connection, epoch: [u8; 16]) ->
         .await?;
     // By age the running server trims, a few rows at a time.
     trim(&mut transaction, Oldest { upto: revision, before: UnixSeconds(0), rows: None }).await?;
-    let changes = changes_after(&mut transaction, 0).await?;
     let history = History {
         revision,
         epochs: past_epochs(&mut transaction).await?,
-        changes: changes.into_iter().flat_map(|(revision, digests)| digests.into_iter().map(move |d| (revision, d))).collect(),
+        changes: changed_after(&mut transaction, 0).await?,
         proxies: proxy::list(&mut transaction).await?,
     };
-    let table = compile::table(&mut transaction).await?;
+    let mut table = Vec::new();
+    compile::each(&mut transaction, |digest, grant| table.push((digest, EncodedGrant::from(&grant)))).await?;
     transaction.commit().await?;
     Ok(Start { history, table })
 }
@@ -60,13 +61,8 @@ pub(super) async fn changes_after(
     connection: &mut Connection,
     revision: u64,
 ) -> Result<Vec<(u64, BTreeSet<Digest>)>, StoreError> {
-    let rows = sqlx::query("SELECT revision, digest FROM change WHERE revision > $1 ORDER BY revision, digest")
-        .bind(row::integer(revision))
-        .fetch_all(connection)
-        .await?;
     let mut changes: Vec<(u64, BTreeSet<Digest>)> = Vec::new();
-    for row in &rows {
-        let (revision, digest) = (row::number(row, "revision")?, row::digest(row)?);
+    for (revision, digest) in changed_after(connection, revision).await? {
         match changes.last_mut() {
             Some((last, digests)) if *last == revision => {
                 digests.insert(digest);
@@ -75,6 +71,17 @@ pub(super) async fn changes_after(
         }
     }
     Ok(changes)
+}
+
+/// The same in a row, a revision's digests in order.
+async fn changed_after(connection: &mut Connection, revision: u64) -> Result<Vec<(u64, Digest)>, StoreError> {
+    let query = sqlx::query("SELECT revision, digest FROM change WHERE revision > $1 ORDER BY revision, digest");
+    let mut rows = query.bind(row::integer(revision)).fetch(connection);
+    let mut changed = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        changed.push((row::number(&row, "revision")?, row::digest(&row)?));
+    }
+    Ok(changed)
 }
 
 /// Records which digests a revision altered and when, and that it is the newest one.
