@@ -48,7 +48,8 @@ pub(super) async fn grants(
             values.push_bind(digest.as_bytes().as_slice());
         }
         query.push(")");
-        let rows = query.build().fetch_all(&mut *connection).await?;
+        // Seldom are there as many digests again, nor accounts below.
+        let rows = query.build().persistent(false).fetch_all(&mut *connection).await?;
         let accounts: BTreeSet<u64> =
             rows.iter().filter_map(|row| row::optional_number(row, "account").transpose()).collect::<Result<_, _>>()?;
         let reaches = reaches_of(connection, &accounts).await?;
@@ -112,7 +113,7 @@ async fn reaches_of(connection: &mut Connection, accounts: &BTreeSet<u64>) -> Re
         values.push_bind(row::integer(*account));
     }
     query.push(")");
-    reaches(query.build().fetch(connection)).await
+    reaches(query.build().persistent(false).fetch(connection)).await
 }
 
 async fn reaches<R: Borrow<SqliteRow>>(

@@ -84,22 +84,24 @@ async fn changed_after(connection: &mut Connection, revision: u64) -> Result<Vec
     Ok(changed)
 }
 
-/// Records which digests a revision altered and when, and that it is the newest one.
+/// Records which digests new revisions altered and when, and that the last one is the newest.
 pub(super) async fn record(
     connection: &mut Connection,
-    revision: u64,
-    digests: &BTreeSet<Digest>,
+    altered: &[(u64, BTreeSet<Digest>)],
     now: UnixSeconds,
 ) -> Result<(), StoreError> {
-    let digests: Vec<_> = digests.iter().collect();
-    for chunk in digests.chunks(ROWS_IN_A_STATEMENT) {
+    let Some((newest, _)) = altered.last() else { return Ok(()) };
+    let rows: Vec<_> =
+        altered.iter().flat_map(|(revision, digests)| digests.iter().map(move |digest| (*revision, digest))).collect();
+    for chunk in rows.chunks(ROWS_IN_A_STATEMENT) {
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO change (revision, digest, time) ");
-        insert.push_values(chunk, |mut values, digest| {
-            values.push_bind(row::integer(revision)).push_bind(digest.as_bytes().as_slice()).push_bind(row::integer(now.0));
+        insert.push_values(chunk, |mut values, (revision, digest)| {
+            values.push_bind(row::integer(*revision)).push_bind(digest.as_bytes().as_slice()).push_bind(row::integer(now.0));
         });
-        insert.build().execute(&mut *connection).await?;
+        // Seldom are there as many rows again.
+        insert.build().persistent(false).execute(&mut *connection).await?;
     }
-    sqlx::query("UPDATE head SET revision = $1").bind(row::integer(revision)).execute(connection).await?;
+    sqlx::query("UPDATE head SET revision = $1").bind(row::integer(*newest)).execute(connection).await?;
     Ok(())
 }
 
@@ -172,7 +174,7 @@ mod tests {
         let digests: BTreeSet<Digest> = ["a", "b", "c"].map(Digest::of).into();
         for revision in 1..=4 {
             begin_epoch(&mut connection, [u8::try_from(revision).unwrap(); 16]).await.unwrap();
-            record(&mut connection, revision, &digests, NOW).await.unwrap();
+            record(&mut connection, &[(revision, digests.clone())], NOW).await.unwrap();
         }
         for (keep, left, epochs) in [(12, [1, 2, 3, 4].as_slice(), 3), (7, &[3, 4], 2), (6, &[3, 4], 2), (5, &[4], 1)] {
             trim_to(&mut connection, keep, upto(4)).await.unwrap();
@@ -192,7 +194,7 @@ mod tests {
         for epoch in 1..=3 {
             begin_epoch(&mut connection, [epoch; 16]).await.unwrap();
             let digests = (0..4).map(|n| Digest::of(&format!("{epoch}.{n}"))).collect();
-            record(&mut connection, epoch.into(), &digests, NOW).await.unwrap();
+            record(&mut connection, &[(epoch.into(), digests)], NOW).await.unwrap();
         }
         trim_to(&mut connection, 3, upto(2)).await.unwrap();
         let revisions = async |connection: &mut Connection| {
@@ -203,7 +205,7 @@ mod tests {
         assert!(revisions(&mut connection).await.is_empty());
         let start = begin_epoch(&mut connection, [4; 16]).await.unwrap();
         assert_eq!((start.history.revision, start.history.epochs.len()), (3, 1), "the epoch that ended at 3 is still a base");
-        record(&mut connection, 4, &[Digest::of("next")].into(), NOW).await.unwrap();
+        record(&mut connection, &[(4, [Digest::of("next")].into())], NOW).await.unwrap();
         assert_eq!(revision(&mut connection).await.unwrap(), 4);
     }
 
@@ -215,7 +217,7 @@ mod tests {
         // The clock was set back between the second and the third.
         for (revision, second) in [(1, 500), (2, 2_000), (3, 900), (4, 1_500), (5, 1_600)] {
             begin_epoch(&mut connection, [u8::try_from(revision).unwrap(); 16]).await.unwrap();
-            record(&mut connection, revision, &digests, UnixSeconds(second)).await.unwrap();
+            record(&mut connection, &[(revision, digests.clone())], UnixSeconds(second)).await.unwrap();
         }
         let mut trim = async |upto, rows| {
             let oldest = Oldest { upto, before: UnixSeconds(1_000), rows };
