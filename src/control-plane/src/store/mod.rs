@@ -138,6 +138,8 @@ impl Store {
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            // They are when they are given back; one more question to each would take as long as most reads.
+            .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.clone().read_only(true));
         let (queue, queued) = mpsc::channel(1024);

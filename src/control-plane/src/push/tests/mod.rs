@@ -83,7 +83,7 @@ impl ControlPlane {
             let standing = if digest.is_some() { TokenStanding::Active(3) } else { TokenStanding::Untold };
             Box::pin(async move { Ok(standing) })
         });
-        let table = expected.iter().map(|(digest, grant)| (*digest, grant.clone())).collect();
+        let table = expected.iter().map(|(digest, grant)| (*digest, EncodedGrant::from(grant))).collect();
         let publisher = Publisher::with_pace(epoch, history, table, register, tokens, pace);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
