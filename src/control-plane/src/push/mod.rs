@@ -19,6 +19,7 @@ mod service;
 mod snapshot;
 mod stream;
 mod table;
+mod usage;
 mod work;
 
 use std::future::Future;
@@ -39,6 +40,7 @@ use self::moments::Moments;
 use self::registry::{Coverage, Registry};
 use self::table::Table;
 pub(crate) use self::table::{EncodedGrant, OutOfOrder};
+pub(crate) use self::usage::UsageSink;
 use crate::tls::Incoming;
 
 /// The only table that a control plane has so far.
@@ -177,8 +179,9 @@ impl Publisher {
         table: Vec<(Digest, EncodedGrant)>,
         register: ProxyRegister,
         tokens: TokenLookup,
+        usage: UsageSink,
     ) -> Self {
-        Self::with_pace(epoch, history, table, register, tokens, Pace::default())
+        Self::with_pace(epoch, history, table, register, tokens, usage, Pace::default())
     }
 
     fn with_pace(
@@ -187,6 +190,7 @@ impl Publisher {
         table: Vec<(Digest, EncodedGrant)>,
         register: ProxyRegister,
         tokens: TokenLookup,
+        usage: UsageSink,
         pace: Pace,
     ) -> Self {
         let History { revision, epochs, changes, proxies } = history;
@@ -199,6 +203,7 @@ impl Publisher {
             registry: Arc::new(Registry::new(epoch, proxies, pace.comes_back, now)),
             register,
             tokens,
+            usage,
             revocations: Revocations::new(),
             traffic: Traffic::default(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
@@ -307,6 +312,7 @@ struct Shared {
     registry: Arc<Registry>,
     register: ProxyRegister,
     tokens: TokenLookup,
+    usage: UsageSink,
     revocations: Revocations,
     traffic: Traffic,
     /// One permit for each snapshot that may be under way.

@@ -106,10 +106,9 @@ async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, as
     }
     let caller = caller::identify(app, headers, asked).await?;
     let answered = handle(app, &caller, source, asked).await;
-    if let Err(error) = &answered
-        && error.is_refusal()
-    {
-        caller::note(app, caller, asked, error).await;
+    match &answered {
+        Err(error) if error.is_refusal() => caller::note(app, caller, asked, error).await,
+        _ => app.store.note_use(caller.key),
     }
     answered
 }

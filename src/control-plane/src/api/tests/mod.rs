@@ -80,7 +80,8 @@ impl Plane {
         let (store, mut writer) = Store::open(data.database(), Clock::manual(seconds.clone())).await.unwrap();
         let epoch = random::bytes().unwrap();
         let start = history::begin_epoch(writer.connection().await.unwrap(), epoch).await.unwrap();
-        let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
+        let publisher =
+            Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup(), store.usage_sink());
         let pushed = Arc::new(Mutex::new(Pushed::default()));
         let (sink, push) = (pushed.clone(), publisher.clone());
         let writer = writer
