@@ -11,6 +11,7 @@ mod login;
 mod metrics;
 mod model;
 mod name;
+mod openapi;
 mod operations;
 mod permission;
 mod push;

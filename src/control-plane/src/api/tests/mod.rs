@@ -5,6 +5,7 @@ mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
 mod login; // passwords, logins, and how fast they may be guessed
 mod metrics; // what those who watch see
+mod openapi; // the page that describes the APIs
 mod permissions; // who may do what
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
