@@ -13,6 +13,7 @@ mod model;
 mod name;
 mod operations;
 mod permission;
+mod portainer;
 mod push;
 mod rancher16;
 mod random;

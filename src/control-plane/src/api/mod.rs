@@ -41,8 +41,8 @@ use crate::operations::audit::Refusals;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
-use crate::rancher16;
 use crate::store::{Actor, Change, Store, Written};
+use crate::{portainer, rancher16};
 
 pub(crate) use auth::{is_refusal, method_word};
 use error::Error;
@@ -143,6 +143,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .merge(rancher16::router())
+        .merge(portainer::router())
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())
