@@ -14,6 +14,7 @@ mod name;
 mod openapi;
 mod operations;
 mod permission;
+mod portainer;
 mod push;
 mod rancher16;
 mod random;

@@ -45,7 +45,7 @@ use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
-use crate::{openapi, rancher16};
+use crate::{openapi, portainer, rancher16};
 
 pub(crate) use auth::{is_refusal, method_word};
 use error::Error;
@@ -167,6 +167,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/readyz", routing::get(health::ready))
         .route("/openapi.json", routing::get(page))
         .merge(rancher16::router())
+        .merge(portainer::router())
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

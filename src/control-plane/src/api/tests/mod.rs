@@ -7,6 +7,7 @@ mod login; // passwords, logins, and how fast they may be guessed
 mod metrics; // what those who watch see
 mod openapi; // the page that describes the APIs
 mod permissions; // who may do what
+mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
