@@ -22,6 +22,12 @@ mod usage;
 // Passwords and logins, with the real command line and at the edge.
 mod login;
 
+// One URL for managing keys and for using them: no spelling leads past the rules, and links lead back.
+mod one_url;
+
+// Clients that other people wrote, unchanged: rancher_yarl, gdapi-python and cattle, curl, httpie.
+mod real_clients;
+
 // Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
 mod rancher16;
 
