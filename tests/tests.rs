@@ -16,6 +16,9 @@ mod clients;
 // Every change, seen by 10,000 requests over all workers: nothing passes after a withdrawal, everything after a grant.
 mod revocation;
 
+// When keys were last used, as proxies tell it.
+mod usage;
+
 // Passwords and logins, with the real command line and at the edge.
 mod login;
 

@@ -29,11 +29,14 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
         }
         Identity::Unknown => return Err(error),
     };
+    let key = caller.key;
     request.extensions_mut().insert(caller.clone());
     let response = next.run(request).await;
     if is_refusal(response.status()) {
         let code = response.extensions().get::<Code>().map_or("", |Code(code)| *code);
         note(&app, caller, asked, response.status(), code).await;
+    } else {
+        app.store.note_use(key);
     }
     Ok(response)
 }

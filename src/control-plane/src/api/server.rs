@@ -5,9 +5,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
-use axum::http::StatusCode;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Extension, Router};
@@ -18,9 +17,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt as _;
 
-use super::Error;
 use super::source::Peer;
+use super::{Error, shape};
 use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
@@ -31,6 +31,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
+/// So much of a longer one is read and ignored before it is refused, in bytes.
+const MAX_IGNORED: usize = 16 * 1024 * 1024;
 /// So long a request that was received whole may take when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// So long an answer may take on its way out, and a request on its way in, when the server stops.
@@ -39,7 +41,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Serves these routes until `shutdown`; then answers the requests that it has and drops what has not arrived.
 pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
-    let router = routes.layer(middleware::from_fn_with_state(in_hand.clone(), receive)).layer(DefaultBodyLimit::max(MAX_BODY));
+    let router = routes.layer(middleware::from_fn_with_state(in_hand.clone(), receive));
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -76,16 +78,30 @@ pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl
 }
 
 /// Each request that was received whole holds a receiver of `in_hand` until there is an answer.
-async fn receive(State(in_hand): State<watch::Sender<()>>, request: Request, next: Next) -> Result<Response, Error> {
+async fn receive(State(in_hand): State<watch::Sender<()>>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let body = Bytes::from_request(Request::from_parts(head.clone(), body), &());
-    let body = timeout(BODY_TIMEOUT, body).await.map_err(|_| Error::body_too_slow(BODY_TIMEOUT))?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::body_too_large(MAX_BODY),
-        _ => Error::unreadable_body(),
-    })?;
+    let body = match timeout(BODY_TIMEOUT, whole(body)).await.unwrap_or_else(|_| Err(Error::body_too_slow(BODY_TIMEOUT))) {
+        Ok(body) => body,
+        Err(error) => return shape::told(head.uri.path(), error),
+    };
     let _in_hand = in_hand.subscribe();
-    Ok(next.run(Request::from_parts(head, body.into())).await)
+    next.run(Request::from_parts(head, body.into())).await
+}
+
+/// Reads a body to its end, or until it is so long that nobody means it: who still sends does not read why they are refused.
+async fn whole(body: Body) -> Result<Bytes, Error> {
+    let (mut data, mut kept, mut length) = (body.into_data_stream(), Vec::new(), 0_usize);
+    while let Some(piece) = data.next().await {
+        let piece = piece.map_err(|_| Error::unreadable_body())?;
+        length = length.saturating_add(piece.len());
+        if length > MAX_IGNORED {
+            break;
+        }
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&piece);
+        }
+    }
+    if length > MAX_BODY { Err(Error::body_too_large(MAX_BODY)) } else { Ok(kept.into()) }
 }
 
 async fn answered(in_hand: &watch::Sender<()>) {

@@ -4,9 +4,10 @@
 //! one that was checked.
 
 use super::logins::throttled;
-use super::{Refusal, accounts, callers};
+use super::{Missing, Refusal, accounts, callers, require};
 use crate::login::{Gate, HashFailure, Password, PasswordDigest, Source};
-use crate::model::{Account, AccountRef, Purpose};
+use crate::model::{Account, AccountRef, Kind, Purpose};
+use crate::name::AccountName;
 use crate::permission::{Action, Caller};
 use crate::setting;
 use crate::store::{Actor, Change, Store, Written, login, password, setting as stored};
@@ -16,7 +17,7 @@ use crate::store::{Actor, Change, Store, Written, login, password, setting as st
 pub(crate) struct Wish {
     pub(crate) account: AccountRef,
     pub(crate) password: Password,
-    /// The former one; who sets their own needs it, unless they never had one.
+    /// The former one; who sets their own needs it, unless they never had one. Whoever says it must know it.
     pub(crate) former: Option<Password>,
     /// Where the request comes from.
     pub(crate) source: Source,
@@ -32,9 +33,12 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
         (account, current, stored::value(&mut reader, &setting::PASSWORD_MIN_LENGTH).await?)
     };
     password.check(&account.name, shortest).map_err(|why| Refusal::invalid("password", why))?;
-    if caller.standing.account() == Some(account.id) && current.is_some() {
-        let former = former.ok_or(Refusal::Absent("oldPassword"))?;
-        throttled(store, gate, account.name.as_str(), source, former, current.clone()).await?;
+    let own = caller.standing.account() == Some(account.id);
+    match former {
+        _ if current.is_none() => {}
+        Some(former) => throttled(store, gate, account.name.as_str(), source, former, current.clone()).await?,
+        None if own => return Err(Refusal::Absent("oldPassword")),
+        None => {}
     }
     let digest = gate.hasher.hash(password).await?;
     let actor = Actor::Caller(caller.clone());
@@ -45,6 +49,49 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
         put(change, &caller, &account, current.as_ref(), &digest).await
     });
     written.await
+}
+
+/// Makes an account with a password at once.
+pub(crate) async fn create_account(
+    store: &Store,
+    gate: &Gate,
+    caller: Caller,
+    name: AccountName,
+    kind: Kind,
+    password: Password,
+) -> Result<Written<Account>, Refusal> {
+    // Before anything is hashed: that costs, and is for those who may.
+    require(&caller, Action::CreateAccount, || Missing::account(&name))?;
+    let shortest = stored::value(&mut *store.read().await?, &setting::PASSWORD_MIN_LENGTH).await?;
+    password.check(&name, shortest).map_err(|why| Refusal::invalid("password", why))?;
+    let digest = gate.hasher.hash(password).await?;
+    let actor = Actor::Caller(caller.clone());
+    let written = store.write(actor, async move |change: &mut Change<'_>| {
+        let caller = callers::identify_again(change, &caller).await?;
+        let account = accounts::create(change, &caller, &name, kind).await?;
+        password::set(change, &account, &digest, 0).await?;
+        Ok(account)
+    });
+    written.await
+}
+
+/// Makes sure that whoever acts in an account's name knows its password, before they make what outlives their login. Without a password
+/// nobody does.
+pub(crate) async fn confirm(
+    store: &Store,
+    gate: &Gate,
+    caller: &Caller,
+    source: Source,
+    password: Password,
+) -> Result<(), Refusal> {
+    let own = caller.standing.account().ok_or(Refusal::WrongPassword)?;
+    let (account, digest) = {
+        let mut reader = store.read().await?;
+        let account = accounts::find(&mut reader, caller, &AccountRef::Id(own), Action::ManageLogins).await?;
+        let digest = password::find(&mut reader, account.id).await?;
+        (account, digest)
+    };
+    throttled(store, gate, account.name.as_str(), source, password, digest).await
 }
 
 async fn put(

@@ -39,7 +39,7 @@ pub(super) async fn show(app: &App, caller: &Caller, asked: &Asked, reference: A
 
 async fn act(app: &App, caller: &Caller, asked: &Asked, reference: AccountRef, action: &str) -> Result<Answer, Error> {
     let account = accounts::show(&mut *app.store.read().await?, caller, &reference).await?;
-    if !resource::of(Kind::Account).actions.contains(&action) {
+    if !resource::of(Kind::Account).has_action(action) {
         return Err(Error::no_such_action());
     }
     if !actions(caller, &account).contains(&action) {

@@ -140,7 +140,7 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<An
 /// What an action makes of a key: its states are the model's, and what lies between two of them is only shown.
 async fn act(app: &App, caller: &Caller, asked: &Asked, key: Key, action: &str) -> Result<Answer, Error> {
     let id = key.id;
-    if !resource::of(Kind::ApiKey).actions.contains(&action) {
+    if !resource::of(Kind::ApiKey).has_action(action) {
         return Err(Error::no_such_action());
     }
     if !actions(&key).contains(&action) {

@@ -82,6 +82,11 @@ impl Error {
         Self::invalid("ActionNotAvailable", "action", "the state of the resource does not allow this action; see its `actions`")
     }
 
+    /// What befell a request before anybody looked at what it asks.
+    pub(super) fn early(status: StatusCode, detail: &str) -> Self {
+        Self::new(status, status.canonical_reason().unwrap_or("Error")).saying(detail)
+    }
+
     /// 400 with a code of its own.
     pub(super) fn bad_request(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code).saying(detail)

@@ -4,12 +4,13 @@
 //! One request, in the order of the files: `request.rs` reads what is asked (path, query, body, whichever way real clients send them),
 //! `caller.rs` who asks, a resource's file (`api_keys.rs` and its kin) does it, `render.rs` makes links and actions, `collection.rs`
 //! filters, sorts and pages, `error.rs` says what went wrong. `resource.rs` has the one table per resource from which schemas, writable
-//! fields and their parsing follow.
+//! fields, their parsing and `/openapi.json` (`description.rs`) follow.
 
 mod accounts;
 mod api_keys;
 mod caller;
 mod collection;
+mod description;
 mod error;
 mod identities;
 mod local_auth;
@@ -34,6 +35,7 @@ use crate::api::{App, is_of_another_site};
 use crate::login::Source;
 use crate::permission::Caller;
 
+pub(crate) use description::description;
 use error::Error;
 use request::{Asked, Kind};
 
@@ -45,6 +47,16 @@ pub(crate) fn router() -> Router<App> {
         router = router.route(&format!("{version}/"), any(answer));
     }
     router
+}
+
+/// Whether a path is one of the dialect's.
+pub(crate) fn owns(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("v1" | "v2-beta"))
+}
+
+/// An error in the dialect's shape for a request that it has not seen.
+pub(crate) fn refuse(status: StatusCode, detail: &str) -> Response {
+    Error::early(status, detail).into_response()
 }
 
 /// What came of a request.
@@ -75,10 +87,12 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let mut base = render::Base::of(&headers, uri.path());
+    let mut allowed = Vec::new();
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
         Ok(_) if !method.is_safe() && is_of_another_site(&headers) => Err(Error::forged()),
         Ok(asked) => {
             base = asked.base.clone();
+            allowed = asked.allowed();
             dispatch(&app, source, &headers, &asked).await
         }
         Err(error) => Err(error),
@@ -86,7 +100,10 @@ async fn answer(
     let mut response = match answered {
         Ok(Answer { status: StatusCode::NO_CONTENT, headers, .. }) => with(StatusCode::NO_CONTENT.into_response(), headers),
         Ok(Answer { status, body, headers }) => with((status, Json(body)).into_response(), headers),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            let allow = (error.status_and_code().0 == 405).then(|| HeaderValue::try_from(allowed.join(", ")).ok()).flatten();
+            with(error.into_response(), allow.map(|allow| (header::ALLOW, allow)).into_iter().collect())
+        }
     };
     if let Ok(schemas) = HeaderValue::try_from(base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
@@ -106,17 +123,20 @@ async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, as
     }
     let caller = caller::identify(app, headers, asked).await?;
     let answered = handle(app, &caller, source, asked).await;
-    if let Err(error) = &answered
-        && error.is_refusal()
-    {
-        caller::note(app, caller, asked, error).await;
+    match &answered {
+        Err(error) if error.is_refusal() => caller::note(app, caller, asked, error).await,
+        _ => app.store.note_use(caller.key),
     }
     answered
 }
 
 async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
+    let reads = matches!(asked.method, Method::GET | Method::HEAD);
+    if !reads && (asked.is_root() || !matches!(asked.method, Method::POST | Method::PUT | Method::DELETE)) {
+        return Err(Error::method_not_allowed("the Allow header lists what this takes"));
+    }
     match asked.kind {
-        None if asked.id.is_none() => Ok(Answer::ok(render::root(&asked.base))),
+        None if asked.is_root() => Ok(Answer::ok(render::root(&asked.base))),
         Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
         Some(Kind::Account) => accounts::answer(app, caller, asked).await,
         Some(Kind::Project) => projects::answer(app, caller, asked).await,

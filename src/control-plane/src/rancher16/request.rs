@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::render::Base;
+use super::resource;
 
 /// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
 const LONGEST_QUERY: usize = 8 * 1024;
@@ -99,6 +100,23 @@ impl Asked {
     /// The environment that the request is about. What is no id names none that anybody may enter.
     pub(super) fn environment(&self) -> Result<Option<EnvironmentId>, Error> {
         self.scope.as_deref().map(|id| EnvironmentId::parse(id).map_err(|_| Error::forbidden())).transpose()
+    }
+
+    /// Whether it is about the version itself.
+    pub(super) fn is_root(&self) -> bool {
+        self.kind.is_none() && self.id.is_none()
+    }
+
+    /// The methods that what is asked for takes, in some state and from somebody.
+    pub(super) fn allowed(&self) -> Vec<&'static str> {
+        let Some(kind) = self.kind else { return vec!["GET"] };
+        let resource = resource::of(kind);
+        match (&self.id, &self.link) {
+            (None, _) => resource.collection_methods.to_vec(),
+            (Some(_), Some(_)) => vec!["GET"],
+            (Some(_), None) if resource.actions.is_empty() => resource.resource_methods.to_vec(),
+            (Some(_), None) => [resource.resource_methods, &["POST"]].concat(),
+        }
     }
 
     /// A query parameter.

@@ -15,8 +15,16 @@ pub(super) struct Resource {
     pub(super) plural: &'static str,
     pub(super) collection_methods: &'static [&'static str],
     pub(super) resource_methods: &'static [&'static str],
-    pub(super) actions: &'static [&'static str],
+    pub(super) actions: &'static [Action],
     pub(super) fields: &'static [Field],
+}
+
+/// What can be done to a resource beyond reading, editing and removing it.
+#[derive(Debug)]
+pub(super) struct Action {
+    pub(super) name: &'static str,
+    /// What it needs to know.
+    pub(super) input: &'static [Field],
 }
 
 /// A field of a resource.
@@ -44,6 +52,10 @@ const fn read(name: &'static str, kind: &'static str) -> Field {
 
 const fn write(name: &'static str, kind: &'static str, write: Write) -> Field {
     Field { name, kind, write, required: false }
+}
+
+const fn action(name: &'static str) -> Action {
+    Action { name, input: &[] }
 }
 
 const STATE: Field = read("state", "enum");
@@ -132,7 +144,7 @@ pub(super) static ALL: [Resource; 8] = [
         plural: "apiKeys",
         collection_methods: &["GET", "POST"],
         resource_methods: &["GET", "PUT", "DELETE"],
-        actions: &["activate", "deactivate", "remove", "purge"],
+        actions: &[action("activate"), action("deactivate"), action("remove"), action("purge")],
         fields: &API_KEY,
     },
     Resource {
@@ -142,7 +154,7 @@ pub(super) static ALL: [Resource; 8] = [
         plural: "accounts",
         collection_methods: &["GET"],
         resource_methods: &["GET"],
-        actions: &["activate", "deactivate"],
+        actions: &[action("activate"), action("deactivate")],
         fields: &ACCOUNT,
     },
     Resource {
@@ -208,7 +220,7 @@ pub(super) static ALL: [Resource; 8] = [
 ];
 
 /// What schemas are themselves.
-static SCHEMA: Resource = Resource {
+pub(super) static SCHEMA: Resource = Resource {
     kind: Kind::Schema,
     id: "schema",
     base: "schema",
@@ -238,6 +250,21 @@ impl Field {
 }
 
 impl Resource {
+    /// Whether there is such an action.
+    pub(super) fn has_action(&self, name: &str) -> bool {
+        self.actions.iter().any(|action| action.name == name)
+    }
+
+    /// Whether a project has things of its own of this kind.
+    pub(super) fn is_in_projects(&self) -> bool {
+        matches!(self.kind, Kind::ApiKey | Kind::ProjectMember)
+    }
+
+    /// Whether it is for those who have no credential yet.
+    pub(super) fn needs_no_credential(&self) -> bool {
+        self.kind == Kind::Token
+    }
+
     /// Whether only admins see that it is there.
     pub(super) fn is_for_admins(&self) -> bool {
         matches!(self.kind, Kind::LocalAuthConfig | Kind::Setting)

@@ -43,7 +43,7 @@ fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
         })
         .collect();
     let actions: Map<String, Value> =
-        resource.actions.iter().map(|action| ((*action).to_owned(), json!({"input": null, "output": resource.id}))).collect();
+        resource.actions.iter().map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id}))).collect();
     json!({
         "id": resource.id, "type": "schema", "baseType": "schema", "pluralName": resource.plural,
         "links": {

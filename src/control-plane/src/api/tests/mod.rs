@@ -5,7 +5,9 @@ mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
 mod login; // passwords, logins, and how fast they may be guessed
 mod metrics; // what those who watch see
+mod openapi; // the page that describes the APIs
 mod permissions; // who may do what
+mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
@@ -80,7 +82,8 @@ impl Plane {
         let (store, mut writer) = Store::open(data.database(), Clock::manual(seconds.clone())).await.unwrap();
         let epoch = random::bytes().unwrap();
         let start = history::begin_epoch(writer.connection().await.unwrap(), epoch).await.unwrap();
-        let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
+        let publisher =
+            Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup(), store.usage_sink());
         let pushed = Arc::new(Mutex::new(Pushed::default()));
         let (sink, push) = (pushed.clone(), publisher.clone());
         let writer = writer

@@ -407,3 +407,17 @@ async fn how_long_a_token_lives_is_a_setting_by_ranchers_name_too() {
     assert!(admin.ids("/v1/settings").await.contains(&"1as!api.auth.jwt.token.expiry".to_owned()));
     admin.send("GET", "/v1/settings/unheard.of", None, 404).await;
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_in_ranchers_own_shape_and_read_to_be_heard() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    for (method, path) in
+        [("POST", "/v1/apikeys"), ("PUT", "/v2-beta/apikeys/1c1"), ("POST", "/v1/token"), ("POST", "/v1/unheard")]
+    {
+        let answer = read(client.request(method, path).body(vec![b'x'; 10_000_000])).await;
+        assert_eq!((answer.status, &answer.body["type"], &answer.body["status"]), (413, &json!("error"), &json!(413)), "{path}");
+    }
+    assert_eq!(client.ids("/v1/apikeys").await.len(), 1, "nothing was made");
+}

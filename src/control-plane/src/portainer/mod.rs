@@ -1,0 +1,125 @@
+//! The dialect of Portainer, the part of `/api` that manages who may come in: its users, access tokens and errors, for clients that were
+//! written for it. It translates to and from the operations that the native API uses; it holds no rule of who may do what, and stores
+//! nothing of its own. Environments, stacks and all else below `/api` belong to the upstream.
+//!
+//! One request, in the order of the files: `request.rs` reads what is asked, `caller.rs` who asks, a resource's file (`auth.rs`,
+//! `users.rs`, `passwords.rs`, `tokens.rs`, `public.rs`) does it, `error.rs` says what went wrong.
+
+mod access_token;
+mod auth;
+mod caller;
+mod error;
+mod passwords;
+mod public;
+mod request;
+mod tokens;
+mod users;
+
+use axum::body::Bytes;
+use axum::extract::{OriginalUri, State};
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use serde_json::Value;
+
+use crate::api::{App, is_of_another_site};
+use crate::login::Source;
+
+use error::Error;
+use request::{Asked, Route};
+
+/// All paths of the dialect.
+pub(crate) fn router() -> Router<App> {
+    Router::new().route("/api/{*rest}", any(answer))
+}
+
+/// What came of a request.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    /// `None` where there is nothing to show.
+    body: Option<Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body: Some(body), headers: Vec::new() }
+    }
+
+    fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    fn done() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new() }
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// Every request of the dialect.
+async fn answer(
+    State(app): State<App>,
+    source: Source,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answered = match Asked::read(method, &uri, &headers, &body) {
+        Ok(asked) => dispatch(&app, source, &asked).await,
+        Err(error) => Err(error),
+    };
+    let mut response = match answered {
+        Ok(Answer { status, body, headers }) => {
+            let mut response = match body {
+                Some(body) => (status, Json(body)).into_response(),
+                None => status.into_response(),
+            };
+            response.headers_mut().extend(headers);
+            response
+        }
+        Err(error) => error.into_response(),
+    };
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn dispatch(app: &App, source: Source, asked: &Asked<'_>) -> Result<Answer, Error> {
+    if !asked.method.is_safe() && is_of_another_site(asked.headers) {
+        return Err(Error::forged());
+    }
+    caller::refuse_two(asked)?;
+    match &asked.route {
+        Route::Auth => return auth::log_in(app, source, asked).await,
+        Route::Logout => return auth::log_out(app, asked).await,
+        Route::AdminCheck => return Ok(public::admin_check()),
+        Route::AdminInit => return Err(public::admin_init(asked)),
+        Route::Status => return Ok(public::status()),
+        Route::PublicSettings => return public::settings(app).await,
+        _ => {}
+    }
+    let caller = caller::identify(app, asked).await?;
+    let answered = match &asked.route {
+        Route::Users => users::answer(app, &caller, asked).await,
+        Route::Me => users::me(app, &caller).await,
+        Route::User(user) => users::answer_one(app, &caller, source, asked, user).await,
+        Route::Password(user) => passwords::change(app, &caller, source, asked, user).await,
+        Route::Tokens(user) => tokens::answer(app, &caller, source, asked, user).await,
+        Route::Token(user, token) => tokens::remove(app, &caller, user, token).await,
+        // Those that need no caller were answered before.
+        _ => Err(Error::no_such_path()),
+    };
+    if let Err(error) = &answered
+        && error.is_refusal()
+    {
+        caller::note(app, caller, asked, error).await;
+    }
+    answered
+}
