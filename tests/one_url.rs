@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Authority, Connection, Envoy, Key, OneUrl, OneUrlSample, Protocol, loopback, one_url_rules, raw};
+use harness::{
+    Answers, Authority, Connection, Envoy, Key, OneUrl, OneUrlSample, Protocol, Upstream, loopback, one_url_rules, raw,
+};
 use tokio::task::JoinSet;
 
 use crate::edge::{Edge, INSIDE};
@@ -22,9 +24,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// One whose upstream is of this preset's system.
+    /// One whose upstream is of this preset's system, and only tells what reached it.
     pub(crate) async fn start(preset: &'static str) -> Result<Self> {
-        let edge = Edge::start(0).await?;
+        Self::before(preset, |_| None).await
+    }
+
+    /// The same before an upstream that its clients take for one.
+    pub(crate) async fn before(preset: &'static str, answers: Answers) -> Result<Self> {
+        let edge = Edge { upstream: Upstream::answering(answers)?, ..Edge::start(0).await? };
         for command in [
             &["environment", "create", "--id", "1a5", "--name", "Default"][..],
             &["environment", "create", "--id", "1a6", "--name", "Other"],
@@ -152,7 +159,7 @@ fn examples(preset: &str) -> Result<Vec<String>> {
     let version = |version: &str| paths.iter().filter_map(|path| path.strip_prefix(version)).collect::<Vec<_>>();
     ensure!(version("/v1") == version("/v2-beta"), "the rules for /v1 are not those for /v2-beta");
     let is_tried = |path: &str| !path.starts_with("/v2-beta") && (preset == "rancher-1.6" || !path.starts_with("/v1/"));
-    let example = |path: &&str| path.replace("{environment}", "1a5").replace("**", "x");
+    let example = |path: &&str| path.replace("{environment}", "1a5").replace("**", "x").replace('*', "7");
     Ok(paths.iter().filter(|path| is_tried(path)).map(example).collect())
 }
 

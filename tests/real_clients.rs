@@ -1,4 +1,5 @@
-//! Clients that other people wrote, unchanged and pinned, at the one URL: rancher_yarl, gdapi-python and cattle, curl, httpie.
+//! Clients that other people wrote, unchanged and pinned, at the one URL. Here are those of Rancher 1.6: rancher_yarl, gdapi-python and
+//! cattle, curl, httpie.
 
 use std::path::Path;
 use std::process::Output;
@@ -11,6 +12,9 @@ use tokio::process::Command;
 
 use crate::edge::INSIDE;
 use crate::one_url::{PASSWORD, Site};
+
+// Portainer's.
+mod portainer;
 
 const DENIED: &str = r#"{"details":"Unauthorized","message":"Access denied"}"#;
 const NO_TOKEN: &str = r#"{"details":"Unauthorized","message":"A valid authorization token is missing"}"#;

@@ -38,7 +38,7 @@ pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
-pub use upstream::Upstream;
+pub use upstream::{Answers, Upstream};
 pub use venv::Venv;
 pub use wait::{DEADLINE, until};
 
