@@ -13,6 +13,8 @@ use tokio::process::Command;
 use crate::edge::INSIDE;
 use crate::one_url::{PASSWORD, Site};
 
+// kubectl, before Rancher 2.
+mod kubectl;
 // Portainer's.
 mod portainer;
 
