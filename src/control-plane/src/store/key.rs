@@ -4,6 +4,7 @@ use keygate_decision::key::AccessKey;
 use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
+use tokio_stream::StreamExt as _;
 
 use super::{Change, Connection, StoreError, row};
 use crate::model::{Key, KeyHolder, Kind, State};
@@ -52,9 +53,9 @@ pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filte
     .bind(environment.map(row::integer))
     .bind(standing.sees_all())
     .bind(standing.account().map(|own| row::integer(own.0)))
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(read).collect()
+    .fetch(connection);
+    // One by one: a row takes many times what is kept of it.
+    rows.map(|row| read(&row?)).collect().await
 }
 
 /// Keys that may pass at the second `$2`, for [`read_caller`].
