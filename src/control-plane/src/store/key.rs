@@ -3,6 +3,7 @@
 use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
+use tokio_stream::StreamExt as _;
 
 use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
@@ -97,9 +98,9 @@ async fn read_managed(
         .bind(environment.map(row::integer))
         .bind(standing.sees_all())
         .bind(standing.account().map(|own| row::integer(own.0)))
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(read).collect()
+        .fetch(connection);
+    // One by one: a row takes many times what is kept of it.
+    rows.map(|row| read(&row?)).collect().await
 }
 
 /// What [`read_caller`] reads.
