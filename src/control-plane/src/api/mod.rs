@@ -44,7 +44,7 @@ use crate::push::Publisher;
 use crate::rancher16;
 use crate::store::{Actor, Change, Store, Written};
 
-pub(crate) use auth::{is_refusal, method_word};
+pub(crate) use auth::{is_refused, method_word};
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;
