@@ -31,6 +31,9 @@ mod real_clients;
 // Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
 mod rancher16;
 
+// Where clients of Rancher 1.6 say which environment they mean, beside the path.
+mod users;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 

@@ -47,7 +47,7 @@ use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
 use crate::{openapi, portainer, rancher16};
 
-pub(crate) use auth::{is_refusal, method_word};
+pub(crate) use auth::{is_refused, method_word};
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;

@@ -124,7 +124,7 @@ async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, as
     let caller = caller::identify(app, headers, asked).await?;
     let answered = handle(app, &caller, source, asked).await;
     match &answered {
-        Err(error) if error.is_refusal() => caller::note(app, caller, asked, error).await,
+        Err(error) if error.refuses(&caller, asked) => caller::note(app, caller, asked, error).await,
         _ => app.store.note_use(caller.key),
     }
     answered

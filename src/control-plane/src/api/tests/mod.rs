@@ -1,5 +1,6 @@
 //! The API over real HTTP on a real database. This file holds what the tests share; nothing is faked but the clock.
 
+mod audit; // every action and every refusal, and never a secret
 mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
