@@ -1,22 +1,23 @@
-//! What is done with passwords. Whoever sets their own proves that they know the former one; an admin sets those of others.
+//! What is done with passwords. Whoever changes their own proves that they know the former one; an admin sets those of others, and the
+//! first one of each account.
 //!
 //! The former password is checked before the change stands in the queue, for that takes long; inside the change it must still be the
 //! one that was checked.
 
 use super::logins::throttled;
-use super::{Refusal, accounts, callers};
+use super::{Missing, Refusal, accounts, callers, require};
 use crate::login::{Gate, HashFailure, Password, PasswordDigest, Source};
 use crate::model::{Account, AccountRef, Purpose};
 use crate::permission::{Action, Caller};
 use crate::setting;
-use crate::store::{Actor, Change, Store, Written, login, password, setting as stored};
+use crate::store::{Actor, Change, Connection, Store, Written, login, password, setting as stored};
 
 /// A password that somebody wants to set.
 #[derive(Debug)]
 pub(crate) struct Wish {
     pub(crate) account: AccountRef,
     pub(crate) password: Password,
-    /// The former one; who sets their own needs it, unless they never had one.
+    /// The former one; who changes their own needs it.
     pub(crate) former: Option<Password>,
     /// Where the request comes from.
     pub(crate) source: Source,
@@ -31,8 +32,14 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
         let current = password::find(&mut reader, account.id).await?;
         (account, current, stored::value(&mut reader, &setting::PASSWORD_MIN_LENGTH).await?)
     };
+    let missing = || Missing::account(&account.name);
+    if current.is_none() {
+        require(&caller, Action::SetFirstPassword(account.id), missing)?;
+    }
     password.check(&account.name, shortest).map_err(|why| Refusal::invalid("password", why))?;
-    if caller.standing.account() == Some(account.id) && current.is_some() {
+    let own = caller.standing.account() == Some(account.id);
+    // Who says one must be right, also where none is asked for.
+    if current.is_some() && (own || former.is_some()) {
         let former = former.ok_or(Refusal::Absent("oldPassword"))?;
         throttled(store, gate, account.name.as_str(), source, former, current.clone()).await?;
     }
@@ -45,6 +52,21 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
         put(change, &caller, &account, current.as_ref(), &digest).await
     });
     written.await
+}
+
+/// The accounts that have a password, of those whose passwords the caller changes; or this one, if it is one of them.
+pub(crate) async fn holders(
+    connection: &mut Connection,
+    caller: &Caller,
+    only: Option<&AccountRef>,
+) -> Result<Vec<Account>, Refusal> {
+    let only = match (only, caller.standing.account()) {
+        (Some(reference), _) => Some(accounts::find(connection, caller, reference, Action::ManageLogins).await?.id),
+        (None, _) if caller.standing.sees_all() => None,
+        (None, Some(own)) => Some(own),
+        (None, None) => return Ok(Vec::new()),
+    };
+    Ok(password::holders(connection, only).await?)
 }
 
 async fn put(
