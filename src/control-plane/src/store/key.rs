@@ -52,6 +52,22 @@ pub(crate) async fn is_taken(connection: &mut Connection, label: &Label) -> Resu
     Ok(query.bind(label.as_str()).fetch_optional(connection).await?.is_some())
 }
 
+/// Whether there is, or ever was, a key of this digest.
+pub(crate) async fn is_used(connection: &mut Connection, digest: &Digest) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM credential WHERE digest = $1").bind(digest.as_bytes().as_slice());
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// The environment whose active key has this access key, whatever the case.
+pub(crate) async fn environment_of(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
+    let query = sqlx::query(
+        "SELECT e.id FROM credential c JOIN environment e ON e.number = c.environment \
+         WHERE lower(c.access_key) = lower($1) AND c.state = 'active' AND e.state = 'active'",
+    );
+    let row = query.bind(access.as_str()).fetch_optional(connection).await?;
+    row.map(|row| row::text(&row, "id", EnvironmentId::parse)).transpose()
+}
+
 /// Which keys to list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Filter {

@@ -12,6 +12,9 @@ mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
+mod rancher16_callers; // who asks, and for which project
+mod rancher16_input; // what is refused, and that nothing came of it
+mod rancher16_people; // accounts, passwords and members there
 mod records; // settings, and what the audit record shows
 
 use std::collections::HashMap;
