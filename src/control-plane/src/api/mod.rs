@@ -22,6 +22,7 @@ mod server;
 mod settings;
 mod source;
 mod table;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -95,7 +96,8 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/keys", post(keys::create))
         .route("/keys/{key}", patch(keys::edit))
         .route("/proxies/{proxy}/tokens", post(proxy_tokens::create))
-        .route("/settings/{setting}", put(settings::set));
+        .route("/settings/{setting}", put(settings::set))
+        .route("/takeover", post(takeover::create));
     let with_parameters = Router::new()
         .route("/audit", get(audit::list))
         .route("/keys", get(keys::list))

@@ -10,7 +10,8 @@ mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
-mod records; // settings, and what the audit record shows
+mod records;
+mod takeover; // accounts and tokens of another system // settings, and what the audit record shows
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
