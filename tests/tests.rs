@@ -22,6 +22,9 @@ mod login;
 // Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
 mod rancher16;
 
+// Portainer behind one URL: from a password to an access token, and tokens that Portainer issued.
+mod portainer;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
