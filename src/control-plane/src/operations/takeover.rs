@@ -70,7 +70,7 @@ async fn refuse_namesakes(connection: &mut Connection, newcomers: &[Newcomer]) -
         return Ok(());
     }
     let message = format!(
-        "accounts of these names are here already: {}; say for each of them whether it is the same one (existing), or choose another name",
+        "accounts of these names are here already: {}; say `existing` for those that are the same, or choose other names",
         names.join(", ")
     );
     Err(Refusal::conflict("name_taken", Some("accounts"), message))

@@ -78,7 +78,7 @@ pub(super) async fn portainer(client: &Client, args: PortainerArgs, output: Outp
         output::print_note(&format!("left out: {} tokens of users who are gone", plan.left_out));
     }
     output::print_note(
-        "they have no passwords and no environments here yet: keygate account set-password NAME, keygate member add --account NAME ...",
+        "accounts that were made have no password and no environment yet: keygate account set-password NAME, keygate member add --account NAME ...",
     );
     Ok(())
 }

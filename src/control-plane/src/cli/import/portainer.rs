@@ -61,7 +61,7 @@ impl Export {
         } else if file.starts_with(&GZIP) {
             return Err("it is an archive: unpack it (tar xzf) and give the portainer.db that is in it".to_owned());
         } else {
-            serde_json::from_slice(file).map_err(|error| error.to_string())?
+            serde_json::from_slice(file).map_err(|error| format!("it is no portainer.db, and as JSON it is wrong: {error}"))?
         };
         export.check()
     }
