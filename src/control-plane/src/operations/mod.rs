@@ -14,6 +14,7 @@ pub(crate) mod proxy_tokens;
 mod refusal;
 pub(crate) mod settings;
 pub(crate) mod table;
+pub(crate) mod takeover;
 
 pub(crate) use refusal::{Missing, Refusal};
 

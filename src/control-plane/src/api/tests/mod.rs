@@ -16,6 +16,7 @@ mod rancher16_callers; // who asks, and for which project
 mod rancher16_input; // what is refused, and that nothing came of it
 mod rancher16_people; // accounts, passwords and members there
 mod records; // settings, and what the audit record shows
+mod takeover; // accounts and tokens of another system
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
