@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Authority, Envoy, Key, OneUrl, OneUrlSample, one_url_rules, raw};
+use harness::{
+    Answers, Authority, Connection, Envoy, Key, OneUrl, OneUrlSample, Protocol, Upstream, loopback, one_url_rules, raw,
+};
 use tokio::task::JoinSet;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, INSIDE};
+use crate::world::account_id;
 
 /// The password of everybody who has one.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -21,9 +24,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// One whose upstream is of this preset's system.
+    /// One whose upstream is of this preset's system, and only tells what reached it.
     pub(crate) async fn start(preset: &'static str) -> Result<Self> {
-        let edge = Edge::start(0).await?;
+        Self::before(preset, |_| None).await
+    }
+
+    /// The same before an upstream that its clients take for one.
+    pub(crate) async fn before(preset: &'static str, answers: Answers) -> Result<Self> {
+        let edge = Edge { upstream: Upstream::answering(answers)?, ..Edge::start(0).await? };
         for command in [
             &["environment", "create", "--id", "1a5", "--name", "Default"][..],
             &["environment", "create", "--id", "1a6", "--name", "Other"],
@@ -66,7 +74,23 @@ async fn send(edge: SocketAddr, method: &str, path: &[u8], headers: &str) -> Res
 fn spellings(path: &str) -> Vec<Vec<u8>> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let mut found: Vec<Vec<u8>> = vec![path.into(), format!("{path}/").into(), format!("http://edge{path}").into()];
-    for tail in ["?x", "?action=generateKubeconfig", "#x", "%23", "%3fx", ";x", "%20", "%00", ".", "/..%2f", "/%2e%2e/x", "//", "/.", "%2f", "\\"] {
+    for tail in [
+        "?x",
+        "?action=generateKubeconfig",
+        "#x",
+        "%23",
+        "%3fx",
+        ";x",
+        "%20",
+        "%00",
+        ".",
+        "/..%2f",
+        "/%2e%2e/x",
+        "//",
+        "/.",
+        "%2f",
+        "\\",
+    ] {
         found.push(format!("{path}{tail}").into());
     }
     found.push([path.as_bytes(), b"/\xff"].concat());
@@ -135,7 +159,7 @@ fn examples(preset: &str) -> Result<Vec<String>> {
     let version = |version: &str| paths.iter().filter_map(|path| path.strip_prefix(version)).collect::<Vec<_>>();
     ensure!(version("/v1") == version("/v2-beta"), "the rules for /v1 are not those for /v2-beta");
     let is_tried = |path: &str| !path.starts_with("/v2-beta") && (preset == "rancher-1.6" || !path.starts_with("/v1/"));
-    let example = |path: &&str| path.replace("{environment}", "1a5").replace("**", "x");
+    let example = |path: &&str| path.replace("{environment}", "1a5").replace("**", "x").replace('*', "7");
     Ok(paths.iter().filter(|path| is_tried(path)).map(example).collect())
 }
 
@@ -158,6 +182,74 @@ async fn no_spelling_of_a_management_path_reaches_the_upstream_unjudged() -> Res
         ensure!(received == reached, "{preset}: {received} requests reached the upstream, which answered {reached}");
         // Portainer's knows none of these paths.
         ensure!(reached > 0 || preset == "portainer", "{preset}: no spelling was the upstream's, so nothing was seen of it");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_just_made_passes_at_once() -> Result<()> {
+    const TIMES: usize = 200;
+    let site = Site::start("rancher-1.6").await?;
+    let alice = site.key().await?;
+    let (name, basic) = alice.basic();
+    let mut maker = Connection::open(site.envoy().edge(), Protocol::Http1).await?;
+    let mut users = site.envoy().connections_on_every_worker(Protocol::Http1).await?;
+    let mut refused = 0;
+    for _ in 0..TIMES {
+        let made = maker.send("POST", "/v1/apikeys", &[(name, &basic)], r#"{"name":"fresh"}"#).await?;
+        let made = made.json()?;
+        let text = |field: &str| made[field].as_str().unwrap_or_default();
+        let token = format!("Bearer {}:{}", text("publicValue"), text("secretValue"));
+        for user in &mut users {
+            let answer = user.get(INSIDE, &[("authorization", &token)]).await?;
+            refused += usize::from(answer.status != 200);
+        }
+    }
+    ensure!(refused == 0, "{refused} of {} uses of a key that was just made were refused", TIMES * users.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_lead_back_to_where_the_client_came_from_whatever_it_claims() -> Result<()> {
+    let site = Site::start("rancher-1.6").await?;
+    let (name, basic) = site.key().await?.basic();
+    let claims = [
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-port", "1"),
+        ("forwarded", "host=evil.example;proto=https"),
+        ("x-original-host", "evil.example"),
+    ];
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut connection = Connection::open(site.envoy().edge(), protocol).await?;
+        let headers = [&[(name, basic.as_str())][..], &claims].concat();
+        let answer = connection.get("/v1/apikeys", &headers).await?;
+        let own = format!("{}/v1/apikeys", site.one_url.url());
+        ensure!(answer.json()?["links"]["self"] == own, "{}", answer.text());
+        let schemas = format!("{}/v1/schemas", site.one_url.url());
+        ensure!(answer.header("x-api-schemas") == Some(&schemas), "{:?}", answer.headers);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_plane_believes_no_header_about_who_asks() -> Result<()> {
+    let site = Site::start("rancher-1.6").await?;
+    let admin = account_id(&site.edge.control_plane.cli(), "admin").await?;
+    let claims = [
+        ("x-keygate-account", admin.as_str()),
+        ("x-keygate-key", "1"),
+        ("x-keygate-access", "write"),
+        ("x-api-account-id", "1a1"),
+        ("x-api-user-id", "1a1"),
+    ];
+    let paths = ["/v1/apikeys", "/v2-beta/accounts", "/v1/projects", "/keygate/v1/keys", "/keygate/v1/whoami"];
+    for address in [site.envoy().edge(), loopback(site.edge.control_plane.http_port())] {
+        let mut connection = Connection::open(address, Protocol::Http1).await?;
+        for path in paths {
+            let answer = connection.get(path, &claims).await?;
+            ensure!(answer.status == 401, "{address} {path}: {} {}", answer.status, answer.text());
+        }
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Clients that other people wrote, unchanged and pinned, at the one URL: rancher_yarl, gdapi-python and cattle, curl, httpie.
+//! Clients that other people wrote, unchanged and pinned, at the one URL. Here are those of Rancher 1.6: rancher_yarl, gdapi-python and
+//! cattle, curl, httpie.
 
 use std::path::Path;
 use std::process::Output;
@@ -11,6 +12,11 @@ use tokio::process::Command;
 
 use crate::edge::INSIDE;
 use crate::one_url::{PASSWORD, Site};
+
+// kubectl, before Rancher 2.
+mod kubectl;
+// Portainer's.
+mod portainer;
 
 const DENIED: &str = r#"{"details":"Unauthorized","message":"Access denied"}"#;
 const NO_TOKEN: &str = r#"{"details":"Unauthorized","message":"A valid authorization token is missing"}"#;
@@ -167,7 +173,10 @@ impl Clients {
             ensure!(status == "200", "{credential:?} in its environment: {status} {body}");
             let elsewhere = format!("{url}/v1/projects/1a6/apikeys");
             let (body, status) = self.curl(&[credential, &["--cacert", ca, &elsewhere]].concat()).await?;
-            ensure!((status.as_str(), body.as_str()) == ("403", DENIED), "{credential:?} in another environment: {status} {body}");
+            ensure!(
+                (status.as_str(), body.as_str()) == ("403", DENIED),
+                "{credential:?} in another environment: {status} {body}"
+            );
         }
         // httpie would use it, too.
         std::fs::remove_file(netrc)?;

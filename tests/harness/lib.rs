@@ -20,6 +20,7 @@ mod ports;
 mod process;
 mod scratch;
 pub mod soak;
+mod tester;
 mod upstream;
 mod venv;
 mod wait;
@@ -38,7 +39,8 @@ pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
-pub use upstream::Upstream;
+pub use tester::Tester;
+pub use upstream::{Answers, Upstream};
 pub use venv::Venv;
 pub use wait::{DEADLINE, until};
 

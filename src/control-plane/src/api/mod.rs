@@ -151,6 +151,7 @@ pub(crate) fn routes(app: App) -> Router {
     let page = async move || ([(header::CONTENT_TYPE, "application/json")], page);
     let Native { with_body, with_parameters, plain, without_credential } = native;
     let refuse_body = middleware::from_fn(input::refuse_body);
+    let arrives = middleware::from_fn_with_state(app.clone(), wait::answer_when_arrived);
     let native = plain
         .router
         .route_layer(refuse_body.clone())
@@ -158,18 +159,18 @@ pub(crate) fn routes(app: App) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged))
         .merge(with_parameters.router.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
-        .merge(without_credential.router)
+        .merge(without_credential.router.route_layer(arrives.clone()))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
     let for_admins = routing::get(metrics::show_to_admin)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
+    let dialects = rancher16::router().merge(portainer::router()).route_layer(arrives);
     Router::new()
         .nest("/keygate/v1", native)
         .route("/healthz", routing::get(health::alive))
         .route("/readyz", routing::get(health::ready))
         .route("/openapi.json", routing::get(page))
-        .merge(rancher16::router())
-        .merge(portainer::router())
+        .merge(dialects)
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

@@ -5,8 +5,10 @@
 //! is built only on what it provably holds: a position in this history; everything else gets a snapshot.
 //!
 //! One change, in order: the store commits it and calls [`Publisher::publish`]; [`table`] takes it in; every [`stream`] that waits
-//! sends what its proxy lacks ([`delta`]); its Ack goes into [`registry`], where [`Publisher::acknowledged`] waits for it.
+//! sends what its proxy lacks ([`delta`]); its Ack goes into [`registry`], where [`Publisher::acknowledged`] and, for a moment,
+//! [`Publisher::arrived`] wait for it.
 
+mod arrival;
 mod delta;
 mod guest;
 mod hello;

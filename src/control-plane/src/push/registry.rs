@@ -138,6 +138,18 @@ impl Registry {
         self.changed.subscribe()
     }
 
+    /// A proxy that follows and has not acknowledged a revision: this one, as long as it is such a one.
+    pub(super) fn follower_behind(&self, revision: u64, rather: Option<String>) -> Option<String> {
+        let state = lock(&self.state);
+        let is_behind = |proxy: &Proxy| {
+            let follows = |process: &&Process| process.stream().is_some() && process.quarantined.is_none();
+            let mut acknowledged = proxy.processes.iter().filter(follows).filter_map(|process| process.acknowledged);
+            acknowledged.any(|acknowledged| acknowledged < revision)
+        };
+        let rather = rather.filter(|name| state.proxies.get(name).is_some_and(is_behind));
+        rather.or_else(|| state.proxies.iter().find(|(_, proxy)| is_behind(proxy)).map(|(name, _)| name.clone()))
+    }
+
     /// All proxies, by name.
     pub(super) fn statuses(&self, published: &Moments, now: Instant) -> Vec<ProxyStatus> {
         let mut state = lock(&self.state);

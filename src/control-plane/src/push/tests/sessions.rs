@@ -423,3 +423,28 @@ async fn a_filter_that_refuses_the_time_holds_nobody_up() {
     other.stored.assert_holds(&control_plane.expected);
     assert!(filters.iter().all(|filter| !filter.is_finished()));
 }
+
+#[tokio::test]
+async fn what_was_published_arrives_at_those_who_follow_and_nobody_waits_for_others() {
+    let mut control_plane = ControlPlane::start(0).await;
+    let arrives_within = async |publisher: &Publisher, timeout: Duration| {
+        let started = Instant::now();
+        publisher.arrived(timeout).await;
+        started.elapsed() < timeout
+    };
+    assert!(arrives_within(&control_plane.publisher, SOON).await, "nobody is there");
+
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    assert!(arrives_within(&control_plane.publisher, SOON).await, "edge-1 has no table yet");
+    filter.follow_to(1).await;
+    assert_eq!(control_plane.publisher.acknowledged(1, SOON).await.acknowledged, ["edge-1"]);
+    control_plane.publish(2, &[(1, Some(1))]);
+    assert!(!arrives_within(&control_plane.publisher, Duration::from_millis(50)).await, "edge-1 says nothing");
+    let publisher = control_plane.publisher.clone();
+    let wait = tokio::spawn(async move { arrives_within(&publisher, SOON).await });
+    filter.follow_to(2).await;
+    assert!(wait.await.unwrap(), "edge-1 has it");
+    control_plane.publish(3, &[(1, None)]);
+    drop(filter);
+    assert!(arrives_within(&control_plane.publisher, SOON).await, "edge-1 has gone");
+}
