@@ -31,6 +31,12 @@ mod real_clients;
 // Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
 mod rancher16;
 
+// Where clients of Rancher 1.6 say which environment they mean, beside the path.
+mod users;
+
+// Portainer behind one URL: from a password to an access token, and tokens that Portainer issued.
+mod portainer;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 

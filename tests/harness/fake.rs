@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt as _;
 use http_body_util::BodyExt;
@@ -38,6 +38,7 @@ use crate::{DEADLINE, loopback};
 /// What precedes a gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 const BUCKETS_A_CHUNK: usize = 16;
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A server for the filter's streams.
 pub struct FakeControlPlane {
@@ -144,12 +145,12 @@ async fn take_report(State(calls): State<Calls>, body: Bytes) -> Response {
     let grpc = (CONTENT_TYPE, "application/grpc");
     match calls.usage_status.load(Ordering::SeqCst) {
         0 => {
-            let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), 0.into())]);
+            let trailers = HeaderMap::from_iter([(GRPC_STATUS, 0.into())]);
             // An empty message has a length all the same.
             let answer = http_body_util::Full::new(Bytes::from_static(&[0; PREFIX_BYTES]));
             ([grpc], Body::new(answer.with_trailers(std::future::ready(Some(Ok(trailers)))))).into_response()
         }
-        status => ([grpc, ("grpc-status".parse().expect("a name"), &status.to_string())], ()).into_response(),
+        status => ([grpc, (GRPC_STATUS, &status.to_string())], ()).into_response(),
     }
 }
 

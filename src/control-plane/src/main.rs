@@ -22,6 +22,7 @@ mod serve;
 mod setting;
 mod setup;
 mod store;
+mod supplied;
 mod tls;
 
 use std::process::ExitCode;

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn report(keys: &[u64], seconds_ago: &[u32]) -> UsageReport {
-        let (proxy, token, table) = ("p".repeat(64), "t".repeat(44), "t".repeat(64));
+        let (proxy, token, table) = ("p".repeat(64), "secret ".repeat(7), "t".repeat(64));
         UsageReport { proxy, token, table, keys: keys.to_vec(), seconds_ago: seconds_ago.to_vec() }
     }
 

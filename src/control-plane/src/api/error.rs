@@ -88,6 +88,11 @@ impl Error {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
     }
 
+    pub(super) fn one_takeover_at_a_time() -> Self {
+        let message = "another takeover is being received; try again in a few seconds";
+        Self { retry_after_seconds: Some(BUSY_SECONDS), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message) }
+    }
+
     pub(super) fn other_site() -> Self {
         let message = "the request comes from a page of another site; changes are made from this site or without a browser";
         Self::new(StatusCode::FORBIDDEN, "other_site", message)

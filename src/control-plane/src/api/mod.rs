@@ -25,6 +25,7 @@ mod settings;
 mod shape;
 mod source;
 mod table;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -47,7 +48,7 @@ use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
 use crate::{openapi, portainer, rancher16};
 
-pub(crate) use auth::{is_refusal, method_word};
+pub(crate) use auth::{is_refused, method_word};
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;
@@ -107,7 +108,8 @@ fn native() -> Native {
         .route("/keys", post(keys::create))
         .route("/keys/{key}", patch(keys::edit))
         .route("/proxies/{proxy}/tokens", post(proxy_tokens::create))
-        .route("/settings/{setting}", put(settings::set));
+        .route("/settings/{setting}", put(settings::set))
+        .route("/takeover", post(takeover::create));
     let with_parameters = RouteTable::default()
         .route("/audit", get(audit::list))
         .route("/keys", get(keys::list))

@@ -3,10 +3,11 @@
 //! A request is received whole before anything is done with it: nobody is identified, and nothing waits, while a body trickles in.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Extension, Router};
@@ -14,13 +15,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt as _;
 
 use super::source::Peer;
-use super::{Error, shape};
+use super::{Error, shape, takeover};
 use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
@@ -33,6 +34,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BODY: usize = 64 * 1024;
 /// So much of a longer one is read and ignored before it is refused, in bytes.
 const MAX_IGNORED: usize = 16 * 1024 * 1024;
+/// Longest body of what takes over another system's accounts: some 20,000 tokens. One such request is received at a time, for whoever
+/// sends it is known only afterwards.
+const MAX_TAKEOVER: usize = 4 * 1024 * 1024;
 /// So long a request that was received whole may take when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// So long an answer may take on its way out, and a request on its way in, when the server stops.
@@ -41,7 +45,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Serves these routes until `shutdown`; then answers the requests that it has and drops what has not arrived.
 pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
-    let router = routes.layer(middleware::from_fn_with_state(in_hand.clone(), receive));
+    let intake = Intake { in_hand: in_hand.clone(), takeover: Arc::new(Semaphore::new(1)) };
+    // No limit of the framework's own: a body is bounded where it is received.
+    let router = routes.layer(middleware::from_fn_with_state(intake, receive)).layer(DefaultBodyLimit::disable());
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -77,19 +83,36 @@ pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl
     }
 }
 
+/// What requests share while they are received.
+#[derive(Clone)]
+struct Intake {
+    in_hand: watch::Sender<()>,
+    takeover: Arc<Semaphore>,
+}
+
 /// Each request that was received whole holds a receiver of `in_hand` until there is an answer.
-async fn receive(State(in_hand): State<watch::Sender<()>>, request: Request, next: Next) -> Response {
+async fn receive(State(intake): State<Intake>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let body = match timeout(BODY_TIMEOUT, whole(body)).await.unwrap_or_else(|_| Err(Error::body_too_slow(BODY_TIMEOUT))) {
-        Ok(body) => body,
-        Err(error) => return shape::told(head.uri.path(), error),
+    let path = head.uri.path();
+    let (limit, _admitted) = if path == takeover::PATH {
+        let Ok(admitted) = intake.takeover.try_acquire_owned() else {
+            return shape::told(path, Error::one_takeover_at_a_time());
+        };
+        (MAX_TAKEOVER, Some(admitted))
+    } else {
+        (MAX_BODY, None)
     };
-    let _in_hand = in_hand.subscribe();
+    let received = timeout(BODY_TIMEOUT, whole(body, limit)).await;
+    let body = match received.unwrap_or_else(|_| Err(Error::body_too_slow(BODY_TIMEOUT))) {
+        Ok(body) => body,
+        Err(error) => return shape::told(path, error),
+    };
+    let _in_hand = intake.in_hand.subscribe();
     next.run(Request::from_parts(head, body.into())).await
 }
 
 /// Reads a body to its end, or until it is so long that nobody means it: who still sends does not read why they are refused.
-async fn whole(body: Body) -> Result<Bytes, Error> {
+async fn whole(body: Body, limit: usize) -> Result<Bytes, Error> {
     let (mut data, mut kept, mut length) = (body.into_data_stream(), Vec::new(), 0_usize);
     while let Some(piece) = data.next().await {
         let piece = piece.map_err(|_| Error::unreadable_body())?;
@@ -97,11 +120,11 @@ async fn whole(body: Body) -> Result<Bytes, Error> {
         if length > MAX_IGNORED {
             break;
         }
-        if length <= MAX_BODY {
+        if length <= limit {
             kept.extend_from_slice(&piece);
         }
     }
-    if length > MAX_BODY { Err(Error::body_too_large(MAX_BODY)) } else { Ok(kept.into()) }
+    if length > limit { Err(Error::body_too_large(limit)) } else { Ok(kept.into()) }
 }
 
 async fn answered(in_hand: &watch::Sender<()>) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::{Call, Client, Reply};
 use super::failure::Failure;
+use super::import::{self, PortainerArgs};
 use super::login::{self, LoginArgs, PasswordArgs};
 use super::output::{self, OutputFormat, View};
 use super::wait::{self, WaitArgs};
@@ -27,6 +28,8 @@ pub(super) enum Action {
     LogOut(WaitArgs),
     /// Ask for a password and set it.
     SetPassword(PasswordArgs),
+    /// Read a file and take over what it holds.
+    Import(PortainerArgs),
 }
 
 /// What comes of a change.
@@ -57,6 +60,7 @@ impl Action {
             Self::LogIn(args) => login::log_in(client, args, output).await,
             Self::LogOut(wait) => Box::pin(login::log_out(client, wait, output)).await,
             Self::SetPassword(args) => login::set_password(client, args, output).await,
+            Self::Import(args) => import::portainer(client, args, output).await,
             Self::Change(call, outcome, wait) => {
                 let sent = Instant::now();
                 let reply = client.send(&Self::sent(call, &outcome, wait)).await?;

@@ -26,6 +26,7 @@ mod environment;
 mod export;
 mod failure;
 mod filter;
+mod import;
 mod key;
 mod login;
 mod logins;
@@ -47,6 +48,7 @@ pub(crate) use connection::ConnectionArgs;
 pub(crate) use environment::EnvironmentCommand;
 pub(crate) use export::ExportArgs;
 pub(crate) use filter::FilterCommand;
+pub(crate) use import::ImportCommand;
 pub(crate) use key::KeyCommand;
 pub(crate) use login::LoginArgs;
 pub(crate) use member::MemberCommand;
@@ -83,6 +85,9 @@ pub(crate) enum Command {
     /// What was done, and what was refused
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Users and tokens of another system, which go on working (admins only)
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Log in with a password: commands without a key use the login until it ends
     Login(LoginArgs),
     /// End the login, everywhere
@@ -132,6 +137,7 @@ impl From<Command> for Action {
             Command::Proxy(command) => command.into(),
             Command::Setting(command) => command.into(),
             Command::Audit(command) => command.into(),
+            Command::Import(command) => command.into(),
             Command::Login(args) => Self::LogIn(args),
             Command::Logout { wait } => Self::LogOut(wait),
         }

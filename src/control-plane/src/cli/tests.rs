@@ -39,6 +39,7 @@ fn call(line: &str) -> (Call, Option<u16>) {
         Action::List(call, _) | Action::Show(call, _) => (call, None),
         Action::Change(call, _, wait) => (call, wait.seconds()),
         Action::LogIn(_) | Action::LogOut(_) | Action::SetPassword(_) => panic!("{line} asks first"),
+        Action::Import(_) => panic!("{line} reads a file first"),
     }
 }
 

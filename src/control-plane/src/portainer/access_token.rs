@@ -12,7 +12,7 @@ use crate::random::{self, NoRandomness};
 
 const PREFIX: &str = "ptr_";
 /// So many characters of it are no secret: by them people know it.
-pub(crate) const LABEL_LEN: usize = 7;
+const LABEL_LEN: usize = 7;
 
 /// A plain access token. Prints as `AccessToken(..)`.
 pub(super) struct AccessToken(String);

@@ -15,6 +15,8 @@ mod request;
 mod tokens;
 mod users;
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
 use axum::http::header::{HeaderName, HeaderValue};
@@ -42,11 +44,13 @@ struct Answer {
     /// `None` where there is nothing to show.
     body: Option<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The revision of the table from which on it is true at the edge, if it changed anything there.
+    revision: Option<u64>,
 }
 
 impl Answer {
     fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Some(body), headers: Vec::new() }
+        Self { status, body: Some(body), headers: Vec::new(), revision: None }
     }
 
     fn ok(body: Value) -> Self {
@@ -54,7 +58,11 @@ impl Answer {
     }
 
     fn done() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new() }
+        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new(), revision: None }
+    }
+
+    fn at(self, revision: u64) -> Self {
+        Self { revision: Some(revision), ..self }
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -62,6 +70,10 @@ impl Answer {
         self
     }
 }
+
+/// So long an answer is held back until every proxy decides by what it says. Portainer's clients know no revisions: they use a token in the
+/// next request, and expect one that they deleted to be refused. A proxy that is away delays them by no more than this.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Every request of the dialect.
 async fn answer(
@@ -77,7 +89,10 @@ async fn answer(
         Err(error) => Err(error),
     };
     let mut response = match answered {
-        Ok(Answer { status, body, headers }) => {
+        Ok(Answer { status, body, headers, revision }) => {
+            if let Some(revision) = revision {
+                app.publisher.acknowledged(revision, PATIENCE).await;
+            }
             let mut response = match body {
                 Some(body) => (status, Json(body)).into_response(),
                 None => status.into_response(),
@@ -116,10 +131,9 @@ async fn dispatch(app: &App, source: Source, asked: &Asked<'_>) -> Result<Answer
         // Those that need no caller were answered before.
         _ => Err(Error::no_such_path()),
     };
-    if let Err(error) = &answered
-        && error.is_refusal()
-    {
-        caller::note(app, caller, asked, error).await;
+    match &answered {
+        Err(error) if error.refuses(&caller, asked) => caller::note(app, caller, asked, error).await,
+        _ => app.store.note_use(caller.key),
     }
     answered
 }

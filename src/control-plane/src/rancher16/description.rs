@@ -1,4 +1,4 @@
-//! What `/openapi.json` says of this dialect. All of it follows from the tables in `resource.rs`.
+//! What `/openapi.json` says of this dialect. All of it follows from the tables in `tables.rs`.
 
 use serde_json::{Value, json};
 

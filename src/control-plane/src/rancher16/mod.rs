@@ -2,24 +2,28 @@
 //! translates to and from the operations that the native API uses; it holds no rule of who may do what, and stores nothing of its own.
 //!
 //! One request, in the order of the files: `request.rs` reads what is asked (path, query, body, whichever way real clients send them),
-//! `caller.rs` who asks, a resource's file (`api_keys.rs` and its kin) does it, `render.rs` makes links and actions, `collection.rs`
-//! filters, sorts and pages, `error.rs` says what went wrong. `resource.rs` has the one table per resource from which schemas, writable
+//! `carriers.rs` and `caller.rs` who asks, a resource's file (`api_keys.rs` and its kin) does it, `render.rs` makes links and actions, `collection.rs`
+//! filters, sorts and pages, `error.rs` says what went wrong. `tables.rs` has the one table per resource from which schemas, writable
 //! fields, their parsing and `/openapi.json` (`description.rs`) follow.
 
 mod accounts;
 mod api_keys;
 mod caller;
+mod carriers;
 mod collection;
 mod description;
 mod error;
 mod identities;
 mod local_auth;
+mod members;
+mod passwords;
 mod projects;
 mod render;
 mod request;
 mod resource;
 mod schemas;
 mod settings;
+mod tables;
 mod token;
 
 use axum::body::Bytes;
@@ -88,12 +92,15 @@ async fn answer(
 ) -> Response {
     let mut base = render::Base::of(&headers, uri.path());
     let mut allowed = Vec::new();
+    let (headers, named) = carriers::plain(&headers, &uri);
+    let mut who = Vec::new();
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
         Ok(_) if !method.is_safe() && is_of_another_site(&headers) => Err(Error::forged()),
-        Ok(asked) => {
+        Ok(mut asked) => {
             base = asked.base.clone();
             allowed = asked.allowed();
-            dispatch(&app, source, &headers, &asked).await
+            asked.scope = asked.scope.or(named);
+            dispatch(&app, source, &headers, asked, &mut who).await
         }
         Err(error) => Err(error),
     };
@@ -105,6 +112,7 @@ async fn answer(
             with(error.into_response(), allow.map(|allow| (header::ALLOW, allow)).into_iter().collect())
         }
     };
+    response.headers_mut().extend(who);
     if let Ok(schemas) = HeaderValue::try_from(base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
     }
@@ -116,15 +124,25 @@ fn with(mut response: Response, headers: Vec<(HeaderName, HeaderValue)>) -> Resp
     response
 }
 
-async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, asked: &Asked) -> Result<Answer, Error> {
+async fn dispatch(
+    app: &App,
+    source: Source,
+    headers: &axum::http::HeaderMap,
+    mut asked: Asked,
+    who: &mut Vec<(HeaderName, HeaderValue)>,
+) -> Result<Answer, Error> {
     // Whoever logs in has no credential yet, and what else they send does not matter.
     if asked.kind == Some(Kind::Token) {
-        return token::answer(app, source, headers, asked).await;
+        return token::answer(app, source, headers, &asked).await;
     }
-    let caller = caller::identify(app, headers, asked).await?;
-    let answered = handle(app, &caller, source, asked).await;
+    let caller = caller::identify(app, headers, &asked).await?;
+    if asked.scope.is_none() {
+        asked.scope = caller::named_by_key(app, headers).await?;
+    }
+    *who = caller::who(app, &caller, &asked).await?;
+    let answered = handle(app, &caller, source, &asked).await;
     match &answered {
-        Err(error) if error.is_refusal() => caller::note(app, caller, asked, error).await,
+        Err(error) if error.refuses(&caller, &asked) => caller::note(app, caller, &asked, error).await,
         _ => app.store.note_use(caller.key),
     }
     answered
@@ -140,7 +158,8 @@ async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Re
         Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
         Some(Kind::Account) => accounts::answer(app, caller, asked).await,
         Some(Kind::Project) => projects::answer(app, caller, asked).await,
-        Some(Kind::ProjectMember) => projects::members(app, caller, asked).await,
+        Some(Kind::ProjectMember) => members::answer(app, caller, asked).await,
+        Some(Kind::Password) => passwords::answer(app, caller, source, asked).await,
         Some(Kind::Identity) => identities::answer(app, caller, asked).await,
         Some(Kind::LocalAuthConfig) => local_auth::answer(app, caller, source, asked).await,
         Some(Kind::Setting) => settings::answer(app, caller, asked).await,

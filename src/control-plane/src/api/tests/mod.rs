@@ -1,5 +1,6 @@
 //! The API over real HTTP on a real database. This file holds what the tests share; nothing is faked but the clock.
 
+mod audit; // every action and every refusal, and never a secret
 mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
@@ -11,7 +12,11 @@ mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
+mod rancher16_callers; // who asks, and for which project
+mod rancher16_input; // what is refused, and that nothing came of it
+mod rancher16_people; // accounts, passwords and members there
 mod records; // settings, and what the audit record shows
+mod takeover; // accounts and tokens of another system
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -4,29 +4,29 @@ use reqwest::RequestBuilder;
 
 use super::*;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 /// A client of Rancher.
-struct Client<'p> {
+pub(super) struct Client<'p> {
     plane: &'p Plane,
     token: String,
 }
 
 impl Plane {
     /// A client with a key's token or a login's.
-    fn rancher(&self, token: &str) -> Client<'_> {
+    pub(super) fn rancher(&self, token: &str) -> Client<'_> {
         Client { plane: self, token: token.to_owned() }
     }
 }
 
 impl Client<'_> {
-    fn request(&self, method: &str, path: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.plane.client.request(method, format!("{}{path}", self.plane.url));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
+    pub(super) async fn send(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
         let request = self.request(method, path);
         let answer = read(match body {
             Some(body) => request.json(&body),
@@ -42,11 +42,11 @@ impl Client<'_> {
         answer.body
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(super) async fn get(&self, path: &str) -> Value {
         self.send("GET", path, None, 200).await
     }
 
-    async fn ids(&self, path: &str) -> Vec<String> {
+    pub(super) async fn ids(&self, path: &str) -> Vec<String> {
         let collection = self.get(path).await;
         assert_eq!(collection["type"], "collection");
         collection["data"].as_array().unwrap().iter().map(|thing| thing["id"].as_str().unwrap().to_owned()).collect()

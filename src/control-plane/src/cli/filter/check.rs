@@ -167,7 +167,9 @@ fn left_out(config: &FilterConfig) -> Vec<String> {
     let all = |carriers: &Carriers| [carriers.used.as_slice(), &carriers.stripped].concat();
     let known = all(&config.policy.carriers);
     // `Authorization` is judged or taken out in any case.
-    let carriers = all(&preset.policy.carriers).into_iter().filter(|it| !matches!(it, Carrier::Basic | Carrier::Bearer));
+    let carriers = all(&preset.policy.carriers)
+        .into_iter()
+        .filter(|it| !matches!(it, Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer));
     let carriers = carriers
         .filter(|carrier| !known.contains(carrier))
         .map(|carrier| format!("strip: the upstream honours {carrier}, which is neither a carrier nor stripped"));
