@@ -66,7 +66,14 @@ impl Site {
 
 /// What comes back for a request that is sent as these bytes stand here.
 async fn send(edge: SocketAddr, method: &str, path: &[u8], headers: &str) -> Result<String> {
-    let line = [method.as_bytes(), b" ", path, b" HTTP/1.1\r\nhost: edge\r\ncontent-length: 0\r\n", headers.as_bytes(), b"\r\n"];
+    let line = [
+        method.as_bytes(),
+        b" ",
+        path,
+        b" HTTP/1.1\r\nhost: edge\r\nconnection: close\r\ncontent-length: 0\r\n",
+        headers.as_bytes(),
+        b"\r\n",
+    ];
     Ok(String::from_utf8_lossy(&raw(edge, &line.concat()).await?).into_owned())
 }
 
@@ -183,6 +190,40 @@ async fn no_spelling_of_a_management_path_reaches_the_upstream_unjudged() -> Res
         // Portainer's knows none of these paths.
         ensure!(reached > 0 || preset == "portainer", "{preset}: no spelling was the upstream's, so nothing was seen of it");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_method_carries_a_credential_past_the_control_plane() -> Result<()> {
+    let site = Site::start("rancher-2").await?;
+    site.edge.change(&["environment", "create", "--id", "c-abc", "--name", "cluster"]).await?;
+    site.edge.change(&["member", "add", "--environment", "c-abc", "--account", "alice", "--role", "owner"]).await?;
+    let alice = site.key().await?;
+    let (name, basic) = alice.basic();
+    let cookie = format!("R_SESS={}", alice.pair());
+    let upstream = &site.edge.upstream;
+    let mut connection = Connection::open(site.envoy().edge(), Protocol::Http1).await?;
+    let mut reached = 0;
+    let paths = [examples("rancher-1.6")?, examples("rancher-2")?].concat();
+    for path in paths.iter().map(|path| path.replace("1a5", "c-abc")) {
+        for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "REPORT"] {
+            for query in ["", "?action=generateKubeconfig", "?action=enable", "?action=enable&action=generateKubeconfig"] {
+                for credential in [(name, basic.as_str()), ("cookie", cookie.as_str())] {
+                    let before = upstream.received();
+                    let answer = connection.send(method, &format!("{path}{query}"), &[credential], "").await?;
+                    if upstream.received() == before {
+                        continue;
+                    }
+                    reached += 1;
+                    let seen = upstream.last()["headers"].to_string();
+                    let shown = format!("{method} {path}{query}: {} {seen}", answer.status);
+                    ensure!(!seen.contains("authorization") && !seen.contains("cookie"), "{shown}");
+                    ensure!(seen.contains("x-keygate-key"), "{shown}");
+                }
+            }
+        }
+    }
+    ensure!(reached > 0, "the upstream has seen no action of a cluster");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The demo's one URL: what manages keys goes to the control plane. A part of envoy/one-url.yaml, beside the demo's own rules; one list
 //! makes both the rules and the routes, so that they agree.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness::{Config, demo_filter};
 use serde_json::{Value, json};
 
@@ -38,9 +38,8 @@ pub(crate) fn add_to(config: &mut Config, management_port: u16) -> Result<()> {
         json!({"path": path, "target": target, "keep_credentials": true})
     };
     // Before the demo's: the first that matches decides.
-    let mut rules: Vec<Value> = MANAGED.iter().map(rule).collect();
-    rules.extend(filter["rules"].as_array().cloned().unwrap_or_default());
-    filter["rules"] = rules.into();
+    let own = filter.get_mut("rules").and_then(Value::as_array_mut).context("the demo's filter has no rules")?;
+    own.splice(..0, MANAGED.iter().map(rule));
     config.filter = filter.to_string();
 
     let route = |path: &&str| {
