@@ -5,6 +5,7 @@
 
 mod api;
 mod backup;
+mod class;
 mod cli;
 mod clock;
 mod login;
@@ -15,6 +16,7 @@ mod operations;
 mod permission;
 mod push;
 mod rancher16;
+mod rancher2;
 mod random;
 mod serve;
 mod setting;

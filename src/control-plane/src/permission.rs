@@ -82,6 +82,8 @@ pub(crate) enum Action {
     ManageEnvironmentKey(Tie),
     /// Set this account's password, see and end its logins.
     ManageLogins(AccountId),
+    /// Choose a token's name, which says what it is for.
+    NameToken,
     ManageProxies,
     /// See and change them.
     ManageSettings,
@@ -119,7 +121,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
         (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
-        (_, ManageSettings | SeeAudit) => Verdict::Forbidden,
+        (_, ManageSettings | SeeAudit | NameToken) => Verdict::Forbidden,
         (_, SeeAccount(_) | ManageAccount(_) | SeeEnvironment(_) | ManageEnvironment(_)) => Verdict::Hidden,
         (_, ManageAccountKey(_) | ManageEnvironmentKey(_) | ManageLogins(_)) => Verdict::Hidden,
     }
@@ -147,6 +149,7 @@ mod tests {
             (ManageAccount(me), [Allowed, Forbidden, Hidden]),
             (ManageAccount(other), [Allowed, Hidden, Hidden]),
             (CreateEnvironment, [Allowed, Forbidden, Forbidden]),
+            (NameToken, [Allowed, Forbidden, Forbidden]),
             (SeeEnvironment(Tie::None), [Allowed, Hidden, Hidden]),
             (SeeEnvironment(owner), [Allowed, Allowed, Hidden]),
             (SeeEnvironment(Tie::Key), [Allowed, Hidden, Allowed]),

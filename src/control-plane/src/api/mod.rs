@@ -41,6 +41,7 @@ use crate::operations::audit::Refusals;
 use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
+use crate::rancher2;
 use crate::rancher16;
 use crate::store::{Actor, Change, Store, Written};
 
@@ -143,6 +144,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .merge(rancher16::router())
+        .merge(rancher2::router())
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

@@ -14,6 +14,7 @@ pub(crate) mod proxy_tokens;
 mod refusal;
 pub(crate) mod settings;
 pub(crate) mod table;
+pub(crate) mod tokens;
 
 pub(crate) use refusal::{Missing, Refusal};
 
@@ -38,6 +39,7 @@ fn way_out(action: Action) -> &'static str {
         Action::ManageAccountKey(_) | Action::ManageEnvironmentKey(_) => {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
+        Action::NameToken => "only an admin chooses a token's name; leave it out, and one is drawn",
         Action::ManageLogins(_) => "only the account itself or an admin sets its password and sees its logins",
         Action::ManageSettings => "only an admin sees and changes settings",
         Action::SeeAudit => "only an admin sees what was done",

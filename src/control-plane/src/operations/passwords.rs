@@ -4,9 +4,10 @@
 //! one that was checked.
 
 use super::logins::throttled;
-use super::{Refusal, accounts, callers};
+use super::{Missing, Refusal, accounts, callers, require};
 use crate::login::{Gate, HashFailure, Password, PasswordDigest, Source};
-use crate::model::{Account, AccountRef, Purpose};
+use crate::model::{Account, AccountRef, Kind, Purpose, State};
+use crate::name::AccountName;
 use crate::permission::{Action, Caller};
 use crate::setting;
 use crate::store::{Actor, Change, Store, Written, login, password, setting as stored};
@@ -20,6 +21,40 @@ pub(crate) struct Wish {
     pub(crate) former: Option<Password>,
     /// Where the request comes from.
     pub(crate) source: Source,
+}
+
+/// An account to be made that logs in with a password.
+#[derive(Debug)]
+pub(crate) struct NewAccount {
+    pub(crate) name: AccountName,
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    pub(crate) password: Password,
+}
+
+/// Makes an account with a password, or nothing.
+pub(crate) async fn create_account(
+    store: &Store,
+    gate: &Gate,
+    caller: Caller,
+    wish: NewAccount,
+) -> Result<Written<Account>, Refusal> {
+    let NewAccount { name, kind, state, password } = wish;
+    // Before the hashing, which takes long.
+    require(&caller, Action::CreateAccount, || Missing::account(&name))?;
+    let shortest = stored::value(&mut *store.read().await?, &setting::PASSWORD_MIN_LENGTH).await?;
+    password.check(&name, shortest).map_err(|why| Refusal::invalid("password", why))?;
+    let digest = gate.hasher.hash(password).await?;
+    let written = store.write(Actor::Caller(caller.clone()), async move |change: &mut Change<'_>| {
+        let caller = callers::identify_again(change, &caller).await?;
+        let account = accounts::create(change, &caller, &name, kind).await?;
+        password::set(change, &account, &digest, 0).await?;
+        match state {
+            State::Active => Ok(account),
+            State::Inactive => accounts::deactivate(change, &caller, &AccountRef::Id(account.id)).await,
+        }
+    });
+    written.await
 }
 
 /// Sets an account's password and ends its logins, but for the one that asks.

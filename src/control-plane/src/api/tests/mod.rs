@@ -9,6 +9,7 @@ mod permissions; // who may do what
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
+mod rancher2; // the dialect of Rancher 2, as its clients speak it
 mod records; // settings, and what the audit record shows
 
 use std::collections::HashMap;
