@@ -22,6 +22,9 @@ mod login;
 // Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
 mod rancher16;
 
+// Rancher 2 behind one URL: tokens by every carrier, clusters, ttls, users, and kubectl's logins.
+mod rancher2;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 
