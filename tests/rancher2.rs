@@ -36,11 +36,8 @@ async fn one_url(edge: &Edge) -> Result<Envoy> {
     let route = |regex: &str| {
         format!("- match: {{ safe_regex: {{ regex: '{regex}' }} }}\n                          route: {{ cluster: management }}")
     };
-    let managed = [
-        route("/v3/?|/v3-public(/.*)?"),
-        route("/v3/(token|user|setting|schema)s?(/.*)?"),
-        route("/v3/clusters?(/[^/]+)?"),
-    ];
+    let managed =
+        [route("/v3/?|/v3-public(/.*)?"), route("/v3/(token|user|setting|schema)s?(/.*)?"), route("/v3/clusters?(/[^/]+)?")];
     let indent = "\n                        ";
     let routes = format!("routes:{indent}{}{indent}- match: {{ prefix: \"/\" }}", managed.join(indent));
     let cluster = format!(
