@@ -84,9 +84,7 @@ fn body(route: &Route) -> Option<Vec<Field>> {
 /// Accounts of another system, with the digests of their tokens.
 fn newcomers() -> Value {
     let text = json!({"type": "string"});
-    let object = |properties: Value, required: &[&str]| {
-        json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
-    };
+    let object = |properties: Value, required: &[&str]| json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties});
     let token = object(json!({"name": text, "prefix": text, "digest": text}), &["name", "prefix", "digest"]);
     let account = json!({
         "name": text, "kind": {"type": "string", "enum": ["admin", "user"]}, "existing": {"type": "boolean", "nullable": true},
