@@ -65,6 +65,25 @@ pub(crate) const TRUSTED_PROXIES: Setting<Vec<IpAddr>> = Setting {
     },
 };
 
+/// Where people reach an environment, with [`ENVIRONMENT`] for its id; none if nobody said so.
+pub(crate) const ENVIRONMENT_URL: Setting<Option<String>> = Setting {
+    name: "environment-url",
+    default: "",
+    about: "Where an environment is reached, shown when a key of it is made, such as https://keys.example.com/v1/projects/{environment}",
+    parse: |text| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let graphic = text.len() <= 512 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let web = text.starts_with("https://") || text.starts_with("http://");
+        let valid = graphic && web && text.matches(ENVIRONMENT).count() == 1;
+        valid.then(|| Some(text.to_owned())).ok_or_else(|| format!("must be an http or https URL that holds {ENVIRONMENT} once"))
+    },
+};
+
+/// What stands in [`ENVIRONMENT_URL`] for an environment's id.
+pub(crate) const ENVIRONMENT: &str = "{environment}";
+
 /// A setting whose meaning does not matter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
@@ -76,8 +95,9 @@ pub(crate) struct Known {
 }
 
 /// All settings, by name.
-pub(crate) const ALL: [Known; 5] = [
+pub(crate) const ALL: [Known; 6] = [
     known(&ACCESS_MODE, |text| (ACCESS_MODE.parse)(text).map(drop)),
+    known(&ENVIRONMENT_URL, |text| (ENVIRONMENT_URL.parse)(text).map(drop)),
     known(&LOGIN_ENABLED, |text| (LOGIN_ENABLED.parse)(text).map(drop)),
     known(&LOGIN_TTL, |text| (LOGIN_TTL.parse)(text).map(drop)),
     known(&PASSWORD_MIN_LENGTH, |text| (PASSWORD_MIN_LENGTH.parse)(text).map(drop)),
@@ -119,6 +139,11 @@ mod tests {
             ("login-ttl-minutes", &["1", "525600"][..], &["0", "525601", "", "-1", "+1", "1.5", "12h"][..]),
             ("login-enabled", &["true", "false"], &["", "yes", "TRUE"]),
             ("access-mode", &["unrestricted", "restricted", "required"], &["", "open"]),
+            (
+                "environment-url",
+                &["", "https://k.example/v1/projects/{environment}", "http://{environment}.k.example"],
+                &["k.example/{environment}", "https://k.example", "ftp://k/{environment}", "https://{environment}/{environment}"],
+            ),
             ("password-min-length", &["8", "128"], &["7", "129", "long"]),
             ("trusted-proxies", &["", "192.0.2.1", "192.0.2.1, ::1,"], &["localhost", "192.0.2.0/24", "192.0.2.1:80"]),
         ] {

@@ -131,6 +131,18 @@ pub(crate) async fn list(connection: &mut Connection, caller: &Caller, holder: O
     Ok(key::list(connection, &caller.standing, filter).await?)
 }
 
+/// Some of what [`list`] gives: at most so many from this place on, and how many there are in all.
+pub(crate) async fn page(
+    connection: &mut Connection,
+    caller: &Caller,
+    holder: Option<HolderRef>,
+    start: usize,
+    most: usize,
+) -> Result<(Vec<Key>, usize), Refusal> {
+    let filter = filter(connection, caller, holder).await?;
+    Ok(key::page(connection, &caller.standing, filter, start, most).await?)
+}
+
 /// As [`list`], those that were removed and not purged yet.
 pub(crate) async fn list_removed(
     connection: &mut Connection,

@@ -66,6 +66,11 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
     let mut reader = app.store.read().await?;
     enter(&mut reader, caller, environment.as_ref()).await?;
     let place = place(caller, environment);
+    if let Some(page) = collection::plain_page(asked, Kind::ApiKey)? {
+        let (keys, total) = keys::page(&mut reader, caller, place, page.start, page.most).await?;
+        let things = keys.iter().map(|key| view(asked, key, None)).collect();
+        return Ok(collection::one_page(asked, Kind::ApiKey, &page, things, total));
+    }
     let mut keys = keys::list(&mut reader, caller, place.clone()).await?;
     let removed_wanted = ["_removed", "removed_notnull"].iter().any(|name| asked.parameter(name).is_some());
     if removed_wanted || asked.parameter("state").is_some_and(|state| state.eq_ignore_ascii_case("removed")) {
@@ -227,7 +232,13 @@ fn view(asked: &Asked, key: &Key, secret: Option<&str>) -> Value {
         "kind": "apiKey", "state": state, "created": created, "createdTS": created_ts, "removed": removed,
         "removeTime": removed, "publicValue": key.form.label().as_str(), "secretValue": secret,
     });
-    render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key))
+    let mut shown = render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key));
+    // Where the environment of the key is, with links to all that is in it.
+    if let (KeyHolder::Environment { id, .. }, Some(links)) = (&key.holder, shown.get_mut("links").and_then(Value::as_object_mut))
+    {
+        links.insert("project".to_owned(), asked.base.unscoped().url(&["projects", id.as_str()]).into());
+    }
+    shown
 }
 
 fn text<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {

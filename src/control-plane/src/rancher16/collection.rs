@@ -38,7 +38,9 @@ pub(super) fn answer(asked: &Asked, kind: Kind, things: Vec<Value>) -> Result<An
         }
     }
     let url = asked.base.url(&[resource.plural]);
-    let (things, pagination) = page(asked, &url, things)?;
+    let (page, total) = (Page::of(asked)?, things.len());
+    let things: Vec<Value> = things.into_iter().skip(page.start).take(page.most).collect();
+    let pagination = page.links(asked, &url, things.len(), total);
     let mut collection = empty_collection(resource.id, &url);
     if let Some(fields) = collection.as_object_mut() {
         fields.insert("data".to_owned(), things.into());
@@ -120,34 +122,67 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
     by_size(&text(a), &text(b))
 }
 
-/// One page, and where the next one is. Nothing is said of pages if nobody asks and all fits into one.
-fn page(asked: &Asked, url: &str, things: Vec<Value>) -> Result<(Vec<Value>, Value), Error> {
-    let number = |name: &'static str| match asked.parameter(name) {
-        None => Ok(None),
-        Some(text) => text.parse::<usize>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
-    };
-    let limit = number("limit")?;
-    let start = number("marker")?.unwrap_or(0);
-    let most = limit.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
-    let total = things.len();
-    let shown: Vec<Value> = things.into_iter().skip(start).take(most).collect();
-    let next = start.saturating_add(shown.len());
-    let partial = next < total || start > 0;
-    if limit.is_none() && !partial {
-        return Ok((shown, Value::Null));
+/// Which part of a list is asked for.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// How many things come before it.
+    pub(super) start: usize,
+    /// How many things it has at most.
+    pub(super) most: usize,
+    /// Whether the request says how many.
+    is_asked: bool,
+}
+
+impl Page {
+    fn of(asked: &Asked) -> Result<Self, Error> {
+        let number = |name: &'static str| match asked.parameter(name) {
+            None => Ok(None),
+            Some(text) => text.parse::<usize>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
+        };
+        let limit = number("limit")?;
+        let most = limit.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
+        Ok(Self { start: number("marker")?.unwrap_or(0), most, is_asked: limit.is_some() })
     }
-    let at = |marker: usize| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
-        query.append_pair("limit", &most.to_string()).append_pair("marker", &marker.to_string());
-        format!("{url}?{}", query.finish())
-    };
-    let previous = (start > 0).then(|| at(start.saturating_sub(most)));
-    let pagination = json!({
-        "first": at(0), "previous": previous, "next": (next < total).then(|| at(next)),
-        "limit": most, "total": total, "partial": partial,
-    });
-    Ok((shown, pagination))
+
+    /// Where this page and others are. Nothing is said of pages if nobody asks and all fits into one.
+    fn links(&self, asked: &Asked, url: &str, shown: usize, total: usize) -> Value {
+        let next = self.start.saturating_add(shown);
+        let partial = next < total || self.start > 0;
+        if !self.is_asked && !partial {
+            return Value::Null;
+        }
+        let at = |marker: usize| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
+            query.append_pair("limit", &self.most.to_string()).append_pair("marker", &marker.to_string());
+            format!("{url}?{}", query.finish())
+        };
+        let previous = (self.start > 0).then(|| at(self.start.saturating_sub(self.most)));
+        json!({
+            "first": at(0), "previous": previous, "next": (next < total).then(|| at(next)),
+            "limit": self.most, "total": total, "partial": partial,
+        })
+    }
+}
+
+/// The page that is asked for, if nothing else is: then storage can find it without reading the rest.
+pub(super) fn plain_page(asked: &Asked, kind: Kind) -> Result<Option<Page>, Error> {
+    let resource = resource::of(kind);
+    let is_plain =
+        |(name, _): &(String, String)| filter(resource, name).is_none() && name != "sort" && !name.starts_with("_removed");
+    if asked.query.iter().all(is_plain) { Page::of(asked).map(Some) } else { Ok(None) }
+}
+
+/// Answers with one page of things, of so many.
+pub(super) fn one_page(asked: &Asked, kind: Kind, page: &Page, things: Vec<Value>, total: usize) -> Answer {
+    let resource = resource::of(kind);
+    let url = asked.base.url(&[resource.plural]);
+    let mut collection = empty_collection(resource.id, &url);
+    if let Some(fields) = collection.as_object_mut() {
+        fields.insert("pagination".to_owned(), page.links(asked, &url, things.len(), total));
+        fields.insert("data".to_owned(), things.into());
+    }
+    Answer::ok(collection)
 }
 
 #[cfg(test)]

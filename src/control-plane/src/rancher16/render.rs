@@ -49,7 +49,12 @@ impl Base {
 /// What the version itself shows: where everything is.
 pub(super) fn root(base: &Base) -> Value {
     let mut links = Map::from_iter([("self".to_owned(), Value::from(base.url(&[])))]);
-    links.extend(resource::ALL.iter().map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())));
+    links.extend(
+        resource::ALL
+            .iter()
+            .chain([&resource::SCHEMA])
+            .map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())),
+    );
     json!({"id": base.version.rsplit('/').next(), "type": "apiVersion", "links": links, "actions": {}})
 }
 

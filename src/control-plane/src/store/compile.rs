@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::history::ROWS_IN_A_STATEMENT;
-use super::login::logins_pass;
+use super::login::{self, logins_pass};
 use super::{Connection, StoreError, row};
 use crate::model::{Kind, Role};
 
@@ -112,8 +112,7 @@ pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Gr
     let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;
     let reaches = reaches(&rows)?;
     // A backup that is looked at, and not brought up to date, may be older than logins.
-    let has_logins = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'").fetch_optional(&mut *connection).await?;
-    let query = if has_logins.is_some() { passing!() } else { PASSING_BEFORE_LOGINS };
+    let query = if login::are_known(connection).await? { passing!() } else { PASSING_BEFORE_LOGINS };
     let rows = sqlx::query(query).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
 }

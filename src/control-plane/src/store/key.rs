@@ -2,7 +2,9 @@
 
 use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
 use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
@@ -79,13 +81,32 @@ pub(crate) enum Filter {
 macro_rules! managed {
     ($($removed:ident)?) => {
         keys!($($removed)? "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
-         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id")
+         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id \
+         LIMIT $5 OFFSET $6")
     };
 }
 
+/// All that there is, for [`read_managed`].
+const ALL: (i64, i64) = (-1, 0);
+
 /// The keys that a caller manages, oldest first: all for an admin; a user's own and those of environments that the user owns.
 pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filter: Filter) -> Result<Vec<Key>, StoreError> {
-    read_managed(connection, managed!(), standing, filter).await
+    read_managed(connection, managed!(), standing, filter, ALL).await
+}
+
+/// Some of what [`list`] gives: at most so many from this place on, and how many there are in all.
+pub(crate) async fn page(
+    connection: &mut Connection,
+    standing: &Standing,
+    filter: Filter,
+    start: usize,
+    most: usize,
+) -> Result<(Vec<Key>, usize), StoreError> {
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let keys = read_managed(connection, managed!(), standing, filter, (number(most), number(start))).await?;
+    let count = bind_managed(sqlx::query(concat!("SELECT count(*) AS number FROM (", managed!(), ")")), standing, filter, ALL);
+    let total = row::number(&count.fetch_one(connection).await?, "number")?;
+    Ok((keys, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 
 /// As [`list`], those that were removed and not purged yet.
@@ -94,7 +115,7 @@ pub(crate) async fn list_removed(
     standing: &Standing,
     filter: Filter,
 ) -> Result<Vec<Key>, StoreError> {
-    read_managed(connection, managed!(removed), standing, filter).await
+    read_managed(connection, managed!(removed), standing, filter, ALL).await
 }
 
 async fn read_managed(
@@ -102,20 +123,26 @@ async fn read_managed(
     query: &'static str,
     standing: &Standing,
     filter: Filter,
+    part: (i64, i64),
 ) -> Result<Vec<Key>, StoreError> {
+    bind_managed(sqlx::query(query), standing, filter, part).fetch_all(connection).await?.iter().map(read).collect()
+}
+
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
+
+fn bind_managed(query: SqliteQuery, standing: &Standing, filter: Filter, (most, start): (i64, i64)) -> SqliteQuery {
     let (account, environment) = match filter {
         Filter::All => (None, None),
         Filter::Account(account) => (Some(account.0), None),
         Filter::Environment(number) => (None, Some(number)),
     };
-    let rows = sqlx::query(query)
+    query
         .bind(account.map(row::integer))
         .bind(environment.map(row::integer))
         .bind(standing.sees_all())
         .bind(standing.account().map(|own| row::integer(own.0)))
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(read).collect()
+        .bind(most)
+        .bind(start)
 }
 
 /// What [`read_caller`] reads.

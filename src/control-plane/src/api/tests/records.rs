@@ -162,3 +162,15 @@ async fn refused_requests_of_known_callers_are_noted_without_what_may_be_secret(
     let omitted = plane.record("refusals.omit").await;
     assert_eq!(omitted["detail"]["count"], 24);
 }
+
+#[tokio::test]
+async fn a_key_of_an_environment_says_where_that_is_once_somebody_has_said_so() {
+    let plane = Plane::start().await;
+    plane.environment("1a5").await;
+    let make = async |wish: Value| plane.admin("POST", "keys", Some(wish), 201).await.body["endpoint"].clone();
+    assert_eq!(make(json!({"environment": "1a5", "name": "x"})).await, Value::Null);
+    let url = json!({"value": "https://keys.example.com/v1/projects/{environment}"});
+    plane.admin("PUT", "settings/environment-url", Some(url), 200).await;
+    assert_eq!(make(json!({"environment": "1a5", "name": "y"})).await, "https://keys.example.com/v1/projects/1a5");
+    assert_eq!(make(json!({"account": "root", "name": "z"})).await, Value::Null);
+}
