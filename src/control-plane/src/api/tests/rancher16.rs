@@ -253,6 +253,13 @@ async fn lists_are_filtered_sorted_and_paged() {
     assert_eq!(names("sort=name&order=desc").await, ["test", "c-three", "b-two", "a-one"]);
     assert_eq!(names("state=inactive").await, Vec::<String>::new());
     assert_eq!(names("unheard=of").await.len(), 4, "what no key has is no filter");
+    let first = client.get("/v1/apikeys?limit=3").await;
+    let page = &first["pagination"];
+    assert_eq!((&first["data"][0]["name"], &page["total"], &page["partial"]), (&json!("test"), &json!(4), &json!(true)));
+    let next = client.get(page["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap()).await;
+    assert_eq!((next["data"].as_array().unwrap().len(), &next["data"][0]["name"]), (1, &json!("c-three")));
+    assert_eq!(next["pagination"]["previous"], page["first"].as_str().unwrap());
+    assert_eq!(client.get("/v1/apikeys?marker=9").await["data"], json!([]));
     let first = client.get("/v1/apikeys?limit=3&sort=name").await;
     assert_eq!((&first["pagination"]["partial"], &first["data"][0]["name"]), (&json!(true), &json!("a-one")));
     let next = first["pagination"]["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap();
@@ -451,6 +458,9 @@ async fn everything_that_is_shown_can_be_viewed_by_its_own_link() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;
     plane.environment("1a5").await;
+    plane.environment("Prod.1").await;
+    plane.member("Prod.1", "alice", "owner").await;
+    plane.key(json!({"environment": "Prod.1", "name": "m"})).await;
     plane.member("1a5", "alice", "owner").await;
     plane.key(json!({"environment": "1a5", "name": "m"})).await;
     plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
