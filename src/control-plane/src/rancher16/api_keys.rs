@@ -4,10 +4,11 @@ use axum::http::{Method, StatusCode};
 use keygate_decision::{EnvironmentId, KeyId};
 use serde_json::{Map, Value, json};
 
+use super::collection::{self, Gathered};
 use super::error::Error;
 use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{Answer, accounts, collection, projects, resource};
+use super::{Answer, accounts, projects, resource};
 use crate::api::App;
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
 use crate::name::{Description, Label, Name};
@@ -71,14 +72,13 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
         let things = keys.iter().map(|key| view(asked, key, None)).collect();
         return Ok(collection::one_page(asked, Kind::ApiKey, &page, things, total));
     }
-    let mut keys = keys::list(&mut reader, caller, place.clone()).await?;
+    let mut gathered = Gathered::new(asked, Kind::ApiKey)?;
+    keys::each(&mut reader, caller, place.clone(), |key| gathered.take(view(asked, &key, None))).await?;
     let removed_wanted = ["_removed", "removed_notnull"].iter().any(|name| asked.parameter(name).is_some());
     if removed_wanted || asked.parameter("state").is_some_and(|state| state.eq_ignore_ascii_case("removed")) {
-        keys.extend(keys::list_removed(&mut reader, caller, place).await?);
-        keys.sort_by_key(|key| key.id.0);
+        keys::each_removed(&mut reader, caller, place, |key| gathered.take(view(asked, &key, None))).await?;
     }
-    let things = keys.iter().map(|key| view(asked, key, None)).collect();
-    collection::answer(asked, Kind::ApiKey, things)
+    Ok(gathered.answer())
 }
 
 /// Whoever may not enter an environment is told so before anything else.

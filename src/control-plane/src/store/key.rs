@@ -5,6 +5,7 @@ use serde_json::json;
 use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use tokio_stream::StreamExt as _;
 
 use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
@@ -109,13 +110,38 @@ pub(crate) async fn page(
     Ok((keys, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 
-/// As [`list`], those that were removed and not purged yet.
-pub(crate) async fn list_removed(
+/// As [`list`], one after the other.
+pub(crate) async fn each(
     connection: &mut Connection,
     standing: &Standing,
     filter: Filter,
-) -> Result<Vec<Key>, StoreError> {
-    read_managed(connection, managed!(removed), standing, filter, ALL).await
+    take: impl FnMut(Key),
+) -> Result<(), StoreError> {
+    take_managed(connection, managed!(), standing, filter, take).await
+}
+
+/// As [`each`], those that were removed and not purged yet.
+pub(crate) async fn each_removed(
+    connection: &mut Connection,
+    standing: &Standing,
+    filter: Filter,
+    take: impl FnMut(Key),
+) -> Result<(), StoreError> {
+    take_managed(connection, managed!(removed), standing, filter, take).await
+}
+
+async fn take_managed(
+    connection: &mut Connection,
+    query: &'static str,
+    standing: &Standing,
+    filter: Filter,
+    mut take: impl FnMut(Key),
+) -> Result<(), StoreError> {
+    let mut rows = bind_managed(sqlx::query(query), standing, filter, ALL).fetch(connection);
+    while let Some(row) = rows.next().await {
+        take(read(&row?)?);
+    }
+    Ok(())
 }
 
 async fn read_managed(
