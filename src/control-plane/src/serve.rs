@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::login::Gate;
 use crate::metrics::Metrics;
 use crate::operations::audit::Refusals;
+use crate::operations::logins;
 use crate::push::{Proof, Publisher};
 use crate::random;
 use crate::setting;
@@ -160,6 +161,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         served.context("proxies cannot be served any longer")
     };
     let outcome = tokio::select! {
+        () = sweep_logins(&store) => bail!("logins are not swept any longer"),
         outcome = async { tokio::try_join!(api, push).map(|((), ())| ()) } => outcome,
         end = writer.ended() => {
             end?;
@@ -179,6 +181,21 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     tracing::info!("stopped");
     outcome
 }
+
+/// Takes away logins that have expired, for as long as the server runs.
+async fn sweep_logins(store: &Store) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = logins::sweep(store).await {
+            tracing::warn!(%error, "logins that have expired were not taken away; they pass nowhere, and are tried again");
+        }
+    }
+}
+
+/// How often there is a look for logins that have expired.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// So long storage may take for what is still queued when the server stops.
 const CLOSING: Duration = Duration::from_secs(20);

@@ -132,6 +132,25 @@ pub(crate) const SERVER_URL: Setting<String> = Setting {
     },
 };
 
+/// Where people reach an environment, with [`ENVIRONMENT`] for its id; none if nobody said so.
+pub(crate) const ENVIRONMENT_URL: Setting<Option<String>> = Setting {
+    name: "environment-url",
+    default: "",
+    about: "Where an environment is reached, shown when a key of it is made, such as https://keys.example.com/v1/projects/{environment}",
+    parse: |text| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let graphic = text.len() <= 512 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let web = text.starts_with("https://") || text.starts_with("http://");
+        let valid = graphic && web && text.matches(ENVIRONMENT).count() == 1;
+        valid.then(|| Some(text.to_owned())).ok_or_else(|| format!("must be an http or https URL that holds {ENVIRONMENT} once"))
+    },
+};
+
+/// What stands in [`ENVIRONMENT_URL`] for an environment's id.
+pub(crate) const ENVIRONMENT: &str = "{environment}";
+
 /// A setting whose meaning does not matter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
@@ -145,11 +164,12 @@ pub(crate) struct Known {
 }
 
 /// All settings, by name.
-pub(crate) const ALL: [Known; 11] = [
+pub(crate) const ALL: [Known; 12] = [
     known(&ACCESS_MODE, |text| (ACCESS_MODE.parse)(text).map(drop)),
     ranchers(&TOKEN_MAX_TTL, "CATTLE_AUTH_TOKEN_MAX_TTL_MINUTES", |text| (TOKEN_MAX_TTL.parse)(text).map(drop)),
     ranchers(&SESSION_TTL, "CATTLE_AUTH_USER_SESSION_TTL_MINUTES", |text| (SESSION_TTL.parse)(text).map(drop)),
     ranchers(&CA_CERTS, "CATTLE_CACERTS", |text| (CA_CERTS.parse)(text).map(drop)),
+    known(&ENVIRONMENT_URL, |text| (ENVIRONMENT_URL.parse)(text).map(drop)),
     ranchers(&KUBECONFIG_GENERATE, "CATTLE_KUBECONFIG_GENERATE_TOKEN", |text| (KUBECONFIG_GENERATE.parse)(text).map(drop)),
     ranchers(&KUBECONFIG_TTL, "CATTLE_KUBECONFIG_TOKEN_TTL_MINUTES", |text| (KUBECONFIG_TTL.parse)(text).map(drop)),
     known(&LOGIN_ENABLED, |text| (LOGIN_ENABLED.parse)(text).map(drop)),
@@ -253,6 +273,11 @@ mod tests {
             ("login-ttl-minutes", &["1", "525600"][..], &["0", "525601", "", "-1", "+1", "1.5", "12h"][..]),
             ("login-enabled", &["true", "false"], &["", "yes", "TRUE"]),
             ("access-mode", &["unrestricted", "restricted", "required"], &["", "open"]),
+            (
+                "environment-url",
+                &["", "https://k.example/v1/projects/{environment}", "http://{environment}.k.example"],
+                &["k.example/{environment}", "https://k.example", "ftp://k/{environment}", "https://{environment}/{environment}"],
+            ),
             ("password-min-length", &["8", "128"], &["7", "129", "long"]),
             (
                 "auth-token-max-ttl-minutes",

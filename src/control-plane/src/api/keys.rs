@@ -13,7 +13,7 @@ use crate::clock::rfc3339;
 use crate::model::{AccountRef, Key, KeyHolder, key_id};
 use crate::name::{Description, Lifetime, Name};
 use crate::operations::keys::HolderRef;
-use crate::operations::{Missing, Refusal, keys};
+use crate::operations::{Missing, Refusal, environments, keys};
 use crate::permission::Caller;
 use crate::random;
 
@@ -30,7 +30,8 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, body: Body) -
     let pair = random::key_pair().map_err(Refusal::from)?;
     let stored = pair.clone();
     let written = app.change(caller, async move |change, caller| keys::create(change, caller, wish, &stored).await).await?;
-    Ok(reply::created(&written, |key| created_key(key, &pair)))
+    let endpoint = endpoint(&app, &written.value).await?;
+    Ok(reply::created(&written, |key| with_endpoint(created_key(key, &pair), key, endpoint)))
 }
 
 /// GET /keys
@@ -48,7 +49,7 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Par
 /// GET /keys/{key}
 pub(super) async fn show(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
     let key = keys::show(&mut *app.store.read().await?, &caller, reference(&key)?).await?;
-    Ok(reply::one(view(&key)))
+    Ok(reply::one(with_endpoint(view(&key), &key, endpoint(&app, &key).await?)))
 }
 
 /// GET /keys/{key}/grant
@@ -99,6 +100,21 @@ pub(crate) fn created_key(key: &Key, pair: &KeyPair) -> Value {
         object.insert("token".to_owned(), pair.token().into());
     }
     value
+}
+
+/// Where the environment of a key is reached, as far as somebody has said so.
+async fn endpoint(app: &App, key: &Key) -> Result<Option<String>, Error> {
+    match &key.holder {
+        KeyHolder::Environment { id, .. } => Ok(environments::url(&mut *app.store.read().await?, id).await?),
+        KeyHolder::Account { .. } => Ok(None),
+    }
+}
+
+fn with_endpoint(mut shown: Value, key: &Key, endpoint: Option<String>) -> Value {
+    if let (KeyHolder::Environment { .. }, Some(object)) = (&key.holder, shown.as_object_mut()) {
+        object.insert("endpoint".to_owned(), endpoint.into());
+    }
+    shown
 }
 
 /// At most one of `account` and `environment`.

@@ -32,6 +32,7 @@ pub(super) const NEW_KEY: View = &[
     Column::new("DESCRIPTION", "description"),
     Column::new("ACCOUNT", "account"),
     Column::new("ENVIRONMENT", "environment"),
+    Column::new("ENDPOINT", "endpoint"),
     Column::new("STATE", "state"),
     Column::new("CREATED", "created"),
     Column::time("EXPIRES", "expires"),

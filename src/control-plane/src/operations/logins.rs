@@ -16,7 +16,7 @@ use crate::permission::{Action, Caller};
 use crate::random;
 use crate::setting;
 use crate::store::login::NewLogin;
-use crate::store::{Actor, Change, Connection, Store, Written, account, login, password, setting as stored};
+use crate::store::{Actor, Change, Connection, Store, StoreError, Written, account, login, password, setting as stored};
 
 /// A number that no account has.
 const NOBODY: AccountId = AccountId(0);
@@ -146,6 +146,14 @@ fn note(store: &Store, refusals: &Refusals, account: Option<&Account>, refusal: 
     let (actor, object) = (Actor::Account(account.id), format!("account {}", account.id.0));
     let detail = json!({"name": account.name.as_str(), "reason": reason});
     tokio::spawn(async move { refusals.note(&store, actor, "login.refuse", object, detail).await });
+}
+
+/// Takes away the logins that have expired. They pass nowhere, whether they are there or not.
+pub(crate) async fn sweep(store: &Store) -> Result<(), StoreError> {
+    while login::any_expired(&mut *store.read().await?, store.clock().now()).await? {
+        store.write::<_, StoreError, _>(Actor::Local, async |change: &mut Change<'_>| login::sweep(change).await).await?;
+    }
+    Ok(())
 }
 
 /// The logins that the caller sees, or those of one account.

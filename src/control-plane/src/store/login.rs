@@ -1,7 +1,7 @@
 //! Logins in storage: the digests of their tokens, never the tokens. It does not ask who may do what.
 //!
-//! A login that is over leaves no row: its number is not given out again, and the audit record keeps it. Every new login takes away
-//! a number of those that have expired, more than one, so that they never pile up.
+//! A login that is over leaves no row: its number is not given out again, and the audit record keeps it. Those that have expired are
+//! taken away now and then, and with every new login a number of them, more than one, so that they never pile up.
 
 use keygate_decision::{AccountId, Digest, KeyId, UnixSeconds};
 use serde_json::json;
@@ -114,15 +114,38 @@ pub(crate) async fn switched(change: &mut Change<'_>) -> Result<(), StoreError> 
     touch(change, &rows)
 }
 
-/// Takes away what has expired, some at a time, and the oldest logins of an account that would have too many.
-async fn make_room(change: &mut Change<'_>, account: AccountId) -> Result<(), StoreError> {
+/// Whether there are logins that have expired.
+pub(crate) async fn any_expired(connection: &mut Connection, now: UnixSeconds) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM credential WHERE purpose = 'login' AND expires <= $1 LIMIT 1");
+    Ok(query.bind(row::integer(now.0)).fetch_optional(connection).await?.is_some())
+}
+
+/// Takes away what has expired, some at a time.
+pub(crate) async fn sweep(change: &mut Change<'_>) -> Result<(), StoreError> {
     let now = row::integer(change.now().0);
     let expired = sqlx::query(
         "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND expires <= $1 \
          ORDER BY expires LIMIT $2) RETURNING digest",
     );
     let expired = expired.bind(now).bind(SWEPT_AT_ONCE).fetch_all(change.connection()).await?;
-    touch(change, &expired)?;
+    touch(change, &expired)
+}
+
+/// Whether a database, which may be an old one, knows logins.
+pub(super) async fn are_known(connection: &mut Connection) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'");
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// Ends all logins of a database that nobody serves.
+pub(super) async fn end_all(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM credential WHERE purpose = 'login'").execute(connection).await?;
+    Ok(())
+}
+
+/// Takes away some of what has expired, and the oldest logins of an account that would have too many.
+async fn make_room(change: &mut Change<'_>, account: AccountId) -> Result<(), StoreError> {
+    sweep(change).await?;
     let oldest = sqlx::query(
         "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND account = $1 \
          ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING digest",
