@@ -27,6 +27,7 @@ run: setup wasm ## start everything on this machine until Ctrl-C, and print curl
 
 .PHONY: test
 test: setup wasm ## run every test, those in real Envoy included
+	@envoy/setup.sh clients
 	@envoy/module.sh traps
 	@envoy/module.sh other-layout
 	@cargo build --locked
@@ -34,7 +35,8 @@ test: setup wasm ## run every test, those in real Envoy included
 
 # The variables reach the program as they are given to make.
 .PHONY: soak
-soak: build ## a million hostile requests, then hundreds of faults (REQUESTS= CUTS= KEYS= CHANGES=, and SEED= for the same again)
+soak: build ## a million hostile requests, hundreds of faults, an API tester (REQUESTS= CUTS= KEYS= CHANGES= API_SECONDS=; SEED= for the same)
+	@envoy/setup.sh clients
 	@cargo run --release --locked --package keygate-tests --bin soak
 
 # BENCH=--quick only shows that it works; BENCH=--ten-million also measures ten million keys. What it finds is left in tests/bench.

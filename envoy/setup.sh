@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set-up: brings what it takes to build and run Keygate, and nothing that is there already. Quiet, asks nothing, and takes
-# a moment when all is done. `setup.sh lint` brings clippy and rustfmt as well, `setup.sh bench` the load generator.
+# a moment when all is done. `setup.sh lint` brings clippy and rustfmt as well, `setup.sh bench` the load generator,
+# `setup.sh clients` what other people's clients need, which tests run.
 #
 # What it leaves, all under .tools/ in the project's folder:
 #   .tools/bin              first in the Makefile's PATH: `envoy`, and `cargo` where the one in PATH is missing or too old
@@ -26,6 +27,7 @@ main() {
     want_pip
     if [ "${1:-}" = lint ]; then want_linters; fi
     if [ "${1:-}" = bench ]; then want_load; fi
+    if [ "${1:-}" = clients ]; then want_clients; fi
     install_packages
     link_cargo
     fetch_envoy
@@ -98,6 +100,12 @@ want_linters() {
 
 want_load() {
     has wrk || packages+=(wrk)
+}
+
+# want_clients: what the tests bring and run other people's clients with.
+want_clients() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    has kubectl || packages+=(kubernetes-client)
 }
 
 want_pip() {

@@ -47,6 +47,18 @@ impl Edge {
         Ok(())
     }
 
+    /// Starts another Envoy, which reports use every second, and waits for its table.
+    pub(crate) async fn add_reporting_envoy(&mut self, proxy: &str) -> Result<()> {
+        let mut config = self.config(proxy)?;
+        let mut filter: serde_json::Value = serde_json::from_str(&config.filter)?;
+        filter["control_plane"]["usage_seconds"] = 1.into();
+        config.filter = filter.to_string();
+        let envoy = Envoy::start(&config).await?;
+        envoy.until_table().await?;
+        self.envoys.push(envoy);
+        Ok(())
+    }
+
     /// The configuration of an Envoy under a name.
     pub(crate) fn config(&self, proxy: &str) -> Result<Config> {
         self.config_with_limit(proxy, 3600)

@@ -88,9 +88,12 @@ async fn a_login_opens_the_edge_and_its_end_closes_it() -> Result<()> {
     let alone = person.run(&["key", "list"], "").await?;
     assert_eq!(alone.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&alone.stderr).contains("keygate login"));
-    // With a key once, to set the first password; then the password is enough.
+    // An admin gives the first password, not whoever has a key; then the password is enough.
     let with_key = ["--access-key", &key.access_key, "--secret-key", &key.secret_key];
-    person.text(&[&["account", "set-password", "alice", "--stdin"][..], &with_key].concat(), &format!("{PASSWORD}\n")).await?;
+    let first = ["account", "set-password", "alice", "--stdin"];
+    let by_key = person.run(&[&first[..], &with_key].concat(), &format!("{PASSWORD}\n")).await?;
+    assert!(String::from_utf8_lossy(&by_key.stderr).contains("only an admin"), "{by_key:?}");
+    admin(&edge.control_plane)?.text(&first, &format!("{PASSWORD}\n")).await?;
     let wrong = person.run(&["login", "alice", "--stdin"], "correct horse\n").await?;
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("wrong"));
 

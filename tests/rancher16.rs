@@ -5,78 +5,11 @@ use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use harness::{Connection, Envoy, Protocol};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::process::Command;
 
-use crate::edge::{Edge, INSIDE};
-
-const PASSWORD: &str = "correct horse battery";
-/// The types that the control plane answers itself.
-const TYPES: [&str; 13] = [
-    "token",
-    "tokens",
-    "apikey",
-    "apikeys",
-    "account",
-    "accounts",
-    "identity",
-    "identities",
-    "localauthconfig",
-    "setting",
-    "settings",
-    "schema",
-    "schemas",
-];
-
-/// An Envoy whose listener serves both.
-async fn one_url(edge: &Edge) -> Result<Envoy> {
-    let mut config = edge.config("edge-1")?;
-    let mut filter: Value = serde_json::from_str(&config.filter)?;
-    filter["preset"] = "rancher-1.6".into();
-    let mut rules = Vec::new();
-    for version in ["v1", "v2-beta"] {
-        // Whoever asks there is known to the control plane, which answers by itself; credentials travel on to it.
-        for name in TYPES {
-            rules.push(json!({"path": format!("/{version}/{name}/**"), "target": "public", "keep_credentials": true}));
-        }
-        // Below a project, what asks for more decides.
-        for name in ["project", "projects"] {
-            rules.push(json!({"path": format!("/{version}/{name}"), "target": "public", "keep_credentials": true}));
-        }
-        let keys = format!("/{version}/projects/{{environment}}/apikeys/**");
-        rules.push(json!({"path": keys, "target": "environment", "keep_credentials": true}));
-    }
-    filter["rules"] = rules.into();
-    config.filter = filter.to_string();
-    let types = "(token|apikey|account|setting|schema)s?|identit(y|ies)|localauthconfig|project";
-    let route = |rest: &str| {
-        let regex = format!("/(v1|v2-beta)/{rest}");
-        format!("- match: {{ safe_regex: {{ regex: '{regex}' }} }}\n                          route: {{ cluster: management }}")
-    };
-    let (of_types, of_projects) = (route(&format!("({types})(/.*)?")), route("projects(/[^/]+/apikeys(/.*)?)?"));
-    let indent = "\n                        ";
-    let routes = format!("routes:{indent}{of_types}{indent}{of_projects}{indent}- match: {{ prefix: \"/\" }}");
-    let cluster = format!(
-        "clusters:
-    - name: management
-      type: STATIC
-      connect_timeout: 5s
-      load_assignment:
-        cluster_name: management
-        endpoints:
-          - lb_endpoints:
-              - endpoint:
-                  address:
-                    socket_address: {{ address: 127.0.0.1, port_value: {} }}
-    # What is protected.",
-        edge.control_plane.http_port()
-    );
-    config.edits.push(("routes:\n                        - match: { prefix: \"/\" }", routes.leak()));
-    config.edits.push(("clusters:\n    # What is protected.", cluster.leak()));
-    let envoy = Envoy::start(&config).await?;
-    envoy.until_table().await?;
-    Ok(envoy)
-}
+use crate::edge::INSIDE;
+use crate::one_url::{PASSWORD, Site};
 
 /// Whoever speaks to the one URL.
 struct Client {
@@ -107,17 +40,8 @@ async fn curl(envoy: &Envoy, pair: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_url_leads_from_a_password_to_a_key_and_to_its_end() -> Result<()> {
-    let edge = Edge::start(0).await?;
-    for command in [
-        &["environment", "create", "--id", "1a5", "--name", "Default"][..],
-        &["account", "create", "--name", "alice", "--kind", "user"],
-        &["member", "add", "--environment", "1a5", "--account", "alice", "--role", "owner"],
-    ] {
-        edge.change(command).await?;
-    }
-    let set = ["account", "set-password", "alice", "--stdin"];
-    crate::login::admin(&edge.control_plane)?.text(&set, &format!("{PASSWORD}\n")).await?;
-    let envoy = one_url(&edge).await?;
+    let site = Site::start("rancher-1.6").await?;
+    let (edge, envoy) = (&site.edge, site.envoy());
     let connection = Connection::open(envoy.edge(), Protocol::Http1).await?;
     let mut client = Client { connection, token: String::new() };
     client.send("GET", "/v1/apikeys", "", 401).await?;
@@ -132,14 +56,14 @@ async fn one_url_leads_from_a_password_to_a_key_and_to_its_end() -> Result<()> {
     assert!(own.starts_with(&format!("http://{}/v2-beta/apikeys/1c", envoy.edge())), "{own} leads back to the one URL");
     let text = |field: &str| key[field].as_str().map(str::to_owned).context("a field is missing");
     let pair = format!("{}:{}", text("publicValue")?, text("secretValue")?);
-    harness::until("the key to pass", async || Ok((curl(&envoy, &pair).await? == "200").then_some(()))).await?;
+    harness::until("the key to pass", async || Ok((curl(envoy, &pair).await? == "200").then_some(()))).await?;
 
     // What manages an environment's keys is judged at the edge, too, and then by the control plane.
     client.send("GET", "/v1/projects/1a5/apikeys", "", 200).await?;
     client.send("GET", "/v1/projects/1a6/apikeys", "", 403).await?;
 
     edge.change(&["key", "deactivate", text("id")?.trim_start_matches("1c")]).await?;
-    assert_eq!(curl(&envoy, &pair).await?, "401", "what keygate deactivated is refused once that is acknowledged");
+    assert_eq!(curl(envoy, &pair).await?, "401", "what keygate deactivated is refused once that is acknowledged");
     let path = format!("/v2-beta/apikeys/{}", text("id")?);
     assert_eq!(client.send("GET", &path, "", 200).await?["state"], "inactive");
     assert_eq!(client.send("DELETE", &path, "", 200).await?["state"], "removing");

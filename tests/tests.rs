@@ -16,11 +16,23 @@ mod clients;
 // Every change, seen by 10,000 requests over all workers: nothing passes after a withdrawal, everything after a grant.
 mod revocation;
 
+// When keys were last used, as proxies tell it.
+mod usage;
+
 // Passwords and logins, with the real command line and at the edge.
 mod login;
 
+// One URL for managing keys and for using them: no spelling leads past the rules, and links lead back.
+mod one_url;
+
+// Clients that other people wrote, unchanged: rancher_yarl, gdapi-python and cattle, curl, httpie.
+mod real_clients;
+
 // Rancher 1.6 behind one URL: from a password to a key that passes, and to its end.
 mod rancher16;
+
+// Where clients of Rancher 1.6 say which environment they mean, beside the path.
+mod users;
 
 // Portainer behind one URL: from a password to an access token, and tokens that Portainer issued.
 mod portainer;

@@ -52,6 +52,7 @@ impl World {
     /// Adds a key under a name, with all its spellings.
     pub(crate) fn add(&mut self, name: &str, key: &Key) {
         let base64 = STANDARD.encode(key.pair());
+        let by_user = |user: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{}", key.token)));
         let mistyped = key.token.replacen("kg_", "kg_0", 1);
         for (part, value) in [
             ("id", key.id.as_str()),
@@ -64,6 +65,12 @@ impl World {
             ("base64", &base64),
             ("base64_unpadded", base64.trim_end_matches('=')),
             ("basic", &format!("Basic {base64}")),
+            ("by_user", &by_user("x-api-bearer")),
+            ("by_user_shouted", &by_user("X-API-BEARER")),
+            ("by_user_nowhere", &by_user("x-api-bearer=")),
+            ("by_user_in_1a5", &by_user("x-api-bearer=1a5")),
+            ("by_user_in_1a6", &by_user("x-api-bearer=1a6")),
+            ("by_user_in_1a7", &by_user("x-api-bearer=1a7")),
         ] {
             self.set(&format!("{name}.{part}"), value);
         }

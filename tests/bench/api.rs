@@ -58,6 +58,18 @@ impl Api {
         Ok(self.post(&path, "", wait).await?.0)
     }
 
+    /// How many changes were committed so far, and in how many transactions.
+    pub(crate) async fn commits(&mut self) -> Result<(f64, f64)> {
+        let headers = [("authorization", self.authorization.as_str())];
+        let answer = self.connection.send("GET", "/metrics", &headers, "").await?;
+        let metrics = answer.text();
+        let of = |name: &str| {
+            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            value.with_context(|| format!("the metrics do not say {name}"))
+        };
+        Ok((of("keygate_changes_total ")?, of("keygate_commit_duration_seconds_count ")?))
+    }
+
     async fn post(&mut self, path: &str, body: &str, wait: bool) -> Result<(Change, Answer)> {
         let path = if wait { format!("{path}?wait={WAIT_SECONDS}") } else { path.to_owned() };
         let kind = ("content-type", "application/json");

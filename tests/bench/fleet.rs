@@ -35,14 +35,17 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, prox
     let (base, bits) = position(control_plane.sync_port()).await?;
     let fleet = Fleet::open(control_plane.sync_port(), proxies, base, bits).await?;
     let mut api = Api::open(&control_plane).await?;
-    let mut told = Vec::new();
+    let mut echo = Echo::open(&data::folder("fleet")?, cores, proxies).await?;
+    let (mut told, mut echoed) = (Vec::new(), Vec::new());
+    // In turn, so that what else the machine does meets both.
     for _ in 0..times {
         told.push(api.create_key(0, true).await?.0.took().as_secs_f64() * 1e3);
+        echoed.push(echo.ask().await?);
     }
+    drop(echo);
     let resident = machine::resident_bytes(control_plane.process()?.id())?;
     let back = restart(&mut control_plane, fleet, cores, proxies, bits).await?;
     drop(control_plane);
-    let echoed = echo(&data::folder("fleet")?, cores, proxies, times).await?;
 
     let once = |value: f64| vec![Some(Figure::once(value))];
     let ratio = Figure::of_pairs(&told, &echoed, |told, echoed| told / echoed);
@@ -184,35 +187,52 @@ async fn restart(control_plane: &mut ControlPlane, fleet: Fleet, cores: Cores, p
     Ok(took)
 }
 
-/// How long an echo takes, in milliseconds, time by time.
-async fn echo(folder: &Path, cores: Cores, proxies: usize, times: usize) -> Result<Vec<f64>> {
-    let port = free_port()?;
-    let arguments = ["echo", &port.to_string()];
-    let mut process = Process::start("the echo", &std::env::current_exe()?, &arguments, &folder.join("echo.log"))?;
-    harness::until("the echo to listen", async || {
-        process.ensure_running()?;
-        Ok(tokio::net::TcpStream::connect(loopback(port)).await.is_ok().then_some(()))
-    })
-    .await?;
-    machine::pin(process.id(), &[cores.measured])?;
-    let said = |all: bool| Said { all, answers: 0, text: TEXT.to_vec() };
-    let mut clients = JoinSet::new();
-    for _ in 0..proxies {
-        let mut stream = EchoStream::open(port, echo::PATH, said(false)).await?;
-        clients.spawn(async move { while stream.receive().await.is_ok() && stream.send(said(false)).await.is_ok() {} });
-    }
-    let mut asker = EchoStream::open(port, echo::PATH, said(true)).await?;
-    let mut echoed = Vec::new();
-    // The first one only shows that everybody is there.
-    while echoed.len() <= times {
-        let started = Instant::now();
-        if !echoed.is_empty() {
-            asker.send(said(true)).await?;
+/// The echo with a stream open for each proxy.
+struct Echo {
+    clients: JoinSet<()>,
+    asker: EchoStream,
+    _process: Process,
+}
+
+impl Echo {
+    /// Opens all streams, and waits until each is heard.
+    async fn open(folder: &Path, cores: Cores, proxies: usize) -> Result<Self> {
+        let port = free_port()?;
+        let arguments = ["echo", &port.to_string()];
+        let mut process = Process::start("the echo", &std::env::current_exe()?, &arguments, &folder.join("echo.log"))?;
+        harness::until("the echo to listen", async || {
+            process.ensure_running()?;
+            Ok(tokio::net::TcpStream::connect(loopback(port)).await.is_ok().then_some(()))
+        })
+        .await?;
+        machine::pin(process.id(), &[cores.measured])?;
+        let mut clients = JoinSet::new();
+        for _ in 0..proxies {
+            let mut stream = EchoStream::open(port, echo::PATH, said(false)).await?;
+            clients.spawn(async move { while stream.receive().await.is_ok() && stream.send(said(false)).await.is_ok() {} });
         }
-        let answer = tokio::time::timeout(PATIENCE, asker.receive()).await.context("waiting for the echo")??;
-        ensure!(answer.answers as usize == proxies, "{} of {proxies} answered the echo", answer.answers);
-        echoed.push(started.elapsed().as_secs_f64() * 1e3);
+        // To open it is to ask for the first time.
+        let mut echo = Self { clients, asker: EchoStream::open(port, echo::PATH, said(true)).await?, _process: process };
+        echo.answer().await?;
+        Ok(echo)
     }
-    clients.shutdown().await;
-    Ok(echoed.split_off(1))
+
+    /// How long it takes until all have answered, in milliseconds.
+    async fn ask(&mut self) -> Result<f64> {
+        let started = Instant::now();
+        self.asker.send(said(true)).await?;
+        self.answer().await?;
+        Ok(started.elapsed().as_secs_f64() * 1e3)
+    }
+
+    async fn answer(&mut self) -> Result<()> {
+        let answer = tokio::time::timeout(PATIENCE, self.asker.receive()).await.context("waiting for the echo")??;
+        let proxies = self.clients.len();
+        ensure!(answer.answers as usize == proxies, "{} of {proxies} answered the echo", answer.answers);
+        Ok(())
+    }
+}
+
+fn said(all: bool) -> Said {
+    Said { all, answers: 0, text: TEXT.to_vec() }
 }

@@ -30,13 +30,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use harness::project;
+use harness::{module, project};
 
 use crate::course::Pace;
 use crate::data::Data;
+use crate::figure::Figure;
 use crate::keys::Keys;
 use crate::machine::Cores;
-use crate::report::Report;
+use crate::report::{Bound, Report, Verdict};
 
 fn main() -> ExitCode {
     match start() {
@@ -90,6 +91,14 @@ impl Options {
         Ok(options)
     }
 
+    /// What to type for the same again.
+    fn command(&self) -> String {
+        let flags = [(self.quick, "--quick"), (self.ten_million, "--ten-million")];
+        let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag);
+        let arguments: Vec<&str> = flags.chain(self.parts.iter().map(String::as_str)).collect();
+        if arguments.is_empty() { "make bench".to_owned() } else { format!("make bench BENCH=\"{}\"", arguments.join(" ")) }
+    }
+
     fn wants(&self, part: &str) -> bool {
         self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
     }
@@ -136,15 +145,23 @@ impl Scale {
     }
 }
 
+fn module_size() -> Result<Verdict> {
+    let path = module()?;
+    let size = std::fs::metadata(&path).with_context(|| format!("looking at {}", path.display()))?.len();
+    let (must, aim) = (Bound::AtMost(250.0), Bound::AtMost(150.0));
+    Ok(Verdict { what: "the module's size, in kB", reached: Figure::once(size as f64 / 1e3), must, aim })
+}
+
 async fn measure(options: &Options, cores: Cores) -> Result<()> {
     let scale = Scale::of(options);
-    let mut report = Report { quick: options.quick, tables: Vec::new(), verdicts: Vec::new() };
+    let mut report = Report { command: options.command(), quick: options.quick, tables: Vec::new(), verdicts: Vec::new() };
     let step = |what: &str| eprintln!("bench: {what}");
     step("making keys");
     let many = Data::fill(Keys { count: if options.quick { 20_000 } else { 1_000_000 } }).await?;
     if options.wants("compare") {
         step("comparing filters");
         compare::measure(&mut report, cores, &many, scale.pace).await.context("comparing filters")?;
+        report.verdicts.push(module_size()?);
     }
     if options.wants("growth") {
         step("growing");
@@ -165,9 +182,9 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     // What is in git is of whole runs only.
     let whole = !options.quick && options.parts.is_empty();
     let folder = project().join(if whole { "tests/bench" } else { "var/bench" });
-    report.write(&folder.join("results.json"))?;
+    report.write(&folder)?;
     plot::write(&report, &folder)?;
-    println!("{report}");
-    eprintln!("bench: tables as JSON, and plots, are in {}", folder.display());
+    print!("{report}");
+    eprintln!("bench: this, as JSON too, and plots are in {}", folder.display());
     Ok(())
 }

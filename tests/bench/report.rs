@@ -1,4 +1,5 @@
-//! What the benchmark found: tables, and which targets are met. Printed, and written as JSON. It measures nothing.
+//! What the benchmark found: tables, and which targets are met. Printed as Markdown, as a README takes it, and written as JSON. It measures
+//! nothing.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -11,6 +12,8 @@ use crate::machine;
 
 /// Everything that one run found.
 pub(crate) struct Report {
+    /// How it was called.
+    pub(crate) command: String,
     /// A run that only shows that all of it works.
     pub(crate) quick: bool,
     pub(crate) tables: Vec<Table>,
@@ -68,10 +71,10 @@ impl Verdict {
     fn word(&self) -> &'static str {
         let value = self.reached.value;
         match (self.must, self.aim.holds(value)) {
-            (_, true) => "aim met",
-            (Bound::None, false) => "aim missed",
-            (must, false) if must.holds(value) => "met",
-            (_, false) => "MISSED",
+            (_, true) => "yes, the aim too",
+            (Bound::None, false) => "not the aim",
+            (must, false) if must.holds(value) => "yes",
+            (_, false) => "**no**",
         }
     }
 }
@@ -105,8 +108,8 @@ impl Report {
         self.tables.iter().find(|table| table.name == name)
     }
 
-    /// Writes it as JSON.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    /// Writes it as `results.json` and `results.md`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let verdict = |verdict: &Verdict| {
             json!({
                 "what": verdict.what,
@@ -119,39 +122,43 @@ impl Report {
         let report = json!({
             "machine": machine::description(),
             "date": machine::today(),
+            "command": self.command,
             "quick": self.quick,
             "tables": self.tables.iter().map(Table::json).collect::<Value>(),
             "targets": self.verdicts.iter().map(verdict).collect::<Value>(),
         });
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+        for (name, text) in [("results.json", serde_json::to_string_pretty(&report)? + "\n"), ("results.md", self.to_string())] {
+            let path = folder.join(name);
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, {}", machine::description(), machine::today())?;
+        writeln!(f, "{}, {}, `{}`.", machine::description(), machine::today(), self.command)?;
         if self.quick {
-            writeln!(f, "QUICK: this run only shows that everything works. Its numbers mean nothing.")?;
+            writeln!(f, "\nQUICK: this run only shows that everything works. Its numbers mean nothing.")?;
+        }
+        if !self.verdicts.is_empty() {
+            let heading = ["target", "must", "aim", "measured", "met"].map(str::to_owned).to_vec();
+            let row = |verdict: &Verdict| {
+                let bounds = [verdict.what.to_owned(), verdict.must.to_string(), verdict.aim.to_string()];
+                bounds.into_iter().chain([verdict.reached.text(), verdict.word().to_owned()]).collect()
+            };
+            writeln!(f)?;
+            aligned(f, &std::iter::once(heading).chain(self.verdicts.iter().map(row)).collect::<Vec<Vec<String>>>())?;
         }
         for table in &self.tables {
-            writeln!(f, "\n{}", table.title)?;
+            writeln!(f, "\n{}:\n", table.title)?;
             aligned(f, &table.lines())?;
         }
-        if self.verdicts.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "\nTargets")?;
-        let heading = ["", "reached", "must", "aim", ""].map(str::to_owned).to_vec();
-        let row = |verdict: &Verdict| {
-            let bounds = [verdict.must.to_string(), verdict.aim.to_string(), verdict.word().to_owned()];
-            [verdict.what.to_owned(), verdict.reached.text()].into_iter().chain(bounds).collect()
-        };
-        aligned(f, &std::iter::once(heading).chain(self.verdicts.iter().map(row)).collect::<Vec<Vec<String>>>())
+        Ok(())
     }
 }
 
-/// Prints columns, the first one to the left and the others to the right.
+/// A Markdown table, readable as it is: the first column to the left and the others to the right.
 fn aligned(f: &mut fmt::Formatter<'_>, lines: &[Vec<String>]) -> fmt::Result {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -159,12 +166,17 @@ fn aligned(f: &mut fmt::Formatter<'_>, lines: &[Vec<String>]) -> fmt::Result {
         texts.map(|text| text.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    for line in lines {
-        let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        let mut text = String::from("|");
         for (index, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            if index == 0 { write!(text, "  {cell:<width$}")? } else { write!(text, "  {cell:>width$}")? }
+            if index == 0 { write!(text, " {cell:<width$} |")? } else { write!(text, " {cell:>width$} |")? }
         }
-        writeln!(f, "{}", text.trim_end())?;
+        writeln!(f, "{text}")?;
+        if number == 0 {
+            let rule =
+                |(index, width): (usize, &usize)| if index == 0 { "-".repeat(width + 2) } else { "-".repeat(width + 1) + ":" };
+            writeln!(f, "|{}|", widths.iter().enumerate().map(rule).collect::<Vec<_>>().join("|"))?;
+        }
     }
     Ok(())
 }

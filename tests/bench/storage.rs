@@ -26,7 +26,11 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, dura
     let mut control_plane = data.serve("storage-control-plane").await?;
     machine::pin(control_plane.process()?.id(), &[cores.measured])?;
     let syncs = syncs_per_second(duration)?;
+    let mut api = Api::open(&control_plane).await?;
+    let before = api.commits().await?;
     let created = work(&control_plane, duration, Work::Create).await?;
+    let after = api.commits().await?;
+    let in_a_commit = (after.0 - before.0) / (after.1 - before.1);
     let revoked = work(&control_plane, duration, Work::Revoke).await?;
     // Once more, for the disk may have been slower before than after.
     let syncs = Figure::of(&[syncs, syncs_per_second(duration)?]);
@@ -45,6 +49,7 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, dura
             row("keys created", &created),
             row("keys revoked", &revoked),
             ("raw fsync".to_owned(), vec![Some(syncs), None, None]),
+            ("creations that shared one commit, on average".to_owned(), vec![Some(Figure::once(in_a_commit)), None, None]),
             ("the control plane's memory, in MB".to_owned(), vec![Some(Figure::once(resident / 1e6)), None, None]),
         ],
     });

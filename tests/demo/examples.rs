@@ -68,6 +68,14 @@ fn examples(cast: &Cast) -> Vec<Example> {
             body: Some(DENIED),
         },
         Example {
+            says: format!("{USER}'s keys, as a client of Rancher 1.6 lists them at the same URL: the control plane answers"),
+            path: "/v1/apikeys".to_owned(),
+            header: Some(cast.alice.basic()),
+            option: user_option(cast.alice.pair()),
+            status: 200,
+            body: None,
+        },
+        Example {
             says: "no credential".to_owned(),
             path: services(PRODUCTION),
             header: None,

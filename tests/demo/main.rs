@@ -6,6 +6,7 @@
 mod cast;
 mod examples;
 mod notes;
+mod one_url;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -117,6 +118,7 @@ impl Running {
         let mut config = Config::new(upstream.port(), ports.sync)?;
         config.edge_port = ports.edge;
         config.admin_port = ports.admin;
+        one_url::add_to(&mut config, ports.http)?;
         let envoy = Envoy::start_in(&folder, &config).await?;
         let why = "Envoy gets no table: see var/demo for why, or begin anew with `make clean-demo`";
         envoy.until_table().await.context(why)?;

@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::{Connection, Issued, Process, Protocol, Scratch, envoy_binary, free_port, loopback, module, until};
 
 mod listener;
+mod one_url;
+
+pub use one_url::{OneUrl, OneUrlSample, one_url_rules};
 
 const TEMPLATE: &str = include_str!("../../envoy/demo.yaml");
 const SAMPLE: &str = include_str!("../../envoy/edge.yaml");
@@ -251,7 +254,7 @@ impl Envoy {
             // Until the administration is up, it cannot be asked.
             let stats = envoy.stats("^listener_manager").await.unwrap_or_default();
             let started = stats.get("listener_manager.workers_started") == Some(&1);
-            let listening = stats.get("listener_manager.total_listeners_active") == Some(&1);
+            let listening = stats.get("listener_manager.total_listeners_active").is_some_and(|listeners| *listeners > 0);
             Ok((started && listening).then_some(()))
         })
         .await?;

@@ -4,13 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt as _;
 use http_body_util::BodyExt;
@@ -23,6 +26,7 @@ use keygate_wire::sync::{
     Ack, ControlPlaneSays, Delta, FilterSays, FromControlPlane, FromFilter, Heartbeat, Hello, Nack, SnapshotBegin, SnapshotChunk,
     SnapshotEnd,
 };
+use keygate_wire::usage::{self, UsageReport};
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -34,12 +38,23 @@ use crate::{DEADLINE, loopback};
 /// What precedes a gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 const BUCKETS_A_CHUNK: usize = 16;
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A server for the filter's streams.
 pub struct FakeControlPlane {
     port: u16,
     streams: mpsc::UnboundedReceiver<FakeStream>,
+    reports: mpsc::UnboundedReceiver<UsageReport>,
+    usage_status: Arc<AtomicU32>,
     serving: AbortHandle,
+}
+
+/// What the server's calls share.
+#[derive(Clone)]
+struct Calls {
+    streams: mpsc::UnboundedSender<FakeStream>,
+    reports: mpsc::UnboundedSender<UsageReport>,
+    usage_status: Arc<AtomicU32>,
 }
 
 /// A stream that a filter has opened. Dropping it ends it.
@@ -76,10 +91,32 @@ impl FakeControlPlane {
             // Without, messages come later, and that is all.
             let _ = connection.set_nodelay(true);
         });
-        let (sender, streams) = mpsc::unbounded_channel();
-        let service = Router::new().fallback(open).with_state(sender);
+        let (stream_sender, streams) = mpsc::unbounded_channel();
+        let (report_sender, reports) = mpsc::unbounded_channel();
+        let usage_status = Arc::new(AtomicU32::new(usage::UNIMPLEMENTED));
+        let calls = Calls { streams: stream_sender, reports: report_sender, usage_status: usage_status.clone() };
+        let service = Router::new()
+            .route(&format!("/{}/{}", keygate_wire::sync::SERVICE, usage::METHOD), axum::routing::post(take_report))
+            .fallback(open)
+            .with_state(calls);
         let serving = tokio::spawn(async move { axum::serve(listener, service).await }).abort_handle();
-        Ok(Self { port, streams, serving })
+        Ok(Self { port, streams, reports, usage_status, serving })
+    }
+
+    /// With which gRPC status it answers reports of use from now on: at first as one that does not know them.
+    pub fn answer_reports(&self, status: u32) {
+        self.usage_status.store(status, Ordering::SeqCst);
+    }
+
+    /// The next report of use, whatever it was answered.
+    pub async fn next_report(&mut self) -> Result<UsageReport> {
+        let next = timeout(DEADLINE, self.reports.recv()).await.context("no filter reported any use")?;
+        next.context("the fake control plane has ended")
+    }
+
+    /// The reports of use that have come and were not looked at yet.
+    pub fn waiting_reports(&mut self) -> Vec<UsageReport> {
+        std::iter::from_fn(|| self.reports.try_recv().ok()).collect()
     }
 
     /// Its port.
@@ -100,13 +137,30 @@ impl Drop for FakeControlPlane {
     }
 }
 
-async fn open(State(streams): State<mpsc::UnboundedSender<FakeStream>>, request: axum::extract::Request) -> Response {
+async fn take_report(State(calls): State<Calls>, body: Bytes) -> Response {
+    if let Some(Ok(report)) = body.get(PREFIX_BYTES..).map(UsageReport::decode) {
+        // A test that is over wants none.
+        let _ = calls.reports.send(report);
+    }
+    let grpc = (CONTENT_TYPE, "application/grpc");
+    match calls.usage_status.load(Ordering::SeqCst) {
+        0 => {
+            let trailers = HeaderMap::from_iter([(GRPC_STATUS, 0.into())]);
+            // An empty message has a length all the same.
+            let answer = http_body_util::Full::new(Bytes::from_static(&[0; PREFIX_BYTES]));
+            ([grpc], Body::new(answer.with_trailers(std::future::ready(Some(Ok(trailers)))))).into_response()
+        }
+        status => ([grpc, (GRPC_STATUS, &status.to_string())], ()).into_response(),
+    }
+}
+
+async fn open(State(calls): State<Calls>, request: axum::extract::Request) -> Response {
     let (outgoing, body) = Channel::new(64);
     let mut incoming = Incoming { body: request.into_body(), bytes: Vec::new() };
     tokio::spawn(async move {
         // A stream that ends before its Hello is none; a test that is over wants none.
         if let Ok(Some(FilterSays::Hello(hello))) = incoming.next().await {
-            let _ = streams.send(FakeStream { hello, serial: 0, outgoing, incoming });
+            let _ = calls.streams.send(FakeStream { hello, serial: 0, outgoing, incoming });
         }
     });
     ([(CONTENT_TYPE, "application/grpc")], Body::new(body)).into_response()

@@ -20,7 +20,9 @@ mod ports;
 mod process;
 mod scratch;
 pub mod soak;
+mod tester;
 mod upstream;
+mod venv;
 mod wait;
 
 pub use api::{Api, Done};
@@ -31,13 +33,15 @@ pub use clock::Clock;
 pub use connection::{Answer, Connection, Protocol, raw};
 pub use control_plane::{ControlPlane, Serving};
 pub use disk::Disk;
-pub use envoy::{Config, EMBEDDED_FILTER, Envoy, TlsSample, demo_filter};
+pub use envoy::{Config, EMBEDDED_FILTER, Envoy, OneUrl, OneUrlSample, TlsSample, demo_filter, one_url_rules};
 pub use fake::{FakeControlPlane, FakeStream, FakeTable, Heard};
 pub use load::{Ledger, Load, Tally, Verdict};
 pub use ports::{free_port, loopback};
 pub use process::Process;
 pub use scratch::Scratch;
-pub use upstream::Upstream;
+pub use tester::Tester;
+pub use upstream::{Answers, Upstream};
+pub use venv::Venv;
 pub use wait::{DEADLINE, until};
 
 use std::path::{Path, PathBuf};

@@ -26,19 +26,27 @@ pub struct Upstream {
     _stop_on_drop: oneshot::Sender<()>,
 }
 
-#[derive(Default)]
+/// What a protected service of some system says at a path, without the query; nothing where it tells what reached it.
+pub type Answers = fn(&str) -> Option<Value>;
+
 struct Seen {
     requests: AtomicU64,
     last: Mutex<Value>,
+    answers: Answers,
 }
 
 impl Upstream {
     /// Starts it; it accepts connections when this returns.
     pub fn start() -> Result<Self> {
+        Self::answering(|_| None)
+    }
+
+    /// The same, for clients that want to hear something else at some paths.
+    pub fn answering(answers: Answers) -> Result<Self> {
         let listener = TcpListener::bind(loopback(0)).context("binding the upstream")?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen { requests: AtomicU64::new(0), last: Mutex::default(), answers });
         let service = Router::new().fallback(echo).with_state(Arc::clone(&seen));
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -85,6 +93,9 @@ async fn echo(State(seen): State<Arc<Seen>>, method: Method, path: Uri, headers:
         "body_bytes": body.to_bytes().len(),
     });
     seen.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&echo);
+    if let Some(answer) = (seen.answers)(path.path()) {
+        return Json(answer).into_response();
+    }
     match headers.get("x-send-to") {
         Some(place) => (StatusCode::FOUND, [(LOCATION, place.clone())], Json(echo)).into_response(),
         None => Json(echo).into_response(),

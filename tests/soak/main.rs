@@ -1,10 +1,12 @@
-//! `make soak`: hostile requests by the million, then faults by the thousand, through real Envoy. `soak requests` and `soak faults` run
-//! one of them. The environment says how many and which: REQUESTS, CUTS, KEYS, CHANGES and SEED.
+//! `make soak`: hostile requests by the million, then faults by the thousand, through real Envoy, then whatever a tester of APIs makes up.
+//! `soak requests`, `soak faults` and `soak api` run one of them. The environment says how many and which: REQUESTS, CUTS, KEYS, CHANGES,
+//! API_SECONDS and SEED.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use harness::Tester;
 use harness::faults::{Changes, Cuts, Snapshots};
 use harness::soak::Soak;
 use tokio::time::timeout;
@@ -15,6 +17,8 @@ const KEYS: u64 = 50_000;
 const CHANGES: u64 = 100_000;
 /// How often the control plane is killed in the middle of each of two snapshots.
 const KILLS: usize = 10;
+/// As an admin, and as a user.
+const API_SECONDS: u64 = 300;
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::main]
@@ -35,11 +39,13 @@ async fn soak(part: Option<&str>) -> Result<()> {
     match part {
         None => {
             requests(seed).await?;
-            faults(seed).await
+            faults(seed).await?;
+            api(seed).await
         }
         Some("requests") => requests(seed).await,
         Some("faults") => faults(seed).await,
-        Some(other) => bail!("there is no part {other:?}, only requests and faults"),
+        Some("api") => api(seed).await,
+        Some(other) => bail!("there is no part {other:?}, only requests, faults and api"),
     }
 }
 
@@ -60,6 +66,13 @@ async fn faults(seed: u64) -> Result<()> {
     let changes = Changes { changes: size("CHANGES", CHANGES)?, seed };
     println!("{} random changes", changes.changes);
     println!("{}", timeout(LIMIT, changes.run()).await.context("not done in time")??);
+    Ok(())
+}
+
+async fn api(seed: u64) -> Result<()> {
+    let tester = Tester { each: Duration::from_secs(number("API_SECONDS", API_SECONDS)?), seed };
+    println!("/openapi.json is tried for {} s as an admin and as a user", tester.each.as_secs());
+    print!("{}", tester.run().await?);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod login;
 mod metrics;
 mod model;
 mod name;
+mod openapi;
 mod operations;
 mod permission;
 mod portainer;
@@ -21,6 +22,7 @@ mod serve;
 mod setting;
 mod setup;
 mod store;
+mod supplied;
 mod tls;
 
 use std::process::ExitCode;

@@ -62,6 +62,8 @@ impl Metrics {
         all.register("deltas_sent", "Deltas that were begun", traffic.deltas.clone());
         all.register_with_unit("deltas_sent", "Their messages", Unit::Bytes, traffic.delta_bytes.clone());
         all.register("messages_refused", "Messages that filters refused", traffic.refusals.clone());
+        all.register("usage_reports", "Reports of keys' use that were taken in", traffic.usage_reports.clone());
+        all.register("usage_reports_refused", "Those that were not", traffic.usage_reports_refused.clone());
 
         let requests = Requests::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 15)));
         let help = "How long requests of the API took from their last byte on, those that wait for proxies included";

@@ -157,6 +157,7 @@ pub(crate) struct Environment {
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) environment: EnvironmentId,
+    pub(crate) account_id: AccountId,
     pub(crate) account: AccountName,
     pub(crate) role: Role,
     pub(crate) created: UnixSeconds,

@@ -80,8 +80,12 @@ pub(crate) enum Action {
     ManageAccountKey(AccountId),
     /// See and manage a key of an environment.
     ManageEnvironmentKey(Tie),
-    /// Set this account's password, see and end its logins.
+    /// Change this account's password, see and end its logins.
     ManageLogins(AccountId),
+    /// Give this account its first password. Whoever got hold of a key would else open themselves a way in that outlives the key.
+    SetFirstPassword(AccountId),
+    /// Say oneself what the secret of a key is.
+    SupplySecret,
     ManageProxies,
     /// See and change them.
     ManageSettings,
@@ -109,7 +113,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
         (Standing::Admin(_), _) => Verdict::Allowed,
 
         (Standing::User(me), SeeAccount(it) | ManageAccountKey(it) | ManageLogins(it)) if *me == it => Verdict::Allowed,
-        (Standing::User(me), ManageAccount(it)) if *me == it => Verdict::Forbidden,
+        (Standing::User(me), ManageAccount(it) | SetFirstPassword(it)) if *me == it => Verdict::Forbidden,
         (Standing::User(_), SeeEnvironment(Tie::Role(_)) | AwaitRevision) => Verdict::Allowed,
         (Standing::User(_), ManageEnvironment(Tie::Role(Role::Owner)) | ManageEnvironmentKey(Tie::Role(Role::Owner))) => {
             Verdict::Allowed
@@ -119,9 +123,9 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
         (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
-        (_, ManageSettings | SeeAudit) => Verdict::Forbidden,
+        (_, ManageSettings | SeeAudit | SupplySecret) => Verdict::Forbidden,
         (_, SeeAccount(_) | ManageAccount(_) | SeeEnvironment(_) | ManageEnvironment(_)) => Verdict::Hidden,
-        (_, ManageAccountKey(_) | ManageEnvironmentKey(_) | ManageLogins(_)) => Verdict::Hidden,
+        (_, ManageAccountKey(_) | ManageEnvironmentKey(_) | ManageLogins(_) | SetFirstPassword(_)) => Verdict::Hidden,
     }
 }
 
@@ -160,6 +164,9 @@ mod tests {
             (ManageEnvironmentKey(Tie::Key), [Allowed, Hidden, Hidden]),
             (ManageLogins(me), [Allowed, Allowed, Hidden]),
             (ManageLogins(other), [Allowed, Hidden, Hidden]),
+            (SetFirstPassword(me), [Allowed, Forbidden, Hidden]),
+            (SetFirstPassword(other), [Allowed, Hidden, Hidden]),
+            (SupplySecret, [Allowed, Forbidden, Forbidden]),
             (ManageSettings, [Allowed, Forbidden, Forbidden]),
             (SeeAudit, [Allowed, Forbidden, Forbidden]),
             (ManageProxies, [Allowed, Forbidden, Forbidden]),

@@ -117,7 +117,8 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let epoch = random::bytes()?;
     let start = history::begin_epoch(writer.connection().await?, epoch).await?;
     tracing::info!(revision = start.history.revision, keys = start.table.len(), "the table is compiled");
-    let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
+    let publisher =
+        Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup(), store.usage_sink());
     writer.trim(options.audit_days);
     let mut writer = {
         let publisher = publisher.clone();
@@ -162,9 +163,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             end?;
             bail!("the writer ended before the server was stopped");
         }
+        never = store.keep_uses() => match never {},
     };
     // What was answered is durable; what is still queued is made before the database closes.
     let closed = async {
+        if let Err(error) = store.write_uses().await {
+            tracing::warn!("the last use of some keys was not stored: {error}");
+        }
         store.stop().await;
         writer.ended().await
     };

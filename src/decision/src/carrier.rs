@@ -11,6 +11,9 @@ use crate::path;
 pub enum Carrier {
     /// `Authorization: Basic`.
     Basic,
+    /// `Authorization: Basic` of this user, in any letter case: the password is a token, and behind the name may stand `=` and an
+    /// environment, which [`crate::Locator::Basic`] reads.
+    BasicToken(String),
     /// `Authorization: Bearer`.
     Bearer,
     /// A header of its own; the name in lower case.
@@ -29,7 +32,9 @@ pub struct InvalidCarrier;
 
 impl fmt::Display for InvalidCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a carrier is basic, bearer, header:NAME, cookie:NAME or query:NAME, and Authorization is basic or bearer")
+        f.write_str(
+            "a carrier is basic, basic:USER, bearer, header:NAME, cookie:NAME or query:NAME, and Authorization is basic or bearer",
+        )
     }
 }
 
@@ -40,6 +45,7 @@ impl fmt::Display for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Basic => f.write_str("basic"),
+            Self::BasicToken(user) => write!(f, "basic:{user}"),
             Self::Bearer => f.write_str("bearer"),
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Headers(start) => write!(f, "header:{start}*"),
@@ -50,7 +56,7 @@ impl fmt::Display for Carrier {
 }
 
 impl Carrier {
-    /// Parses `basic`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`.
+    /// Parses `basic`, `basic:USER`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`.
     ///
     /// # Errors
     /// [`InvalidCarrier`] for anything else, and for headers that mean something to Envoy or HTTP itself.
@@ -60,6 +66,7 @@ impl Carrier {
             None if text == "bearer" => Ok(Self::Bearer),
             Some((kind, name)) if is_token(name) => match (kind, name.to_ascii_lowercase()) {
                 ("header", name) if !matches!(name.as_str(), "authorization" | "cookie" | "host") => Ok(Self::Header(name)),
+                ("basic", user) => Ok(Self::BasicToken(user)),
                 ("cookie", name) => Ok(Self::Cookie(name)),
                 ("query", name) => Ok(Self::Query(name)),
                 _ => Err(InvalidCarrier),
@@ -113,6 +120,15 @@ impl Carriers {
         self.used.contains(carrier)
     }
 
+    /// Whether an `Authorization` value is of a user whose password is a token: by which carrier, and what that token is, as `read`
+    /// gives it.
+    pub(crate) fn token_of_basic<'c, T>(&'c self, value: &[u8], read: fn(&[u8]) -> T) -> Option<(&'c Carrier, T)> {
+        self.used.iter().find_map(|carrier| match carrier {
+            Carrier::BasicToken(user) => Some((carrier, credential::token_of_basic(value, user, read)?)),
+            _ => None,
+        })
+    }
+
     /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
     /// may stand. `Authorization` is not among them.
     pub fn each_value<'c>(&'c self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&'c Carrier, &[u8])) {
@@ -144,7 +160,7 @@ impl Carriers {
         let is_listed = self.used.iter().chain(&self.stripped).any(|carrier| match carrier {
             Carrier::Header(own) => is_spelled(name, own.as_bytes()),
             Carrier::Headers(start) => begins_as(name, start.as_bytes()),
-            Carrier::Basic | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => false,
+            Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => false,
         });
         let is_known = || [b"authorization".as_slice(), b"x-api-key"].iter().any(|own| is_spelled(name, own));
         (is_listed || is_known()) && !(keep && self.judges_header(name))
@@ -152,7 +168,7 @@ impl Carriers {
 
     fn judges_header(&self, name: &[u8]) -> bool {
         self.used.iter().any(|carrier| match carrier {
-            Carrier::Basic | Carrier::Bearer => name == b"authorization",
+            Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer => name == b"authorization",
             Carrier::Header(own) => name == own.as_bytes(),
             Carrier::Headers(_) | Carrier::Cookie(_) | Carrier::Query(_) => false,
         })
@@ -279,10 +295,23 @@ mod tests {
     #[test]
     fn carriers_have_names() {
         assert_eq!(Carrier::parse("header:X-Auth"), Ok(Carrier::Header("x-auth".to_owned())));
-        for text in ["basic", "bearer", "header:x-auth", "cookie:token", "query:key"] {
+        for text in ["basic", "basic:x-api-bearer", "bearer", "header:x-auth", "cookie:token", "query:key"] {
             assert_eq!(Carrier::parse(text).map(|carrier| carrier.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", "basics", "header:", "header:authorization", "header:cookie", "header:a b", "cookie", "body:x", ":x"] {
+        for text in [
+            "",
+            "basics",
+            "basic:",
+            "basic:a=b",
+            "bearer:x",
+            "header:",
+            "header:authorization",
+            "header:cookie",
+            "header:a b",
+            "cookie",
+            "body:x",
+            ":x",
+        ] {
             assert_eq!(Carrier::parse(text), Err(InvalidCarrier), "{text}");
         }
     }

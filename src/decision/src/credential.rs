@@ -83,6 +83,16 @@ pub fn outline_of_authorization(value: &[u8]) -> Option<(Scheme, Option<Outline>
     read_authorization(value, Outline::of)
 }
 
+/// Reads a Basic value of this user, whose password is a token: `None` for any other value, else what `read` makes of the token.
+pub(crate) fn token_of_basic<T>(value: &[u8], user: &str, read: fn(&[u8]) -> T) -> Option<T> {
+    of_user(value, user, |_, token| read(token.as_bytes()))
+}
+
+/// Reads a Basic value of this user for what it says of an environment: what stands behind the user's name and `=`, if that stands there.
+pub fn environment_of_basic(value: &[u8], user: &str) -> Option<String> {
+    of_user(value, user, |environment, _| environment.map(str::to_owned)).flatten()
+}
+
 /// Reads a credential that stands alone in a carrier: `access:secret`, the one-string key, or any opaque token.
 pub fn from_opaque(value: &[u8]) -> Option<Digest> {
     canonical_opaque(value).map(|canonical| Digest::of(&canonical))
@@ -102,9 +112,7 @@ pub fn without_bearer(value: &[u8]) -> &[u8] {
 }
 
 fn read_authorization<T>(value: &[u8], from_canonical: fn(&str) -> T) -> Option<(Scheme, Option<T>)> {
-    let text = short_text(value)?.trim_matches([' ', '\t']);
-    let (scheme, parameter) = text.split_once([' ', '\t'])?;
-    let parameter = parameter.trim_start_matches([' ', '\t']);
+    let (scheme, parameter) = scheme_and_parameter(value)?;
     if scheme.eq_ignore_ascii_case("basic") {
         Some((Scheme::Basic, canonical_basic(parameter).map(|canonical| from_canonical(&canonical))))
     } else if scheme.eq_ignore_ascii_case("bearer") {
@@ -112,6 +120,36 @@ fn read_authorization<T>(value: &[u8], from_canonical: fn(&str) -> T) -> Option<
     } else {
         None
     }
+}
+
+/// Whether an `Authorization` value is Basic, and its user this one, in any letter case, alone or with `=` and more behind the name: then
+/// that more and the password are read.
+fn of_user<T>(value: &[u8], user: &str, read: impl FnOnce(Option<&str>, &str) -> T) -> Option<T> {
+    let (scheme, parameter) = scheme_and_parameter(value)?;
+    if !scheme.eq_ignore_ascii_case("basic") || !may_begin_with(parameter, user) {
+        return None;
+    }
+    let decoded = canonical_basic(parameter)?;
+    let (name, password) = decoded.split_once(':')?;
+    let (name, more) = name.split_at_checked(user.len())?;
+    let more = if more.is_empty() { None } else { Some(more.strip_prefix('=')?) };
+    name.eq_ignore_ascii_case(user).then(|| read(more, password))
+}
+
+/// Whether Base64 may stand for a text that begins as this one, in any letter case. Most users are others, which the first letters show.
+fn may_begin_with(base64: &str, text: &str) -> bool {
+    let mut start = [0; 3];
+    let decoded = base64.get(..4).map(|quartet| STANDARD.decode_slice(quartet, &mut start));
+    match (decoded, text.as_bytes().get(..3)) {
+        (Some(Ok(3)), Some(expected)) => start.eq_ignore_ascii_case(expected),
+        _ => true,
+    }
+}
+
+fn scheme_and_parameter(value: &[u8]) -> Option<(&str, &str)> {
+    let text = short_text(value)?.trim_matches([' ', '\t']);
+    let (scheme, parameter) = text.split_once([' ', '\t'])?;
+    Some((scheme, parameter.trim_start_matches([' ', '\t'])))
 }
 
 fn canonical_opaque(value: &[u8]) -> Option<Cow<'_, str>> {
@@ -203,6 +241,45 @@ mod tests {
         assert_eq!(from_opaque(b"one,two"), None);
         assert_eq!(from_opaque(b"one two"), None);
         assert_eq!(from_opaque(&[0xFF]), None);
+    }
+
+    #[test]
+    fn a_users_password_may_be_a_token_and_the_name_say_where() {
+        const USER: &str = "x-api-bearer";
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let read = |value: &str| token_of_basic(value.as_bytes(), USER, from_opaque);
+        let place = |value: &str| environment_of_basic(value.as_bytes(), USER);
+        for (text, environment) in [
+            ("x-api-bearer:token", None),
+            ("X-API-Bearer:token", None),
+            ("x-api-bearer=1a5:token", Some("1a5")),
+            ("x-api-bearer==1a5:token", Some("=1a5")),
+            ("x-api-bearer=:token", Some("")),
+        ] {
+            assert_eq!(read(&basic(text)), Some(Some(Digest::of("token"))), "{text}");
+            assert_eq!(place(&basic(text)).as_deref(), environment, "{text}");
+        }
+        assert_eq!(read(&basic("x-api-bearer=1a5:a:b")), Some(Some(Digest::of("a:b"))), "the first colon splits");
+        assert_eq!(read(&basic("x-api-bearer:a,b")), Some(None), "as alone in a carrier");
+        let pair = format!("{ACCESS}:{SECRET}");
+        for value in [
+            basic("x-api-beare:token"),
+            basic("x-api-bearers:token"),
+            basic("x-api-bearer1a5:token"),
+            basic("x-api-bearer :token"),
+            basic("\u{212A}-api-bearer:token"),
+            basic("x-api-bearer=1a5"),
+            basic("x-api-bearer=1a5:"),
+            basic(&pair),
+            "Bearer x-api-bearer:token".to_owned(),
+            format!("Bearer {}", STANDARD.encode("x-api-bearer:token")),
+            "Basic eC1".to_owned(),
+            "Basic".to_owned(),
+        ] {
+            assert_eq!((read(&value), place(&value)), (None, None), "{value}");
+        }
+        // A name too short to be told by its first letters.
+        assert_eq!(token_of_basic(basic("x:token").as_bytes(), "x", from_opaque), Some(Some(Digest::of("token"))));
     }
 
     #[test]

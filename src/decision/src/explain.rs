@@ -164,10 +164,14 @@ impl Policy {
     fn presented(&self, (name, value): Header<'_>) -> Vec<Presented> {
         let mut all = Vec::new();
         if name == b"authorization" {
-            let (carrier, credential) = match credential::outline_of_authorization(value) {
-                Some((Scheme::Basic, credential)) => (Some(Carrier::Basic), credential),
-                Some((Scheme::Bearer, credential)) => (Some(Carrier::Bearer), credential),
-                None => (None, None),
+            let token = self.carriers.token_of_basic(value, credential::outline_of_opaque);
+            let (carrier, credential) = match token {
+                Some((carrier, token)) => (Some(carrier.clone()), token),
+                None => match credential::outline_of_authorization(value) {
+                    Some((Scheme::Basic, credential)) => (Some(Carrier::Basic), credential),
+                    Some((Scheme::Bearer, credential)) => (Some(Carrier::Bearer), credential),
+                    None => (None, None),
+                },
             };
             let carrier = carrier.filter(|carrier| self.carriers.uses(carrier));
             let credential = credential.filter(|_| carrier.is_some());
@@ -215,10 +219,13 @@ mod tests {
             keep_credentials: false,
             shadow: None,
         };
-        let carriers = ["basic", "header:x-api-key", "cookie:token", "query:key"].map(|text| Carrier::parse(text).unwrap());
+        let carriers =
+            ["basic", "basic:by", "header:x-api-key", "cookie:token", "query:key"].map(|text| Carrier::parse(text).unwrap());
         Policy {
             carriers: Carriers { used: carriers.to_vec(), stripped: Vec::new() },
-            locators: ["header:x-project", "query:project"].map(|text| Locator::parse(text).unwrap()).to_vec(),
+            locators: ["header:x-project", "query:project", "basic:by", "opaque:x-owner"]
+                .map(|text| Locator::parse(text).unwrap())
+                .to_vec(),
             json: |_, _| None,
             shadow: false,
             environment_prefix: String::new(),
@@ -296,7 +303,9 @@ mod tests {
         let header = prop_oneof![
             ("x-project", "(1a5|1a6)"),
             ("x-api-key", "(a|b|a b)"),
-            ("authorization", "(Basic YTpi|Bearer a|x)"),
+            // a:b, by:a, by=1a5:a, BY=1a6:a and by:
+            ("authorization", "(Basic YTpi|Bearer a|x|Basic Ynk6YQ==|Basic Ynk9MWE1OmE=|Basic Qlk9MWE2OmE=|Basic Ynk6)"),
+            ("x-owner", "(a|)"),
             ("cookie", "(token=a|CSRF=x|token=b; CSRF=x)"),
             ("upgrade", "h2c"),
             ("x-http-method-override", "PUT"),

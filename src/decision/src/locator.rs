@@ -4,12 +4,18 @@
 use std::fmt;
 
 use crate::carrier::{decode_parameter, is_same_word, is_spelled, parameters};
+use crate::credential;
 
 /// One place that may name an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Locator {
     /// A header; the name in lower case.
     Header(String),
+    /// A header that names an environment by something of which only the upstream knows what it belongs to; the name in lower case. It
+    /// can never be read, so that a request which has it is refused.
+    Opaque(String),
+    /// What stands behind this user's name and `=` in `Authorization: Basic`; nothing, where nothing stands there.
+    Basic(String),
     /// A query parameter; the name in lower case, and found in any letter case.
     Query(String),
     /// The same, but only what stands before its value's first `:`. Without one it names nothing that can be read.
@@ -35,7 +41,10 @@ pub struct InvalidLocator;
 
 impl fmt::Display for InvalidLocator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an environment's place is header:NAME, query:NAME, query:NAME:*, host:NUMBER or json:PARAMETER.FIELD")
+        f.write_str(
+            "an environment's place is header:NAME, opaque:NAME, basic:USER, query:NAME, query:NAME:*, host:NUMBER or \
+             json:PARAMETER.FIELD",
+        )
     }
 }
 
@@ -46,6 +55,8 @@ impl fmt::Display for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(name) => write!(f, "header:{name}"),
+            Self::Opaque(name) => write!(f, "opaque:{name}"),
+            Self::Basic(user) => write!(f, "basic:{user}"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::QueryBeforeColon(name) => write!(f, "query:{name}:*"),
             Self::Host(index) => write!(f, "host:{index}"),
@@ -55,7 +66,7 @@ impl fmt::Display for Locator {
 }
 
 impl Locator {
-    /// Parses `header:NAME`, `query:NAME`, `query:NAME:*`, `host:NUMBER` or `json:PARAMETER.FIELD`.
+    /// Parses `header:NAME`, `opaque:NAME`, `basic:USER`, `query:NAME`, `query:NAME:*`, `host:NUMBER` or `json:PARAMETER.FIELD`.
     ///
     /// # Errors
     /// [`InvalidLocator`] for anything else.
@@ -64,6 +75,8 @@ impl Locator {
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         match kind {
             "header" if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+            "opaque" if is_name(name) => Ok(Self::Opaque(name.to_ascii_lowercase())),
+            "basic" if is_name(name) => Ok(Self::Basic(name.to_ascii_lowercase())),
             "query" => match name.strip_suffix(":*") {
                 Some(name) if is_name(name) => Ok(Self::QueryBeforeColon(name.to_ascii_lowercase())),
                 None if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
@@ -83,7 +96,8 @@ impl Locator {
     /// Whether this place is a header that some upstream may read under this name, in trailers, where a host is none of Envoy's own.
     pub fn is_header(&self, name: &[u8]) -> bool {
         match self {
-            Self::Header(own) => is_spelled(name, own.as_bytes()),
+            Self::Header(own) | Self::Opaque(own) => is_spelled(name, own.as_bytes()),
+            Self::Basic(_) => is_spelled(name, b"authorization"),
             Self::Host(_) => {
                 [b"host".as_slice(), b"forwarded"].iter().any(|own| is_spelled(name, own))
                     || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own))
@@ -103,6 +117,10 @@ impl NamedEnvironments {
         for locator in locators {
             match locator {
                 Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.0.push(text(value)),
+                Locator::Opaque(own) if is_spelled(name, own.as_bytes()) => self.0.push(None),
+                Locator::Basic(user) if name == b"authorization" => {
+                    self.0.extend(credential::environment_of_basic(value, user).map(Some));
+                }
                 Locator::Host(index) if name == b":authority" || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)) => {
                     self.0.push(host_label(value, *index));
                 }
@@ -114,7 +132,9 @@ impl NamedEnvironments {
 
     /// Reads a query.
     pub fn read_query(&mut self, locators: &[Locator], json: JsonField, query: &[u8]) {
-        if locators.iter().all(|locator| matches!(locator, Locator::Header(_) | Locator::Host(_))) {
+        let in_query =
+            |locator: &Locator| matches!(locator, Locator::Query(_) | Locator::QueryBeforeColon(_) | Locator::Json { .. });
+        if !locators.iter().any(in_query) {
             return;
         }
         for (name, value) in parameters(query) {
@@ -170,7 +190,15 @@ mod tests {
 
     #[test]
     fn places_have_names() {
-        for text in ["header:X-API-Project-Id", "query:endpointId", "query:projectId:*", "host:0", "json:filters.EndpointID"] {
+        for text in [
+            "header:X-API-Project-Id",
+            "opaque:X-Key",
+            "basic:x-api-bearer",
+            "query:endpointId",
+            "query:projectId:*",
+            "host:0",
+            "json:filters.EndpointID",
+        ] {
             let written = Locator::parse(text).map(|locator| locator.to_string());
             assert!(written.is_ok_and(|written| written.eq_ignore_ascii_case(text)), "{text}");
         }
@@ -186,6 +214,8 @@ mod tests {
             "query:a:b",
             "query::*",
             "header:a:*",
+            "opaque:",
+            "basic:a=b",
         ] {
             assert_eq!(Locator::parse(text), Err(InvalidLocator), "{text}");
         }
@@ -198,6 +228,20 @@ mod tests {
         named.read_query(&locators, no_json, b"projectId=c-a:p-1&PROJECTID=c-b%3Ap:2&projectid=p-1&projectId=:p&projectId=");
         let expected = [Some("c-a"), Some("c-b"), None, Some(""), None];
         assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
+    }
+
+    #[test]
+    fn what_only_the_upstream_could_look_up_is_never_read_and_a_user_may_say_where() {
+        let locators = ["opaque:x-key", "basic:by"].map(|text| Locator::parse(text).unwrap());
+        let mut named = NamedEnvironments::default();
+        // by:a, by=1a5:a, BY=:a and other:a
+        for value in ["Basic Ynk6YQ==", "Basic Ynk9MWE1OmE=", "basic Qlk9OmE=", "Basic b3RoZXI6YQ=="] {
+            named.read_header(&locators, b"authorization", value.as_bytes());
+        }
+        named.read_header(&locators, b"x_key", b"1a5");
+        named.read_header(&locators, b"x-key", b"");
+        assert_eq!(named.0, [Some("1a5".to_owned()), Some(String::new()), None, None]);
+        assert!(locators[0].is_header(b"X_Key") && locators[1].is_header(b"authorization"));
     }
 
     #[test]

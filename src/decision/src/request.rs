@@ -166,6 +166,9 @@ pub fn is_forbidden_header(name: &[u8]) -> bool {
 }
 
 fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest> {
+    if let Some((_, token)) = carriers.token_of_basic(value, credential::from_opaque) {
+        return token;
+    }
     match credential::from_authorization(value)? {
         (Scheme::Basic, digest) if carriers.uses(&Carrier::Basic) => digest,
         (Scheme::Bearer, digest) if carriers.uses(&Carrier::Bearer) => digest,

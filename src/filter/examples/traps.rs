@@ -21,6 +21,8 @@ mod sync;
 mod table;
 #[path = "../src/traps.rs"]
 mod traps;
+#[path = "../src/usage.rs"]
+mod usage;
 #[path = "../src/writer.rs"]
 mod writer;
 

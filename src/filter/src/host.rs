@@ -281,6 +281,10 @@ impl Counter {
     pub(crate) fn increment(self) -> Result<()> {
         check(unsafe { proxy_increment_metric(self.0, 1) })
     }
+
+    pub(crate) fn add(self, times: u64) -> Result<()> {
+        check(unsafe { proxy_increment_metric(self.0, i64::try_from(times).unwrap_or(i64::MAX)) })
+    }
 }
 
 /// Opens a gRPC stream; `service` is a serialized `envoy.config.core.v3.GrpcService`.
@@ -290,6 +294,17 @@ impl Counter {
 #[expect(clippy::disallowed_methods, reason = "see above")]
 pub(crate) fn open_grpc_stream(service: &str, name: &str, method: &str) -> Result<u32> {
     proxy_wasm::hostcalls::open_grpc_stream(service, name, method, Vec::new()).map_err(|status| HostError(status as u32))
+}
+
+/// Calls a gRPC method with one message; `service` as in [`open_grpc_stream`]. Its answer, or that there is none within so many
+/// milliseconds, comes in `on_grpc_call_response`.
+///
+/// Through the SDK for the same reason, and with the same statuses.
+#[expect(clippy::disallowed_methods, reason = "see above")]
+pub(crate) fn call_grpc(service: &str, name: &str, method: &str, message: &[u8], timeout_ms: u32) -> Result<u32> {
+    let timeout = std::time::Duration::from_millis(u64::from(timeout_ms));
+    proxy_wasm::hostcalls::dispatch_grpc_call(service, name, method, Vec::new(), Some(message), timeout)
+        .map_err(|status| HostError(status as u32))
 }
 
 /// What the other side said when it ended the stream, in the callback that tells of the end.

@@ -75,6 +75,7 @@ impl Plugin {
             Screening::Check(check) => match decide(&self.table, &check) {
                 (Decision::Allow(permit), _) => {
                     self.metrics.count(Outcome::Allowed);
+                    self.usage.note(permit.key());
                     return self.forward(&headers, check.keep_credentials(), Some(&permit));
                 }
                 (Decision::Deny(reason), grant) => (Some(check), (reason, grant)),

@@ -5,7 +5,8 @@
 //! headers or answers ([`reply`]). One change: [`sync`] decodes it, checks the lease ([`lease`]) before every write, marks the write,
 //! writes buckets, then head, then the change detector ([`writer`]), and only then acknowledges.
 //!
-//! [`table`] is one of two: the one in shared data ([`shared`]), which [`sync`] keeps in step, or the configuration's own.
+//! [`table`] is one of two: the one in shared data ([`shared`]), which [`sync`] keeps in step, or the configuration's own. Which keys have
+//! passed is told to the control plane now and then ([`usage`]).
 //!
 //! Nothing here may panic (a trap fails every request in flight on its worker), block, or log a header's value. A configuration that
 //! cannot be used denies everything: `on_configure` never returns false, because Envoy would leave that worker open.
@@ -21,6 +22,7 @@ mod sync;
 mod table;
 #[cfg(feature = "traps")]
 mod traps;
+mod usage;
 mod writer;
 
 mod entry {

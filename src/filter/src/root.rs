@@ -14,6 +14,7 @@ use crate::metrics::{self, Metrics};
 use crate::shared::SharedTable;
 use crate::sync::Subscription;
 use crate::table::Table;
+use crate::usage::{Reporter, Usage};
 
 #[cfg(not(feature = "traps"))]
 fn tick_ms() -> u32 {
@@ -32,6 +33,7 @@ pub(crate) struct Plugin {
     pub(crate) readiness: Option<ReadinessPath>,
     pub(crate) table: Table,
     pub(crate) metrics: Metrics,
+    pub(crate) usage: Rc<Usage>,
 }
 
 /// See the module.
@@ -39,6 +41,7 @@ pub(crate) struct Root {
     /// `None` while nothing usable is configured: then everything is denied.
     plugin: Option<Rc<Plugin>>,
     subscription: Option<Subscription>,
+    reporter: Option<Reporter>,
     first_ticks: u32,
     #[cfg(feature = "traps")]
     born_ns: u64,
@@ -49,6 +52,7 @@ impl Root {
         Self {
             plugin: None,
             subscription: None,
+            reporter: None,
             first_ticks: FIRST_TICKS,
             #[cfg(feature = "traps")]
             born_ns: host::monotonic_ns().unwrap_or(0),
@@ -65,11 +69,13 @@ impl Root {
                     host::log(Level::Warn, "keygate: shadow mode is on, requests pass that would be refused");
                 }
                 metrics.show_shadow(in_shadow);
-                self.plugin = Some(Rc::new(Plugin { policy: config.policy, readiness: config.readiness, table, metrics }));
+                let usage = self.reporter.as_ref().map_or_else(|| Rc::new(Usage::unwanted()), Reporter::usage);
+                self.plugin = Some(Rc::new(Plugin { policy: config.policy, readiness: config.readiness, table, metrics, usage }));
             }
             Err(problem) => {
                 host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));
                 self.subscription = None;
+                self.reporter = None;
                 self.plugin = None;
             }
         }
@@ -84,11 +90,13 @@ impl Root {
             Source::ControlPlane(from) => {
                 let (names, detector) = (Names::new(name), define_detector(name));
                 let table = SharedTable::new(names.clone(), detector, from.staleness_limit_seconds);
+                self.reporter = Reporter::new(name, &from);
                 self.subscription = Subscription::new(name, from, names, detector, metrics.keys);
                 Table::Shared(table)
             }
             Source::Embedded { table, revision } => {
                 self.subscription = None;
+                self.reporter = None;
                 metrics::set(metrics.keys, table.len() as u64);
                 Table::Embedded { table, revision }
             }
@@ -108,6 +116,9 @@ impl Root {
         let Ok(now_ns) = host::monotonic_ns() else { return };
         if let Some(subscription) = &mut self.subscription {
             subscription.tick(now_ns);
+        }
+        if let Some(reporter) = &mut self.reporter {
+            reporter.tick(now_ns);
         }
         self.refresh_clock();
         #[cfg(feature = "traps")]
@@ -156,6 +167,12 @@ impl Context for Root {
             subscription.stop();
         }
         true
+    }
+
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, _: usize) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.answered(token, status);
+        }
     }
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {

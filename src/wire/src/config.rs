@@ -171,6 +171,13 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     }
     let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse_stripped)?;
     let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
+    // Who may say by whom a token comes may say where it is for: that must never be overlooked.
+    let by_users = used.iter().filter_map(|carrier| match carrier {
+        Carrier::BasicToken(user) => Some(Locator::Basic(user.clone())),
+        _ => None,
+    });
+    let by_users: Vec<Locator> = by_users.filter(|place| !locators.contains(place)).collect();
+    let locators = [locators, by_users].concat();
     let environment_header = document.environment_header.or(environment_header).map(|name| name.to_ascii_lowercase());
     if let Some(name) = &environment_header
         && !locators.iter().any(|locator| matches!(locator, Locator::Header(place) if place == name))

@@ -15,6 +15,7 @@ pub mod source;
 pub mod status;
 pub mod sync;
 pub mod token;
+pub mod usage;
 
 pub use bucket::{BucketBits, BucketIndex};
 pub use config::{FilterConfig, InvalidConfig};

@@ -11,6 +11,9 @@ use crate::token::JoinToken;
 /// One hour: how long an edge may go on with what it last heard.
 pub const DEFAULT_STALENESS_LIMIT_SECONDS: u64 = 3600;
 const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 3600;
+/// One minute: how often a worker tells which keys have passed.
+pub const DEFAULT_USAGE_SECONDS: u32 = 60;
+const USAGE_SECONDS: std::ops::RangeInclusive<u32> = 1..=24 * 3600;
 
 /// Where a filter's table comes from.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub struct ControlPlane {
     pub token: Option<JoinToken>,
     /// Without a word from it for so long, everything but public rules answers 503.
     pub staleness_limit_seconds: u64,
+    /// Each worker tells it no more often than once in so many seconds which keys have passed; `None`: never.
+    pub usage_seconds: Option<u32>,
 }
 
 /// The fields that say where the table comes from, as they stand in a configuration.
@@ -54,6 +59,7 @@ pub(crate) struct SourceText {
 pub(crate) struct ControlPlaneText {
     cluster: String,
     token: Option<String>,
+    usage_seconds: Option<u32>,
 }
 
 /// Parses: exactly one source, and nothing that only the other one would heed.
@@ -94,7 +100,15 @@ pub(crate) fn parse(text: SourceText) -> Result<Source, InvalidConfig> {
             if !STALENESS_LIMIT_SECONDS.contains(&staleness_limit_seconds) {
                 return Err(invalid("staleness_limit_seconds", "must be 5 to 2592000 (30 days)"));
             }
-            Ok(Source::ControlPlane(ControlPlane { proxy, cluster: control_plane.cluster, token, staleness_limit_seconds }))
+            let usage_seconds = match control_plane.usage_seconds.unwrap_or(DEFAULT_USAGE_SECONDS) {
+                0 => None,
+                seconds if USAGE_SECONDS.contains(&seconds) => Some(seconds),
+                _ => {
+                    return Err(invalid("control_plane.usage_seconds", "must be 1 to 86400 (a day), or 0 for no reports of use"));
+                }
+            };
+            let cluster = control_plane.cluster;
+            Ok(Source::ControlPlane(ControlPlane { proxy, cluster, token, staleness_limit_seconds, usage_seconds }))
         }
     }
 }
@@ -115,6 +129,26 @@ mod tests {
         let mut value = good();
         change(&mut value);
         FilterConfig::parse(value.to_string().as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn use_is_reported_once_a_minute_unless_the_configuration_says_otherwise() {
+        let reported = |seconds: Value| {
+            let mut config = good();
+            config["control_plane"]["usage_seconds"] = seconds;
+            match FilterConfig::parse(config.to_string().as_bytes()).map(|config| config.source) {
+                Ok(Source::ControlPlane(from)) => Ok(from.usage_seconds),
+                Ok(embedded) => panic!("{embedded:?}"),
+                Err(error) => Err(error.field),
+            }
+        };
+        for (seconds, every) in [(Value::Null, Some(60)), (json!(0), None), (json!(1), Some(1)), (json!(86_400), Some(86_400))] {
+            assert_eq!(reported(seconds), Ok(every));
+        }
+        assert_eq!(reported(json!(86_401)), Err("control_plane.usage_seconds".to_owned()));
+        for wrong in [json!(-1), json!("60"), json!(1.5)] {
+            assert!(reported(wrong).is_err());
+        }
     }
 
     #[test]

@@ -29,18 +29,26 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
         }
         Identity::Unknown => return Err(error),
     };
+    let (key, method) = (caller.key, request.method().clone());
     request.extensions_mut().insert(caller.clone());
     let response = next.run(request).await;
-    if is_refusal(response.status()) {
+    if is_refused(&caller, &method, response.status()) {
         let code = response.extensions().get::<Code>().map_or("", |Code(code)| *code);
         note(&app, caller, asked, response.status(), code).await;
+    } else {
+        app.store.note_use(key);
     }
     Ok(response)
 }
 
-/// Whether somebody who is known was refused: they may not do it, did not know a password, or guessed too fast.
-pub(crate) fn is_refusal(status: StatusCode) -> bool {
+/// Whether this status tells somebody who is known that they may not do it, did not know a password, or guessed too fast.
+fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// Whether this answer refuses a caller something. What they may not see is not there for them: a change of it is refused, too.
+pub(crate) fn is_refused(caller: &Caller, method: &Method, status: StatusCode) -> bool {
+    is_refusal(status) || (status == StatusCode::NOT_FOUND && !method.is_safe() && !caller.standing.sees_all())
 }
 
 async fn note(app: &App, caller: Caller, asked: String, status: StatusCode, code: &'static str) {

@@ -36,6 +36,11 @@ impl Error {
         self.status
     }
 
+    /// What it says to people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Its word, which never changes.
     pub(super) fn code(&self) -> &'static str {
         self.code

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod auth;
+mod description;
 mod environments;
 mod error;
 mod health;
@@ -18,8 +19,10 @@ mod proxies;
 mod proxy_tokens;
 mod reply;
 mod revisions;
+mod route_table;
 mod server;
 mod settings;
+mod shape;
 mod source;
 mod table;
 mod takeover;
@@ -31,10 +34,10 @@ mod whoami;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::routing::{delete, get, patch, post, put};
-use axum::{Router, middleware};
+use axum::{Router, middleware, routing};
 
 use crate::login::Gate;
 use crate::metrics::Metrics;
@@ -43,13 +46,14 @@ use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
-use crate::{portainer, rancher16};
+use crate::{openapi, portainer, rancher16};
 
-pub(crate) use auth::{is_refusal, method_word};
+pub(crate) use auth::{is_refused, method_word};
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;
 pub(crate) use origin::is_of_another_site;
+use route_table::{RouteTable, delete, get, patch, post, put};
 pub(crate) use server::serve;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
@@ -84,10 +88,18 @@ impl App {
     }
 }
 
-/// All routes. That each below `/keygate/v1` but logging in needs a credential, and takes no body and no parameter unless it stands among those that
-/// do, are properties of the route table, not of a handler.
-pub(crate) fn routes(app: App) -> Router {
-    let with_body = Router::new()
+/// The native routes. Whether one takes a body or parameters is a property of the table in which it stands, not of its handler.
+#[derive(Debug)]
+struct Native {
+    with_body: RouteTable,
+    with_parameters: RouteTable,
+    plain: RouteTable,
+    /// Whoever logs in has no credential yet.
+    without_credential: RouteTable,
+}
+
+fn native() -> Native {
+    let with_body = RouteTable::default()
         .route("/accounts", post(accounts::create))
         .route("/accounts/{account}/password", put(passwords::set))
         .route("/environments", post(environments::create))
@@ -98,12 +110,12 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/proxies/{proxy}/tokens", post(proxy_tokens::create))
         .route("/settings/{setting}", put(settings::set))
         .route("/takeover", post(takeover::create));
-    let with_parameters = Router::new()
+    let with_parameters = RouteTable::default()
         .route("/audit", get(audit::list))
         .route("/keys", get(keys::list))
         .route("/logins", get(logins::list))
         .route("/revisions/{revision}", get(revisions::show));
-    let plain = Router::new()
+    let plain = RouteTable::default()
         .route("/accounts", get(accounts::list))
         .route("/accounts/{account}", get(accounts::show).delete(accounts::delete))
         .route("/accounts/{account}/activate", post(accounts::activate))
@@ -127,25 +139,38 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/settings/{setting}", get(settings::show).delete(settings::unset))
         .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
+    let without_credential = RouteTable::default().route("/login", post(logins::log_in));
+    Native { with_body, with_parameters, plain, without_credential }
+}
+
+/// All routes. That each below `/keygate/v1` but logging in needs a credential, and takes no body and no parameter unless it stands among those that
+/// do, are properties of the route table, not of a handler.
+pub(crate) fn routes(app: App) -> Router {
+    let native = native();
+    let page = Bytes::from(openapi::page(&[description::of(&native), rancher16::description()]).to_string());
+    let page = async move || ([(header::CONTENT_TYPE, "application/json")], page);
+    let Native { with_body, with_parameters, plain, without_credential } = native;
     let refuse_body = middleware::from_fn(input::refuse_body);
+    let arrives = middleware::from_fn_with_state(app.clone(), wait::answer_when_arrived);
     let native = plain
+        .router
         .route_layer(refuse_body.clone())
-        .merge(with_body)
+        .merge(with_body.router)
         .route_layer(middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged))
-        .merge(with_parameters.route_layer(refuse_body))
+        .merge(with_parameters.router.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
-        // Whoever logs in has no credential yet.
-        .merge(Router::new().route("/login", post(logins::log_in)))
+        .merge(without_credential.router.route_layer(arrives.clone()))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
-    let for_admins = get(metrics::show_to_admin)
+    let for_admins = routing::get(metrics::show_to_admin)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
+    let dialects = rancher16::router().merge(portainer::router()).route_layer(arrives);
     Router::new()
         .nest("/keygate/v1", native)
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .merge(rancher16::router())
-        .merge(portainer::router())
+        .route("/healthz", routing::get(health::alive))
+        .route("/readyz", routing::get(health::ready))
+        .route("/openapi.json", routing::get(page))
+        .merge(dialects)
         .route("/metrics", for_admins)
         .fallback(async || Error::no_such_path())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

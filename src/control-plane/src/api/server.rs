@@ -6,9 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
-use axum::http::StatusCode;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Extension, Router};
@@ -19,9 +18,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt as _;
 
 use super::source::Peer;
-use super::{Error, takeover};
+use super::{Error, shape, takeover};
 use crate::tls::Incoming;
 
 /// Far fewer than a process may usually open files: proxies need theirs, and so does storage. Others wait until it is their turn.
@@ -32,6 +32,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
+/// So much of a longer one is read and ignored before it is refused, in bytes.
+const MAX_IGNORED: usize = 16 * 1024 * 1024;
 /// Longest body of what takes over another system's accounts: some 20,000 tokens. One such request is received at a time, for whoever
 /// sends it is known only afterwards.
 const MAX_TAKEOVER: usize = 4 * 1024 * 1024;
@@ -44,7 +46,8 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl Future<Output = ()>) {
     let in_hand = watch::Sender::new(());
     let intake = Intake { in_hand: in_hand.clone(), takeover: Arc::new(Semaphore::new(1)) };
-    let router = routes.layer(middleware::from_fn_with_state(intake, receive)).layer(DefaultBodyLimit::max(MAX_BODY));
+    // No limit of the framework's own: a body is bounded where it is received.
+    let router = routes.layer(middleware::from_fn_with_state(intake, receive)).layer(DefaultBodyLimit::disable());
     // HTTP/1 alone: before a connection's protocol is known there would be no limit on how long it says nothing.
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -88,23 +91,40 @@ struct Intake {
 }
 
 /// Each request that was received whole holds a receiver of `in_hand` until there is an answer.
-async fn receive(State(intake): State<Intake>, mut request: Request, next: Next) -> Result<Response, Error> {
-    let is_takeover = request.uri().path() == takeover::PATH;
-    let (limit, _admitted) = if is_takeover {
-        DefaultBodyLimit::max(MAX_TAKEOVER).apply(&mut request);
-        (MAX_TAKEOVER, Some(intake.takeover.try_acquire_owned().map_err(|_| Error::one_takeover_at_a_time())?))
+async fn receive(State(intake): State<Intake>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let (limit, _admitted) = if path == takeover::PATH {
+        let Ok(admitted) = intake.takeover.try_acquire_owned() else {
+            return shape::told(path, Error::one_takeover_at_a_time());
+        };
+        (MAX_TAKEOVER, Some(admitted))
     } else {
         (MAX_BODY, None)
     };
-    let (head, body) = request.into_parts();
-    let body = Bytes::from_request(Request::from_parts(head.clone(), body), &());
-    let body = timeout(BODY_TIMEOUT, body).await.map_err(|_| Error::body_too_slow(BODY_TIMEOUT))?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::body_too_large(limit),
-        _ => Error::unreadable_body(),
-    })?;
+    let received = timeout(BODY_TIMEOUT, whole(body, limit)).await;
+    let body = match received.unwrap_or_else(|_| Err(Error::body_too_slow(BODY_TIMEOUT))) {
+        Ok(body) => body,
+        Err(error) => return shape::told(path, error),
+    };
     let _in_hand = intake.in_hand.subscribe();
-    Ok(next.run(Request::from_parts(head, body.into())).await)
+    next.run(Request::from_parts(head, body.into())).await
+}
+
+/// Reads a body to its end, or until it is so long that nobody means it: who still sends does not read why they are refused.
+async fn whole(body: Body, limit: usize) -> Result<Bytes, Error> {
+    let (mut data, mut kept, mut length) = (body.into_data_stream(), Vec::new(), 0_usize);
+    while let Some(piece) = data.next().await {
+        let piece = piece.map_err(|_| Error::unreadable_body())?;
+        length = length.saturating_add(piece.len());
+        if length > MAX_IGNORED {
+            break;
+        }
+        if length <= limit {
+            kept.extend_from_slice(&piece);
+        }
+    }
+    if length > limit { Err(Error::body_too_large(limit)) } else { Ok(kept.into()) }
 }
 
 async fn answered(in_hand: &watch::Sender<()>) {

@@ -31,6 +31,19 @@ pub(super) async fn answer_when_acknowledged(
     }
 }
 
+/// Runs a request of clients that cannot say `wait`: the answer to a change is held back for a moment, until proxies that follow have it
+/// in force, because such clients use what they made at once.
+pub(super) async fn answer_when_arrived(State(app): State<App>, request: Request, next: Next) -> Response {
+    /// A proxy that follows needs milliseconds; whoever is slower must not hold up everybody.
+    const LONGEST: Duration = Duration::from_secs(1);
+    let changes = !request.method().is_safe();
+    let response = next.run(request).await;
+    if changes && response.status().is_success() {
+        app.publisher.arrived(LONGEST).await;
+    }
+    response
+}
+
 /// For how long to wait, if it says so.
 pub(super) fn seconds(fields: &mut Fields) -> Result<Option<Duration>, Error> {
     fields.optional("wait", text(parse_wait))

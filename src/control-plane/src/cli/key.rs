@@ -17,6 +17,7 @@ const KEY: View = &[
     Column::new("STATE", "state"),
     Column::new("CREATED", "created"),
     Column::time("EXPIRES", "expires"),
+    Column::time("LAST USED", "lastUsed"),
     Column::new("DESCRIPTION", "description"),
 ];
 

@@ -4,9 +4,9 @@ use keygate_decision::EnvironmentId;
 
 use super::{Missing, Refusal, require};
 use crate::model::{Environment, parse_shared_id};
-use crate::name::Name;
+use crate::name::{Label, Name};
 use crate::permission::{Action, Caller, Tie};
-use crate::store::{Change, Connection, environment};
+use crate::store::{Change, Connection, StoreError, environment, key};
 
 /// Makes an environment. Only admins do, because the id is what requests carry.
 pub(crate) async fn create(
@@ -39,6 +39,11 @@ pub(crate) async fn show(
     id: &EnvironmentId,
 ) -> Result<(Environment, Tie), Refusal> {
     find(connection, caller, id, Action::SeeEnvironment).await
+}
+
+/// The environment whose active key has this access key. Whether somebody may enter it is another question.
+pub(crate) async fn of_access_key(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
+    key::environment_of(connection, access).await
 }
 
 /// Gives an environment another name; its id never changes.

@@ -10,6 +10,7 @@ use crate::name::{Description, Label, Lifetime, Name};
 use crate::permission::{Action, Caller};
 use crate::store::key::{Filter, NewKey};
 use crate::store::{Change, Connection, compile, environment, key};
+use crate::supplied::SuppliedSecret;
 
 /// For whom a key is made.
 #[derive(Clone, Debug)]
@@ -29,6 +30,31 @@ pub(crate) struct Wish {
 
 /// Makes a key of this pair. Only the pair's digest and access key are stored.
 pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, wish: Wish, pair: &KeyPair) -> Result<Key, Refusal> {
+    make(change, caller, wish, Label::from(&pair.access), pair.digest()).await
+}
+
+/// Makes a key of halves of which an admin brought along one or both.
+pub(crate) async fn create_supplied(
+    change: &mut Change<'_>,
+    caller: &Caller,
+    wish: Wish,
+    access: Label,
+    secret: &SuppliedSecret,
+) -> Result<Key, Refusal> {
+    require(caller, Action::SupplySecret, || Missing::key("here"))?;
+    if key::is_taken(change.connection(), &access).await? {
+        let message = "another key or token has it (case does not matter); choose another, or delete that one first";
+        return Err(Refusal::conflict("access_key_taken", Some("accessKey"), message));
+    }
+    let digest = secret.digest(&access);
+    if key::is_used(change.connection(), &digest).await? {
+        let message = "a key of this access key and this secret was deleted; what is deleted never passes again";
+        return Err(Refusal::conflict("secret_used", Some("secretKey"), message));
+    }
+    make(change, caller, wish, access, digest).await
+}
+
+async fn make(change: &mut Change<'_>, caller: &Caller, wish: Wish, access: Label, digest: Digest) -> Result<Key, Refusal> {
     let holder = match &wish.holder {
         HolderRef::Account(reference) => holding_account(change.connection(), caller, reference).await?,
         HolderRef::Environment(id) => {
@@ -37,7 +63,9 @@ pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, wish: Wish,
             KeyHolder::Environment { number: environment.number, id: environment.id }
         }
     };
-    Ok(issue(change, holder, wish.name, wish.description, wish.lifetime, pair).await?)
+    let Wish { name, description, lifetime, .. } = wish;
+    let expires = lifetime.map(|lifetime| lifetime.end(change.now()));
+    Ok(key::create(change, NewKey { digest, form: Form::Pair(access), holder, limit: None, name, description, expires }).await?)
 }
 
 /// What someone says of a token to be made.

@@ -1,6 +1,6 @@
 //! What is done with memberships.
 
-use keygate_decision::EnvironmentId;
+use keygate_decision::{AccountId, EnvironmentId};
 
 use super::{Missing, Refusal, environments};
 use crate::model::{Account, AccountRef, Environment, Member, Role};
@@ -11,6 +11,50 @@ use crate::store::{Change, Connection, account, member};
 pub(crate) async fn list(connection: &mut Connection, caller: &Caller, id: &EnvironmentId) -> Result<Vec<Member>, Refusal> {
     let (environment, _) = environments::find(connection, caller, id, Action::SeeEnvironment).await?;
     Ok(member::list(connection, &environment).await?)
+}
+
+/// One member of an environment.
+pub(crate) async fn show(
+    connection: &mut Connection,
+    caller: &Caller,
+    id: &EnvironmentId,
+    account: AccountId,
+) -> Result<Member, Refusal> {
+    let (environment, _) = environments::find(connection, caller, id, Action::SeeEnvironment).await?;
+    let member = member::find(connection, &environment, account).await?;
+    Ok(member.ok_or_else(|| Missing::member(account.0))?)
+}
+
+/// Makes these the members of an environment, and no others. One of them must be an owner: else only an admin could change it again.
+pub(crate) async fn replace(
+    change: &mut Change<'_>,
+    caller: &Caller,
+    id: &EnvironmentId,
+    wanted: &[(AccountRef, Role)],
+) -> Result<Vec<Member>, Refusal> {
+    let (environment, _) = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await?;
+    if !wanted.iter().any(|(_, role)| *role == Role::Owner) {
+        return Err(Refusal::invalid("members", "must name at least one owner"));
+    }
+    let former = member::list(change.connection(), &environment).await?;
+    let mut named: Vec<AccountId> = Vec::new();
+    for (reference, role) in wanted {
+        let account = account::find(change.connection(), reference).await?.ok_or_else(|| missing(reference));
+        let account = account.map_err(|missing| Refusal::invalid("members", missing.to_string()))?;
+        if named.contains(&account.id) {
+            return Err(Refusal::invalid("members", format!("names {} twice; an account has one role", account.name)));
+        }
+        named.push(account.id);
+        if !former.iter().any(|former| former.account_id == account.id && former.role == *role) {
+            member::put(change, &environment, &account, *role).await?;
+        }
+    }
+    for gone in former.iter().filter(|former| !named.contains(&former.account_id)) {
+        if let Some(account) = account::find(change.connection(), &AccountRef::Id(gone.account_id)).await? {
+            member::remove(change, &environment, &account, gone.role).await?;
+        }
+    }
+    Ok(member::list(change.connection(), &environment).await?)
 }
 
 /// Makes an account a member, or gives a member another role.
@@ -51,9 +95,13 @@ async fn find(
     reference: &AccountRef,
 ) -> Result<(Environment, Account), Refusal> {
     let (environment, _) = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await?;
-    let account = account::find(change.connection(), reference).await?.ok_or_else(|| match reference {
+    let account = account::find(change.connection(), reference).await?.ok_or_else(|| missing(reference))?;
+    Ok((environment, account))
+}
+
+fn missing(reference: &AccountRef) -> Missing {
+    match reference {
         AccountRef::Id(id) => Missing::account(id.0),
         AccountRef::Name(name) => Missing::account(name),
-    })?;
-    Ok((environment, account))
+    }
 }

@@ -20,6 +20,11 @@ pub(crate) use refusal::{Missing, Refusal};
 
 use crate::permission::{Action, Caller, Verdict, judge};
 
+/// Whether the caller may do this, for those who show what may be done.
+pub(crate) fn may(caller: &Caller, action: Action) -> bool {
+    judge(&caller.standing, action) == Verdict::Allowed
+}
+
 /// Ends an operation unless the caller may do this. `missing` is what a caller is told for whom the thing does not exist.
 fn require(caller: &Caller, action: Action, missing: impl FnOnce() -> Missing) -> Result<(), Refusal> {
     match judge(&caller.standing, action) {
@@ -40,6 +45,8 @@ fn way_out(action: Action) -> &'static str {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
         Action::ManageLogins(_) => "only the account itself or an admin sets its password and sees its logins",
+        Action::SetFirstPassword(_) => "only an admin gives an account its first password",
+        Action::SupplySecret => "only an admin says what the access key or the secret of a key is",
         Action::ManageSettings => "only an admin sees and changes settings",
         Action::SeeAudit => "only an admin sees what was done",
         Action::ManageProxies => "only an admin manages proxies and their join tokens",

@@ -1,4 +1,5 @@
-//! What is done with passwords. Whoever sets their own proves that they know the former one; an admin sets those of others.
+//! What is done with passwords. Whoever changes their own proves that they know the former one; an admin sets those of others, and the
+//! first one of each account.
 //!
 //! The former password is checked before the change stands in the queue, for that takes long; inside the change it must still be the
 //! one that was checked.
@@ -10,14 +11,14 @@ use crate::model::{Account, AccountRef, Kind, Purpose};
 use crate::name::AccountName;
 use crate::permission::{Action, Caller};
 use crate::setting;
-use crate::store::{Actor, Change, Store, Written, login, password, setting as stored};
+use crate::store::{Actor, Change, Connection, Store, Written, login, password, setting as stored};
 
 /// A password that somebody wants to set.
 #[derive(Debug)]
 pub(crate) struct Wish {
     pub(crate) account: AccountRef,
     pub(crate) password: Password,
-    /// The former one; who sets their own needs it, unless they never had one. Whoever says it must know it.
+    /// The former one; who changes their own needs it. Whoever says one must know it.
     pub(crate) former: Option<Password>,
     /// Where the request comes from.
     pub(crate) source: Source,
@@ -32,13 +33,16 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
         let current = password::find(&mut reader, account.id).await?;
         (account, current, stored::value(&mut reader, &setting::PASSWORD_MIN_LENGTH).await?)
     };
+    let missing = || Missing::account(&account.name);
+    if current.is_none() {
+        require(&caller, Action::SetFirstPassword(account.id), missing)?;
+    }
     password.check(&account.name, shortest).map_err(|why| Refusal::invalid("password", why))?;
     let own = caller.standing.account() == Some(account.id);
-    match former {
-        _ if current.is_none() => {}
-        Some(former) => throttled(store, gate, account.name.as_str(), source, former, current.clone()).await?,
-        None if own => return Err(Refusal::Absent("oldPassword")),
-        None => {}
+    // Who says one must be right, also where none is asked for.
+    if current.is_some() && (own || former.is_some()) {
+        let former = former.ok_or(Refusal::Absent("oldPassword"))?;
+        throttled(store, gate, account.name.as_str(), source, former, current.clone()).await?;
     }
     let digest = gate.hasher.hash(password).await?;
     let actor = Actor::Caller(caller.clone());
@@ -92,6 +96,21 @@ pub(crate) async fn confirm(
         (account, digest)
     };
     throttled(store, gate, account.name.as_str(), source, password, digest).await
+}
+
+/// The accounts that have a password, of those whose passwords the caller changes; or this one, if it is one of them.
+pub(crate) async fn holders(
+    connection: &mut Connection,
+    caller: &Caller,
+    only: Option<&AccountRef>,
+) -> Result<Vec<Account>, Refusal> {
+    let only = match (only, caller.standing.account()) {
+        (Some(reference), _) => Some(accounts::find(connection, caller, reference, Action::ManageLogins).await?.id),
+        (None, _) if caller.standing.sees_all() => None,
+        (None, Some(own)) => Some(own),
+        (None, None) => return Ok(Vec::new()),
+    };
+    Ok(password::holders(connection, only).await?)
 }
 
 async fn put(

@@ -7,10 +7,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::api::is_refusal;
+use crate::api::is_refused;
 use crate::operations::Refusal;
+use crate::permission::Caller;
 use crate::random;
 use crate::store::StoreError;
+
+use super::request::Asked;
 
 const UNAUTHORIZED: &str = "Unauthorized";
 const RESOURCE_DENIED: &str = "Access denied to resource";
@@ -156,9 +159,9 @@ impl Error {
         }
     }
 
-    /// Whether somebody who is known was refused what they asked.
-    pub(super) fn is_refusal(&self) -> bool {
-        is_refusal(self.status)
+    /// Whether it refuses this caller what they asked.
+    pub(super) fn refuses(&self, caller: &Caller, asked: &Asked) -> bool {
+        is_refused(caller, &asked.method, self.status)
     }
 
     /// Whether the request showed nothing that passes.

@@ -131,10 +131,9 @@ async fn dispatch(app: &App, source: Source, asked: &Asked<'_>) -> Result<Answer
         // Those that need no caller were answered before.
         _ => Err(Error::no_such_path()),
     };
-    if let Err(error) = &answered
-        && error.is_refusal()
-    {
-        caller::note(app, caller, asked, error).await;
+    match &answered {
+        Err(error) if error.refuses(&caller, asked) => caller::note(app, caller, asked, error).await,
+        _ => app.store.note_use(caller.key),
     }
     answered
 }

@@ -21,6 +21,10 @@ pub(crate) struct Traffic {
     pub(crate) delta_bytes: Counter,
     /// Messages that filters refused.
     pub(crate) refusals: Counter,
+    /// Reports of keys' use that were taken in.
+    pub(crate) usage_reports: Counter,
+    /// Those that were not.
+    pub(crate) usage_reports_refused: Counter,
 }
 
 impl Traffic {

@@ -5,8 +5,10 @@
 //! is built only on what it provably holds: a position in this history; everything else gets a snapshot.
 //!
 //! One change, in order: the store commits it and calls [`Publisher::publish`]; [`table`] takes it in; every [`stream`] that waits
-//! sends what its proxy lacks ([`delta`]); its Ack goes into [`registry`], where [`Publisher::acknowledged`] waits for it.
+//! sends what its proxy lacks ([`delta`]); its Ack goes into [`registry`], where [`Publisher::acknowledged`] and, for a moment,
+//! [`Publisher::arrived`] wait for it.
 
+mod arrival;
 mod delta;
 mod guest;
 mod hello;
@@ -19,6 +21,7 @@ mod service;
 mod snapshot;
 mod stream;
 mod table;
+mod usage;
 mod work;
 
 use std::future::Future;
@@ -36,9 +39,10 @@ use self::identity::Revocations;
 pub(crate) use self::identity::{Identity, Proof, TokenLookup, TokenStanding};
 pub(crate) use self::metrics::Traffic;
 use self::moments::Moments;
-use self::registry::Registry;
-pub(crate) use self::table::OutOfOrder;
+use self::registry::{Coverage, Registry};
 use self::table::Table;
+pub(crate) use self::table::{EncodedGrant, OutOfOrder};
+pub(crate) use self::usage::UsageSink;
 use crate::tls::Incoming;
 
 /// The only table that a control plane has so far.
@@ -174,19 +178,21 @@ impl Publisher {
     pub(crate) fn new(
         epoch: [u8; 16],
         history: History,
-        table: Vec<(Digest, Grant)>,
+        table: Vec<(Digest, EncodedGrant)>,
         register: ProxyRegister,
         tokens: TokenLookup,
+        usage: UsageSink,
     ) -> Self {
-        Self::with_pace(epoch, history, table, register, tokens, Pace::default())
+        Self::with_pace(epoch, history, table, register, tokens, usage, Pace::default())
     }
 
     fn with_pace(
         epoch: [u8; 16],
         history: History,
-        table: Vec<(Digest, Grant)>,
+        table: Vec<(Digest, EncodedGrant)>,
         register: ProxyRegister,
         tokens: TokenLookup,
+        usage: UsageSink,
         pace: Pace,
     ) -> Self {
         let History { revision, epochs, changes, proxies } = history;
@@ -199,6 +205,7 @@ impl Publisher {
             registry: Arc::new(Registry::new(epoch, proxies, pace.comes_back, now)),
             register,
             tokens,
+            usage,
             revocations: Revocations::new(),
             traffic: Traffic::default(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
@@ -227,18 +234,27 @@ impl Publisher {
         let registry = &self.0.registry;
         let mut changed = registry.changed();
         let mut stopping = self.0.stopping.subscribe();
+        // It is not over before this one is: looking at all of them whenever one of a thousand acknowledges would take longer than to
+        // tell them.
+        let mut awaited: Option<String> = None;
         loop {
             changed.mark_unchanged();
             let now = Instant::now();
-            let (acknowledgement, next_closing) = registry.assess(revision, now);
-            if acknowledgement.missing.is_empty() || now >= deadline || *stopping.borrow_and_update() {
-                return acknowledgement;
-            }
+            let over = now >= deadline || *stopping.borrow_and_update();
+            let coverage = awaited.as_ref().filter(|_| !over).and_then(|name| registry.coverage(name, revision, now));
+            let Some(Coverage::Missing(closing)) = coverage else {
+                let mut acknowledgement = registry.assess(revision, now);
+                if over || acknowledgement.missing.is_empty() {
+                    return acknowledgement;
+                }
+                awaited = acknowledgement.missing.pop();
+                continue;
+            };
             tokio::select! {
                 // These cannot fail: their senders live in what this publisher holds.
                 _ = changed.changed() => {}
                 _ = stopping.changed() => {}
-                () = sleep_until(next_closing.map_or(deadline, |at| at.min(deadline))) => {}
+                () = sleep_until(closing.map_or(deadline, |at| at.min(deadline))) => {}
             }
         }
     }
@@ -298,6 +314,7 @@ struct Shared {
     registry: Arc<Registry>,
     register: ProxyRegister,
     tokens: TokenLookup,
+    usage: UsageSink,
     revocations: Revocations,
     traffic: Traffic,
     /// One permit for each snapshot that may be under way.

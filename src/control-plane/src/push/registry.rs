@@ -51,7 +51,8 @@ struct Proxy {
 }
 
 /// What is known of a proxy and a revision.
-enum Coverage {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
     /// Every process that counts has it in force.
     Acknowledged,
     /// All processes certainly answer 503.
@@ -110,27 +111,43 @@ impl Registry {
         Ok(Claim { registry, proxy: known, limit_seconds: *limit, stream: id, unregistered, replaced: Some(replaced) })
     }
 
-    /// What is known of a revision, and when that may change by itself.
-    pub(super) fn assess(&self, revision: u64, now: Instant) -> (Acknowledgement, Option<Instant>) {
+    /// What is known of a revision.
+    pub(super) fn assess(&self, revision: u64, now: Instant) -> Acknowledgement {
         let mut found = Acknowledgement::default();
-        let mut next_change: Option<Instant> = None;
         for (name, proxy) in &mut lock(&self.state).proxies {
             proxy.forget_former(self.comes_back, now);
             match proxy.coverage(revision, self.comes_back, now) {
                 Coverage::Acknowledged => found.acknowledged.push(name.clone()),
                 Coverage::Closed => found.closed.push(name.clone()),
-                Coverage::Missing(until) => {
-                    found.missing.push(name.clone());
-                    next_change = until.into_iter().chain(next_change).min();
-                }
+                Coverage::Missing(_) => found.missing.push(name.clone()),
             }
         }
-        (found, next_change)
+        found
+    }
+
+    /// What is known of one proxy and a revision; nothing if nobody knows the proxy.
+    pub(super) fn coverage(&self, name: &str, revision: u64, now: Instant) -> Option<Coverage> {
+        let mut state = lock(&self.state);
+        let proxy = state.proxies.get_mut(name)?;
+        proxy.forget_former(self.comes_back, now);
+        Some(proxy.coverage(revision, self.comes_back, now))
     }
 
     /// Wakes whenever [`Registry::assess`] may answer something else.
     pub(super) fn changed(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// A proxy that follows and has not acknowledged a revision: this one, as long as it is such a one.
+    pub(super) fn follower_behind(&self, revision: u64, rather: Option<String>) -> Option<String> {
+        let state = lock(&self.state);
+        let is_behind = |proxy: &Proxy| {
+            let follows = |process: &&Process| process.stream().is_some() && process.quarantined.is_none();
+            let mut acknowledged = proxy.processes.iter().filter(follows).filter_map(|process| process.acknowledged);
+            acknowledged.any(|acknowledged| acknowledged < revision)
+        };
+        let rather = rather.filter(|name| state.proxies.get(name).is_some_and(is_behind));
+        rather.or_else(|| state.proxies.iter().find(|(_, proxy)| is_behind(proxy)).map(|(name, _)| name.clone()))
     }
 
     /// All proxies, by name.

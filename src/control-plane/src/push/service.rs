@@ -1,5 +1,5 @@
-//! The gRPC glue: a server for one method, `/keygate.sync.v1.Sync/Stream`. It knows connections and encodings, and nothing of what
-//! is said on a stream.
+//! The gRPC glue: a server for two methods, `/keygate.sync.v1.Sync/Stream` and, beside it, `ReportUsage`. It knows connections and
+//! encodings, and nothing of what is said.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,20 +8,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use keygate_wire::sync::{FromFilter, METHOD, SERVICE};
+use keygate_wire::usage::{METHOD as USAGE_METHOD, UsageNoted, UsageReport};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{Grpc, StreamingService};
+use tonic::server::{Grpc, StreamingService, UnaryService};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
-use tonic_prost::ProstDecoder;
+use tonic_prost::{ProstCodec, ProstDecoder};
 
 use super::guest::{Door, Guest, Visitor};
 use super::message::Outgoing;
-use super::{Proof, Shared, stream};
+use super::{Proof, Shared, stream, usage};
 use crate::tls::Incoming;
 
 /// The longest message that a filter has cause to send.
@@ -98,16 +99,22 @@ impl Service<http::Request<Body>> for SyncService {
         let visitor = request.extensions().get::<Visitor>().cloned().unwrap_or_default();
         let method = Method { shared: self.shared.clone(), visitor, proof: self.proof };
         Box::pin(async move {
-            if request.uri().path() != format!("/{SERVICE}/{METHOD}") {
-                return Ok(Status::unimplemented(format!("this port serves /{SERVICE}/{METHOD} only")).into_http());
-            }
-            let mut grpc = Grpc::new(SyncCodec).max_decoding_message_size(INCOMING_BYTES);
-            Ok(grpc.streaming(method, request).await)
+            Ok(match request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE)?.strip_prefix('/')) {
+                Some(METHOD) => {
+                    let mut grpc = Grpc::new(SyncCodec).max_decoding_message_size(INCOMING_BYTES);
+                    grpc.streaming(method, request).await
+                }
+                Some(USAGE_METHOD) => {
+                    let codec = ProstCodec::<UsageNoted, UsageReport>::default();
+                    Grpc::new(codec).max_decoding_message_size(INCOMING_BYTES).unary(method, request).await
+                }
+                _ => Status::unimplemented(format!("this port serves /{SERVICE}/{METHOD} and {USAGE_METHOD} only")).into_http(),
+            })
         })
     }
 }
 
-/// The method: a task for each stream.
+/// One call of a method: a task for each stream.
 struct Method {
     shared: Arc<Shared>,
     visitor: Visitor,
@@ -126,6 +133,16 @@ impl StreamingService<FromFilter> for Method {
             tokio::spawn(stream::run(shared, visitor, proof, request.into_inner(), outbox));
             Ok(Response::new(ReceiverStream::new(outgoing)))
         })
+    }
+}
+
+impl UnaryService<UsageReport> for Method {
+    type Response = UsageNoted;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<UsageNoted>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<UsageReport>) -> Self::Future {
+        let (shared, visitor, proof) = (self.shared.clone(), self.visitor.clone(), self.proof);
+        Box::pin(async move { usage::take(&shared, &visitor, proof, request.into_inner()).await.map(Response::new) })
     }
 }
 

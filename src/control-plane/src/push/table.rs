@@ -25,10 +25,20 @@ const BUCKET_COST: usize = 64;
 pub(super) struct Table {
     position: Position,
     past: Vec<PastEpoch>,
-    grants: BTreeMap<Digest, Box<[u8]>>,
+    grants: BTreeMap<Digest, EncodedGrant>,
     log: VecDeque<(u64, Digest)>,
     /// The log holds every change after this revision.
     log_floor: u64,
+}
+
+/// A grant as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EncodedGrant(Box<[u8]>);
+
+impl From<&Grant> for EncodedGrant {
+    fn from(grant: &Grant) -> Self {
+        Self(entry::encode(grant).into_boxed_slice())
+    }
 }
 
 /// A revision was published twice or out of order, which would leave proxies with a table that matches no revision.
@@ -42,11 +52,11 @@ impl Table {
         position: Position,
         past: Vec<PastEpoch>,
         changes: Vec<(u64, Digest)>,
-        grants: Vec<(Digest, Grant)>,
+        grants: Vec<(Digest, EncodedGrant)>,
     ) -> Self {
         // The oldest revision in the log may itself have been cut, so that only what follows it is known to be complete.
         let log_floor = changes.first().map_or(position.revision, |(revision, _)| *revision);
-        let grants = grants.into_iter().map(|(digest, grant)| (digest, entry::encode(&grant).into_boxed_slice())).collect();
+        let grants = grants.into_iter().collect();
         let mut table = Self { position, past, grants, log: changes.into(), log_floor };
         table.shorten_log();
         table
@@ -59,7 +69,7 @@ impl Table {
         }
         for (digest, grant) in changes {
             match grant {
-                Some(grant) => self.grants.insert(digest, entry::encode(&grant).into_boxed_slice()),
+                Some(grant) => self.grants.insert(digest, EncodedGrant::from(&grant)),
                 None => self.grants.remove(&digest),
             };
             self.log.push_back((revision, digest));
@@ -95,13 +105,13 @@ impl Table {
         let digests: BTreeSet<Digest> = self.log.range(first..).map(|(_, digest)| *digest).collect();
         digests.into_iter().map(|digest| Change {
             digest: digest.as_bytes().to_vec(),
-            grant: self.grants.get(&digest).map(|grant| grant.to_vec()),
+            grant: self.grants.get(&digest).map(|grant| grant.0.to_vec()),
         })
     }
 
     /// The buckets from `first` on, about one message of them; none if there are no more.
     pub(super) fn buckets(&self, bits: BucketBits, first: u32) -> Vec<Vec<u8>> {
-        let mut entries = self.grants.range(first_digest(bits, first)..).map(|(digest, grant)| (digest, &**grant)).peekable();
+        let mut entries = self.grants.range(first_digest(bits, first)..).map(|(digest, grant)| (digest, &*grant.0)).peekable();
         let mut buckets = Vec::new();
         let mut size = 0;
         for index in first..bits.count() {
@@ -143,7 +153,7 @@ mod tests {
 
     fn table(revision: u64, changes: Vec<(u64, Digest)>) -> Table {
         let past = vec![PastEpoch { epoch: FORMER, ended_at: 5 }];
-        Table::new(Position { epoch: EPOCH, revision }, past, changes, vec![(digest(1), grant(1))])
+        Table::new(Position { epoch: EPOCH, revision }, past, changes, vec![(digest(1), EncodedGrant::from(&grant(1)))])
     }
 
     #[test]

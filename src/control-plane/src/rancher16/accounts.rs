@@ -4,30 +4,36 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::render::{self, on_its_way};
+use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
 use super::{Answer, collection, resource};
 use crate::api::App;
-use crate::model::{Account, AccountRef, State, parse_shared_id, shared_id};
-use crate::operations::accounts;
-use crate::permission::{Caller, Standing};
+use crate::model::{Account, AccountRef, Kind as AccountKind, State, parse_shared_id, shared_id};
+use crate::name::AccountName;
+use crate::operations::{accounts, may};
+use crate::permission::{Action, Caller};
 
 /// Everything about accounts.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
-        if !reads {
-            return Err(Error::method_not_allowed("accounts are listed with GET, and made with keygate account create"));
-        }
-        let accounts = accounts::list(&mut *app.store.read().await?, caller).await?;
-        return collection::answer(asked, Kind::Account, accounts.iter().map(|account| view(caller, asked, account)).collect());
+        return match asked.method {
+            _ if reads => {
+                let accounts = accounts::list(&mut *app.store.read().await?, caller).await?;
+                collection::answer(asked, Kind::Account, accounts.iter().map(|account| view(caller, asked, account)).collect())
+            }
+            Method::POST if asked.action.is_none() => create(app, caller, asked).await,
+            Method::POST => Err(Error::no_such_action()),
+            _ => Err(Error::method_not_allowed("accounts are listed with GET and made with POST")),
+        };
     };
     let reference = AccountRef::Id(parse_shared_id(id).ok_or_else(Error::not_found)?);
     match (asked.link.as_deref(), asked.action.as_deref()) {
         (Some(_), _) => Err(Error::not_found()),
         (None, _) if reads => show(app, caller, asked, reference).await,
+        (None, _) if asked.method == Method::DELETE => delete(app, caller, asked, reference).await,
         (None, Some(action)) if asked.method == Method::POST => act(app, caller, asked, reference, action).await,
-        _ => Err(Error::method_not_allowed("an account takes GET, and POST with ?action=")),
+        _ => Err(Error::method_not_allowed("an account takes GET, DELETE, and POST with ?action=")),
     }
 }
 
@@ -37,29 +43,67 @@ pub(super) async fn show(app: &App, caller: &Caller, asked: &Asked, reference: A
     Ok(Answer::ok(view(caller, asked, &account)))
 }
 
+async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    if !may(caller, Action::CreateAccount) {
+        return Err(Error::not_granted("only an admin makes accounts"));
+    }
+    let given = resource::of(Kind::Account).writable(&asked.fields, true, true)?;
+    let text = |field: &str| given.get(field).and_then(Value::as_str).unwrap_or_default();
+    let name = AccountName::parse(text("name")).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
+    let kind = AccountKind::parse(text("kind")).map_err(|why| Error::invalid("InvalidOption", "kind", why))?;
+    let made = app.change(caller.clone(), async move |change, caller| accounts::create(change, caller, &name, kind).await);
+    let made = made.await?.value;
+    Ok(Answer::new(StatusCode::CREATED, over(on_its_way(view(caller, asked, &made), "registering"))))
+}
+
+/// Only one that is inactive is removed, as it is with keys.
+async fn delete(app: &App, caller: &Caller, asked: &Asked, reference: AccountRef) -> Result<Answer, Error> {
+    let account = accounts::show(&mut *app.store.read().await?, caller, &reference).await?;
+    if may(caller, Action::ManageAccount(account.id)) && account.state == State::Active {
+        return Err(Error::method_not_allowed("an active account is not deleted; deactivate it first"));
+    }
+    remove(app, caller, reference).await?;
+    Ok(Answer::ok(over(on_its_way(view(caller, asked, &account), "removing"))))
+}
+
+async fn remove(app: &App, caller: &Caller, reference: AccountRef) -> Result<(), Error> {
+    app.change(caller.clone(), async move |change, caller| accounts::delete(change, caller, &reference).await).await?;
+    Ok(())
+}
+
 async fn act(app: &App, caller: &Caller, asked: &Asked, reference: AccountRef, action: &str) -> Result<Answer, Error> {
     let account = accounts::show(&mut *app.store.read().await?, caller, &reference).await?;
-    if !resource::of(Kind::Account).actions.contains(&action) {
+    if !resource::of(Kind::Account).has_action(action) {
         return Err(Error::no_such_action());
     }
     if !actions(caller, &account).contains(&action) {
         return Err(Error::action_not_available());
     }
-    let activates = action == "activate";
-    let changed = app.change(caller.clone(), async move |change, caller| match activates {
-        true => accounts::activate(change, caller, &reference).await,
-        false => accounts::deactivate(change, caller, &reference).await,
-    });
-    let shown = view(caller, asked, &changed.await?.value);
-    Ok(Answer::new(StatusCode::ACCEPTED, on_its_way(shown, if activates { "activating" } else { "deactivating" })))
+    let (account, passing) = match action {
+        "activate" => {
+            let done =
+                app.change(caller.clone(), async move |change, caller| accounts::activate(change, caller, &reference).await);
+            (done.await?.value, "activating")
+        }
+        "deactivate" => {
+            let done =
+                app.change(caller.clone(), async move |change, caller| accounts::deactivate(change, caller, &reference).await);
+            (done.await?.value, "deactivating")
+        }
+        _ => {
+            remove(app, caller, reference).await?;
+            (account, "removing")
+        }
+    };
+    Ok(Answer::new(StatusCode::ACCEPTED, over(on_its_way(view(caller, asked, &account), passing))))
 }
 
 /// On offer to those who may do more than look.
 fn actions(caller: &Caller, account: &Account) -> &'static [&'static str] {
-    match (&caller.standing, account.state) {
-        (Standing::Admin(_), State::Active) => &["deactivate"],
-        (Standing::Admin(_), State::Inactive) => &["activate"],
-        _ => &[],
+    match account.state {
+        _ if !may(caller, Action::ManageAccount(account.id)) => &[],
+        State::Active => &["deactivate"],
+        State::Inactive => &["activate", "remove"],
     }
 }
 

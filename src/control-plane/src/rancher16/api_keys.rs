@@ -1,21 +1,21 @@
 //! `apiKeys`: account keys, and environment keys below a project. The secret leaves in one place, the answer to a creation.
 
 use axum::http::{Method, StatusCode};
-use keygate_decision::key::KeyPair;
 use keygate_decision::{EnvironmentId, KeyId};
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use super::render::{self, on_its_way};
+use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
 use super::{Answer, accounts, collection, projects, resource};
 use crate::api::App;
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
-use crate::name::{Description, Name};
+use crate::name::{Description, Label, Name};
 use crate::operations::environments;
 use crate::operations::keys::{self, HolderRef, Wish};
 use crate::permission::{Caller, Standing};
 use crate::random;
+use crate::supplied::{self, SuppliedSecret};
 
 /// Everything about keys.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
@@ -93,7 +93,6 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
     enter(&mut *app.store.read().await?, caller, environment.as_ref()).await?;
     let admin = matches!(caller.standing, Standing::Admin(_));
     let written = resource::of(Kind::ApiKey).writable(&asked.fields, true, admin)?;
-    let pair = random::key_pair()?;
     let holder = match (environment, text(&written, "accountId")) {
         (Some(environment), _) => HolderRef::Environment(environment),
         (None, Some(holder)) => named_holder(holder)?,
@@ -102,16 +101,30 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
             Standing::Environment(own) | Standing::Limited(_, own) => HolderRef::Environment(own.clone()),
         },
     };
-    let wish = Wish {
-        holder,
-        name: name(&written, pair.access.as_str())?,
-        description: description(&written)?.flatten(),
-        lifetime: None,
+    let invalid = |field| move |why: String| Error::invalid("InvalidFormat", field, why);
+    let access = supplied(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
+    let secret = supplied(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
+    let drawn = random::key_pair()?;
+    let is_drawn = access.is_none() && secret.is_none();
+    let access = access.unwrap_or_else(|| Label::from(&drawn.access));
+    let wish =
+        Wish { holder, name: name(&written, access.as_str())?, description: description(&written)?.flatten(), lifetime: None };
+    let secret = match secret {
+        Some(secret) => secret,
+        None => SuppliedSecret::from(&drawn.secret),
     };
-    let stored = pair.clone();
-    let made = app.change(caller.clone(), async move |change, caller| keys::create(change, caller, wish, &stored).await);
-    let shown = on_its_way(view(asked, &made.await?.value, Some(&pair)), "registering");
+    let stored = secret.clone();
+    let made = app.change(caller.clone(), async move |change, caller| match is_drawn {
+        true => keys::create(change, caller, wish, &drawn).await,
+        false => keys::create_supplied(change, caller, wish, access, &stored).await,
+    });
+    let shown = on_its_way(view(asked, &made.await?.value, Some(secret.expose())), "registering");
     Ok(Answer::new(StatusCode::CREATED, shown))
+}
+
+/// What a field says, if it says something.
+fn supplied<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {
+    text(written, field).filter(|text| !text.is_empty())
 }
 
 /// An account, or an environment by its own id.
@@ -140,7 +153,7 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<An
 /// What an action makes of a key: its states are the model's, and what lies between two of them is only shown.
 async fn act(app: &App, caller: &Caller, asked: &Asked, key: Key, action: &str) -> Result<Answer, Error> {
     let id = key.id;
-    if !resource::of(Kind::ApiKey).actions.contains(&action) {
+    if !resource::of(Kind::ApiKey).has_action(action) {
         return Err(Error::no_such_action());
     }
     if !actions(&key).contains(&action) {
@@ -181,15 +194,6 @@ async fn remove(app: &App, caller: &Caller, key: Key) -> Result<Key, Error> {
     Ok(Key { removed: Some(app.store.clock().now()), ..key })
 }
 
-/// While one action runs no other is on offer, but that an activation may be taken back.
-fn over(mut shown: Value) -> Value {
-    let passing = shown.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if let Some(actions) = shown.get_mut("actions").and_then(Value::as_object_mut) {
-        actions.retain(|name, _| passing == "activating" && name == "deactivate");
-    }
-    shown
-}
-
 async fn holder(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<Answer, Error> {
     match &key.holder {
         KeyHolder::Account { id, .. } => accounts::show(app, caller, asked, AccountRef::Id(*id)).await,
@@ -207,7 +211,7 @@ fn actions(key: &Key) -> &'static [&'static str] {
 }
 
 /// A key; with its secret in the answer that makes it.
-fn view(asked: &Asked, key: &Key, pair: Option<&KeyPair>) -> Value {
+fn view(asked: &Asked, key: &Key, secret: Option<&str>) -> Value {
     let id = format!("1c{}", key.id.0);
     let (created, created_ts) = render::time(key.created);
     let (removed, _) = key.removed.map(render::time).unzip();
@@ -221,7 +225,7 @@ fn view(asked: &Asked, key: &Key, pair: Option<&KeyPair>) -> Value {
     let fields = json!({
         "accountId": account, "name": name, "description": key.description.as_ref().map(Description::as_str),
         "kind": "apiKey", "state": state, "created": created, "createdTS": created_ts, "removed": removed,
-        "removeTime": removed, "publicValue": key.form.label().as_str(), "secretValue": pair.map(|pair| pair.secret.expose()),
+        "removeTime": removed, "publicValue": key.form.label().as_str(), "secretValue": secret,
     });
     render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key))
 }

@@ -1,17 +1,22 @@
 //! Who asks: the same credentials as everywhere, in the carriers of Rancher 1.6. It never logs a header's value.
 
 use axum::http::HeaderMap;
+use axum::http::header::{HeaderName, HeaderValue};
 use keygate_decision::carrier::cookies;
 use keygate_decision::credential::without_bearer;
 use keygate_decision::request::Reading;
-use keygate_decision::{Carrier, Carriers, Digest, Reason, Request as Presented};
+use keygate_decision::{Carrier, Carriers, Digest, EnvironmentId, Reason, Request as Presented};
 use serde_json::json;
 
 use super::error::Error;
 use super::request::Asked;
+use super::resource;
 use crate::api::{App, method_word};
+use crate::model::{AccountRef, shared_id};
+use crate::name::Label;
 use crate::operations::callers::{self, Identity};
-use crate::permission::Caller;
+use crate::operations::{accounts, environments};
+use crate::permission::{Caller, Standing};
 use crate::store::Actor;
 
 /// Basic, Bearer and the cookie `token`.
@@ -59,6 +64,56 @@ pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> R
         }
         Identity::Unknown => Err(unauthorized()),
     }
+}
+
+/// The project of the environment key that a header names, without its secret. What names none names none that anybody may enter.
+pub(super) async fn named_by_key(app: &App, headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let Some(access) = headers.get("x-api-client-access-key") else { return Ok(None) };
+    let label = access.to_str().ok().and_then(|access| Label::parse(access).ok());
+    let environment = match label {
+        Some(label) => environments::of_access_key(&mut *app.store.read().await?, &label).await?,
+        None => None,
+    };
+    Ok(Some(environment.map(|environment| environment.to_string()).unwrap_or_default()))
+}
+
+/// What every answer to somebody who is known says of them: who they are, and as whom they act, which is a project if they ask for what
+/// is in one. Names that no header can hold are left out.
+pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    let mut reader = app.store.read().await?;
+    let own = match &caller.standing {
+        Standing::Environment(own) | Standing::Limited(_, own) => Some(own.clone()),
+        Standing::Admin(_) | Standing::User(_) => None,
+    };
+    let entered = match asked.kind.is_some_and(|kind| resource::of(kind).is_in_projects()) {
+        true => asked.scope.as_deref().and_then(|scope| EnvironmentId::parse(scope).ok()),
+        false => None,
+    };
+    let mut acting = None;
+    if let Some(id) = entered.or(own) {
+        acting = environments::show(&mut reader, caller, &id).await.ok().map(|(environment, _)| environment);
+    }
+    let account = match caller.standing.account() {
+        Some(id) => accounts::show(&mut reader, caller, &AccountRef::Id(id)).await.ok(),
+        None => None,
+    };
+    let user = account.as_ref().map(|account| shared_id(account.id));
+    let user = user.or_else(|| acting.as_ref().map(|environment| environment.id.to_string()));
+    let (id, kind, name) = match (&acting, &account) {
+        (Some(environment), _) => (environment.id.to_string(), "project", environment.name.as_str()),
+        (None, Some(account)) => (shared_id(account.id), account.kind.as_str(), account.name.as_str()),
+        (None, None) => return Ok(Vec::new()),
+    };
+    let said = [
+        ("x-api-account-id", Some(id.as_str())),
+        ("x-api-user-id", user.as_deref()),
+        ("x-api-account-kind", Some(kind)),
+        ("x-api-account-name", Some(name)),
+    ];
+    let said = said
+        .into_iter()
+        .filter_map(|(header, value)| Some((HeaderName::from_static(header), HeaderValue::from_str(value?).ok()?)));
+    Ok(said.collect())
 }
 
 /// Notes that somebody who is known was refused. Names and texts of the request stay out: they may be anything.

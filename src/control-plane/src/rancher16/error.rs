@@ -7,10 +7,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::api::is_refusal;
-use crate::operations::Refusal;
+use crate::api::is_refused;
+use crate::operations::{Missing, Refusal};
+use crate::permission::Caller;
 use crate::random;
 use crate::store::StoreError;
+
+use super::request::Asked;
 
 /// What went wrong, as a client of Rancher expects to be told.
 #[derive(Debug)]
@@ -24,12 +27,14 @@ pub(super) struct Error {
     field: Option<String>,
     challenge: bool,
     retry_after_seconds: Option<u64>,
+    /// Whether the caller may not do it, though the status does not say so.
+    not_granted: bool,
 }
 
 impl Error {
     fn new(status: StatusCode, code: &'static str) -> Self {
         let message = Some(code.to_owned());
-        Self { status, code, message, detail: None, field: None, challenge: false, retry_after_seconds: None }
+        Self { status, code, message, detail: None, field: None, challenge: false, retry_after_seconds: None, not_granted: false }
     }
 
     fn saying(self, detail: impl Into<String>) -> Self {
@@ -82,9 +87,24 @@ impl Error {
         Self::invalid("ActionNotAvailable", "action", "the state of the resource does not allow this action; see its `actions`")
     }
 
+    /// What befell a request before anybody looked at what it asks.
+    pub(super) fn early(status: StatusCode, detail: &str) -> Self {
+        Self::new(status, status.canonical_reason().unwrap_or("Error")).saying(detail)
+    }
+
     /// 400 with a code of its own.
     pub(super) fn bad_request(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code).saying(detail)
+    }
+
+    /// 400: whoever changes a password does not know the former one.
+    pub(super) fn wrong_old_password() -> Self {
+        Self { not_granted: true, ..Self::bad_request("InvalidOldPassword", "the old password is wrong") }
+    }
+
+    /// 405 for those who may not use a method: it looks to them as if there were none.
+    pub(super) fn not_granted(detail: &str) -> Self {
+        Self { not_granted: true, ..Self::method_not_allowed(detail) }
     }
 
     /// 500: there is no token to end.
@@ -108,9 +128,9 @@ impl Error {
         }
     }
 
-    /// Whether somebody who is known was refused what they asked.
-    pub(super) fn is_refusal(&self) -> bool {
-        is_refusal(self.status)
+    /// Whether it refuses this caller what they asked.
+    pub(super) fn refuses(&self, caller: &Caller, asked: &Asked) -> bool {
+        self.not_granted || is_refused(caller, &asked.method, self.status)
     }
 
     /// The status of its answer, and its code.
@@ -128,16 +148,19 @@ impl Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
+            Refusal::Missing(Missing { field: Some(field), .. }) => {
+                Self::invalid("InvalidReference", ranchers(field), "there is no such thing that you may see")
+            }
             Refusal::Missing(_) => Self::not_found(),
             Refusal::Unauthorized => Self::unauthorized(true),
             Refusal::WrongPassword => Self::unauthorized(false).saying(refusal.to_string()),
             Refusal::InactiveAccount => Self::unauthorized(false).saying(refusal.to_string()),
             Refusal::Forbidden(why) => Self::forbidden().saying(why),
             Refusal::Conflict { code: "last_admin" | "key_active", message, .. } => Self::method_not_allowed(&message),
-            Refusal::Conflict { field: Some(field), message, .. } => Self::invalid("NotUnique", field, message),
+            Refusal::Conflict { field: Some(field), message, .. } => Self::invalid("NotUnique", ranchers(field), message),
             Refusal::Conflict { message, .. } => Self::new(StatusCode::CONFLICT, "Conflict").saying(message),
-            Refusal::Invalid { field, message } => Self::invalid("InvalidFormat", field, message),
-            Refusal::Absent(field) => Self::invalid("MissingRequired", field, "is missing"),
+            Refusal::Invalid { field, message } => Self::invalid("InvalidFormat", ranchers(field), message),
+            Refusal::Absent(field) => Self::invalid("MissingRequired", ranchers(field), "is missing"),
             Refusal::Throttled { seconds } => Self {
                 retry_after_seconds: Some(seconds),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests").saying(refusal.to_string())
@@ -150,6 +173,16 @@ impl From<Refusal> for Error {
             Refusal::Randomness(error) => Self::unavailable(&error),
             Refusal::Store(error) => Self::unavailable(&error),
         }
+    }
+}
+
+/// What Rancher calls a field.
+fn ranchers(field: &'static str) -> &'static str {
+    match field {
+        "accessKey" => "publicValue",
+        "secretKey" => "secretValue",
+        "account" | "environment" => "accountId",
+        own => own,
     }
 }
 

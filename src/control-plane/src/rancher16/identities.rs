@@ -12,7 +12,8 @@ use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
 use crate::operations::accounts;
 use crate::permission::Caller;
 
-const TYPE: &str = "rancher_id";
+/// The type of accounts' identities.
+pub(super) const TYPE: &str = "rancher_id";
 
 /// Everything about identities. The caller's own are listed; others are found by name, among the accounts that the caller sees.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {

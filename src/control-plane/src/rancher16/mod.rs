@@ -2,23 +2,28 @@
 //! translates to and from the operations that the native API uses; it holds no rule of who may do what, and stores nothing of its own.
 //!
 //! One request, in the order of the files: `request.rs` reads what is asked (path, query, body, whichever way real clients send them),
-//! `caller.rs` who asks, a resource's file (`api_keys.rs` and its kin) does it, `render.rs` makes links and actions, `collection.rs`
-//! filters, sorts and pages, `error.rs` says what went wrong. `resource.rs` has the one table per resource from which schemas, writable
-//! fields and their parsing follow.
+//! `carriers.rs` and `caller.rs` who asks, a resource's file (`api_keys.rs` and its kin) does it, `render.rs` makes links and actions, `collection.rs`
+//! filters, sorts and pages, `error.rs` says what went wrong. `tables.rs` has the one table per resource from which schemas, writable
+//! fields, their parsing and `/openapi.json` (`description.rs`) follow.
 
 mod accounts;
 mod api_keys;
 mod caller;
+mod carriers;
 mod collection;
+mod description;
 mod error;
 mod identities;
 mod local_auth;
+mod members;
+mod passwords;
 mod projects;
 mod render;
 mod request;
 mod resource;
 mod schemas;
 mod settings;
+mod tables;
 mod token;
 
 use axum::body::Bytes;
@@ -34,6 +39,7 @@ use crate::api::{App, is_of_another_site};
 use crate::login::Source;
 use crate::permission::Caller;
 
+pub(crate) use description::description;
 use error::Error;
 use request::{Asked, Kind};
 
@@ -45,6 +51,16 @@ pub(crate) fn router() -> Router<App> {
         router = router.route(&format!("{version}/"), any(answer));
     }
     router
+}
+
+/// Whether a path is one of the dialect's.
+pub(crate) fn owns(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("v1" | "v2-beta"))
+}
+
+/// An error in the dialect's shape for a request that it has not seen.
+pub(crate) fn refuse(status: StatusCode, detail: &str) -> Response {
+    Error::early(status, detail).into_response()
 }
 
 /// What came of a request.
@@ -75,19 +91,28 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let mut base = render::Base::of(&headers, uri.path());
+    let mut allowed = Vec::new();
+    let (headers, named) = carriers::plain(&headers, &uri);
+    let mut who = Vec::new();
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
         Ok(_) if !method.is_safe() && is_of_another_site(&headers) => Err(Error::forged()),
-        Ok(asked) => {
+        Ok(mut asked) => {
             base = asked.base.clone();
-            dispatch(&app, source, &headers, &asked).await
+            allowed = asked.allowed();
+            asked.scope = asked.scope.or(named);
+            dispatch(&app, source, &headers, asked, &mut who).await
         }
         Err(error) => Err(error),
     };
     let mut response = match answered {
         Ok(Answer { status: StatusCode::NO_CONTENT, headers, .. }) => with(StatusCode::NO_CONTENT.into_response(), headers),
         Ok(Answer { status, body, headers }) => with((status, Json(body)).into_response(), headers),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            let allow = (error.status_and_code().0 == 405).then(|| HeaderValue::try_from(allowed.join(", ")).ok()).flatten();
+            with(error.into_response(), allow.map(|allow| (header::ALLOW, allow)).into_iter().collect())
+        }
     };
+    response.headers_mut().extend(who);
     if let Ok(schemas) = HeaderValue::try_from(base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
     }
@@ -99,28 +124,42 @@ fn with(mut response: Response, headers: Vec<(HeaderName, HeaderValue)>) -> Resp
     response
 }
 
-async fn dispatch(app: &App, source: Source, headers: &axum::http::HeaderMap, asked: &Asked) -> Result<Answer, Error> {
+async fn dispatch(
+    app: &App,
+    source: Source,
+    headers: &axum::http::HeaderMap,
+    mut asked: Asked,
+    who: &mut Vec<(HeaderName, HeaderValue)>,
+) -> Result<Answer, Error> {
     // Whoever logs in has no credential yet, and what else they send does not matter.
     if asked.kind == Some(Kind::Token) {
-        return token::answer(app, source, headers, asked).await;
+        return token::answer(app, source, headers, &asked).await;
     }
-    let caller = caller::identify(app, headers, asked).await?;
-    let answered = handle(app, &caller, source, asked).await;
-    if let Err(error) = &answered
-        && error.is_refusal()
-    {
-        caller::note(app, caller, asked, error).await;
+    let caller = caller::identify(app, headers, &asked).await?;
+    if asked.scope.is_none() {
+        asked.scope = caller::named_by_key(app, headers).await?;
+    }
+    *who = caller::who(app, &caller, &asked).await?;
+    let answered = handle(app, &caller, source, &asked).await;
+    match &answered {
+        Err(error) if error.refuses(&caller, &asked) => caller::note(app, caller, &asked, error).await,
+        _ => app.store.note_use(caller.key),
     }
     answered
 }
 
 async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
+    let reads = matches!(asked.method, Method::GET | Method::HEAD);
+    if !reads && (asked.is_root() || !matches!(asked.method, Method::POST | Method::PUT | Method::DELETE)) {
+        return Err(Error::method_not_allowed("the Allow header lists what this takes"));
+    }
     match asked.kind {
-        None if asked.id.is_none() => Ok(Answer::ok(render::root(&asked.base))),
+        None if asked.is_root() => Ok(Answer::ok(render::root(&asked.base))),
         Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
         Some(Kind::Account) => accounts::answer(app, caller, asked).await,
         Some(Kind::Project) => projects::answer(app, caller, asked).await,
-        Some(Kind::ProjectMember) => projects::members(app, caller, asked).await,
+        Some(Kind::ProjectMember) => members::answer(app, caller, asked).await,
+        Some(Kind::Password) => passwords::answer(app, caller, source, asked).await,
         Some(Kind::Identity) => identities::answer(app, caller, asked).await,
         Some(Kind::LocalAuthConfig) => local_auth::answer(app, caller, source, asked).await,
         Some(Kind::Setting) => settings::answer(app, caller, asked).await,

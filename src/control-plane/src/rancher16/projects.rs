@@ -1,55 +1,88 @@
-//! `projects`: environments, and who is a member of them.
+//! `projects`: environments.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use keygate_decision::EnvironmentId;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::render;
+use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{Answer, collection, resource};
+use super::{Answer, collection, members, resource};
 use crate::api::App;
-use crate::model::{AccountRef, Environment, Member, shared_id};
+use crate::model::Environment;
 use crate::name::Name;
-use crate::operations::{environments, members as memberships};
-use crate::permission::Caller;
-use crate::store::account;
+use crate::operations::{environments, may, members as memberships};
+use crate::permission::{Action, Caller, Tie};
 
 /// Everything about projects.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
-        if !reads {
-            return Err(Error::method_not_allowed("projects are listed with GET, and made with keygate environment create"));
-        }
-        let all = environments::list(&mut *app.store.read().await?, caller).await?;
-        return collection::answer(asked, Kind::Project, all.iter().map(|(environment, _)| view(asked, environment)).collect());
+        return match asked.method {
+            _ if reads => {
+                let all = environments::list(&mut *app.store.read().await?, caller).await?;
+                collection::answer(asked, Kind::Project, all.iter().map(|found| view(caller, asked, found)).collect())
+            }
+            Method::POST if asked.action.is_none() => create(app, caller, asked).await,
+            Method::POST => Err(Error::no_such_action()),
+            _ => Err(Error::method_not_allowed("projects are listed with GET and made with POST")),
+        };
     };
     let id = EnvironmentId::parse(id).map_err(|_| Error::not_found())?;
-    let members = |link: &str| link.eq_ignore_ascii_case("projectmembers");
-    match asked.link.as_deref() {
-        Some(link) if reads && members(link) => list_members(app, caller, asked, &id).await,
-        Some(link) if members(link) => Err(Error::method_not_allowed("members are changed with keygate member")),
-        Some(_) => Err(Error::not_found()),
-        None if reads => show(app, caller, asked, &id).await,
-        None if asked.method == Method::PUT => edit(app, caller, asked, id).await,
-        None => Err(Error::method_not_allowed("a project takes GET and PUT")),
-    }
-}
-
-/// `/projectMembers` alone, of the project that the request names elsewhere.
-pub(super) async fn members(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let id = asked.environment()?.ok_or_else(Error::not_found)?;
-    match asked.method {
-        Method::GET | Method::HEAD if asked.id.is_none() => list_members(app, caller, asked, &id).await,
-        _ => Err(Error::method_not_allowed("members are listed with GET, and changed with keygate member")),
+    match (&asked.method, asked.action.as_deref()) {
+        _ if reads => show(app, caller, asked, &id).await,
+        (&Method::PUT, _) => edit(app, caller, asked, id).await,
+        (&Method::DELETE, _) => Ok(Answer::ok(remove(app, caller, asked, id).await?)),
+        (&Method::POST, Some(action)) => act(app, caller, asked, id, action).await,
+        _ => Err(Error::method_not_allowed("a project takes GET, PUT, DELETE, and POST with ?action=")),
     }
 }
 
 /// One project.
 pub(super) async fn show(app: &App, caller: &Caller, asked: &Asked, id: &EnvironmentId) -> Result<Answer, Error> {
-    let (environment, _) = environments::show(&mut *app.store.read().await?, caller, id).await?;
-    Ok(Answer::ok(view(asked, &environment)))
+    let found = environments::show(&mut *app.store.read().await?, caller, id).await?;
+    Ok(Answer::ok(view(caller, asked, &found)))
+}
+
+/// Its id is given, not drawn: it is what requests to the upstream carry.
+async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    if !may(caller, Action::CreateEnvironment) {
+        return Err(Error::not_granted("only an admin makes projects"));
+    }
+    let given = resource::of(Kind::Project).writable(&asked.fields, true, true)?;
+    let text = |field: &str| given.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let id =
+        text("id").ok_or_else(|| Error::invalid("MissingRequired", "id", "is missing: the id that the upstream knows it by"))?;
+    let id = EnvironmentId::parse(id).map_err(|why| Error::invalid("InvalidFormat", "id", why.to_string()))?;
+    let name = Name::parse(text("name").unwrap_or(id.as_str())).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
+    let members = given.get("members").filter(|members| !members.is_null());
+    let members = members.map(|members| members::parse_all(Some(members))).transpose()?;
+    let made = app.change(caller.clone(), async move |change, caller| {
+        let made = environments::create(change, caller, &id, &name).await?;
+        if let Some(members) = members {
+            memberships::replace(change, caller, &id, &members).await?;
+        }
+        Ok(made)
+    });
+    Ok(Answer::new(StatusCode::CREATED, over(on_its_way(view(caller, asked, &made.await?.value), "registering"))))
+}
+
+async fn act(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId, action: &str) -> Result<Answer, Error> {
+    let found = environments::show(&mut *app.store.read().await?, caller, &id).await?;
+    let given = resource::of(Kind::Project).input(action, &asked.fields);
+    if action == "remove" {
+        return Ok(Answer::new(StatusCode::ACCEPTED, remove(app, caller, asked, id).await?));
+    }
+    let members = members::parse_all(given?.get("members"))?;
+    let set = app.change(caller.clone(), async move |change, caller| memberships::replace(change, caller, &id, &members).await);
+    set.await?;
+    Ok(Answer::new(StatusCode::ACCEPTED, view(caller, asked, &found)))
+}
+
+async fn remove(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> Result<Value, Error> {
+    let found = environments::show(&mut *app.store.read().await?, caller, &id).await?;
+    app.change(caller.clone(), async move |change, caller| environments::delete(change, caller, &id).await).await?;
+    Ok(over(on_its_way(view(caller, asked, &found), "removing")))
 }
 
 async fn edit(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> Result<Answer, Error> {
@@ -59,30 +92,23 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> R
         None => return show(app, caller, asked, &id).await,
     };
     let edited = app.change(caller.clone(), async move |change, caller| environments::edit(change, caller, &id, &name).await);
-    let (environment, _) = edited.await?.value;
-    Ok(Answer::ok(render::on_its_way(view(asked, &environment), "updating-active")))
+    Ok(Answer::ok(on_its_way(view(caller, asked, &edited.await?.value), "updating-active")))
 }
 
-async fn list_members(app: &App, caller: &Caller, asked: &Asked, id: &EnvironmentId) -> Result<Answer, Error> {
-    let mut reader = app.store.read().await?;
-    let mut things = Vec::new();
-    for member in memberships::list(&mut reader, caller, id).await? {
-        let found = account::find(&mut reader, &AccountRef::Name(member.account.clone())).await?;
-        if let Some(account) = found {
-            things.push(member_view(asked, &member, &shared_id(account.id)));
-        }
-    }
-    collection::answer(asked, Kind::ProjectMember, things)
+/// On offer to those who may do more than look.
+fn actions(caller: &Caller, tie: Tie) -> &'static [&'static str] {
+    if may(caller, Action::ManageEnvironment(tie)) { &["setmembers", "remove"] } else { &[] }
 }
 
-fn view(asked: &Asked, environment: &Environment) -> Value {
+fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environment, Tie)) -> Value {
     let (created, created_ts) = render::time(environment.created);
     let fields = json!({
         "name": environment.name.as_str(), "description": null, "kind": "project", "state": "active", "members": null,
         "created": created, "createdTS": created_ts, "removed": null,
     });
     let base = asked.base.unscoped();
-    let mut shown = render::resource(&base, Kind::Project, environment.id.as_str(), fields, &["projectMembers"], &[]);
+    let mut shown =
+        render::resource(&base, Kind::Project, environment.id.as_str(), fields, &["projectMembers"], actions(caller, *tie));
     // The endpoint of the environment: what its keys are for.
     let scoped = base.scoped(environment.id.as_str());
     if let Some(links) = shown.get_mut("links").and_then(Value::as_object_mut) {
@@ -90,15 +116,4 @@ fn view(asked: &Asked, environment: &Environment) -> Value {
         links.insert("schemas".to_owned(), scoped.url(&["schemas"]).into());
     }
     shown
-}
-
-fn member_view(asked: &Asked, member: &Member, account: &str) -> Value {
-    let (created, created_ts) = render::time(member.created);
-    let id = format!("{}-{account}", member.environment);
-    let fields = json!({
-        "name": member.account.as_str(), "externalId": account, "externalIdType": "rancher_id", "role": member.role.as_str(),
-        "projectId": member.environment.as_str(), "kind": "projectMember", "state": "active",
-        "created": created, "createdTS": created_ts,
-    });
-    render::resource(&asked.base.unscoped(), Kind::ProjectMember, &id, fields, &[], &[])
 }

@@ -81,6 +81,15 @@ pub(super) fn on_its_way(mut resource: Value, state: &str) -> Value {
     resource
 }
 
+/// While one action runs no other is on offer, but that an activation may be taken back.
+pub(super) fn over(mut shown: Value) -> Value {
+    let passing = shown.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(actions) = shown.get_mut("actions").and_then(Value::as_object_mut) {
+        actions.retain(|name, _| passing == "activating" && name == "deactivate");
+    }
+    shown
+}
+
 /// A time as text and in milliseconds.
 pub(super) fn time(second: UnixSeconds) -> (String, u64) {
     (rfc3339(second), second.0.saturating_mul(1000))

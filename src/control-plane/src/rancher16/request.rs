@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::render::Base;
+use super::resource;
 
 /// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
 const LONGEST_QUERY: usize = 8 * 1024;
@@ -21,6 +22,7 @@ pub(super) enum Kind {
     ProjectMember,
     Token,
     Identity,
+    Password,
     LocalAuthConfig,
     Setting,
     Schema,
@@ -35,6 +37,7 @@ impl Kind {
             "projectmember" | "projectmembers" => Self::ProjectMember,
             "token" | "tokens" => Self::Token,
             "identity" | "identities" => Self::Identity,
+            "password" | "passwords" => Self::Password,
             "localauthconfig" | "localauthconfigs" => Self::LocalAuthConfig,
             "setting" | "settings" | "activesetting" | "activesettings" => Self::Setting,
             "schema" | "schemas" => Self::Schema,
@@ -69,7 +72,9 @@ impl Asked {
         let parameter = |name: &str| query.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
         let segments = segments(uri.path())?;
         let (scope, rest) = match segments.as_slice() {
-            [projects, id, rest @ ..] if is_scope(projects, rest) => (Some(id.clone()), rest),
+            [projects, id, rest @ ..] if Kind::parse(projects) == Some(Kind::Project) && !rest.is_empty() => {
+                (Some(id.clone()), rest)
+            }
             all => (None, all),
         };
         let mut rest = rest.iter().cloned();
@@ -80,8 +85,9 @@ impl Asked {
         let kind = first.as_deref().and_then(Kind::parse);
         let named = headers.get("x-api-project-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let base = match &scope {
-            Some(scope) => base.scoped(scope),
-            None => base,
+            // Who is a member of a project is said of the project, not of what is in it.
+            Some(scope) if kind != Some(Kind::ProjectMember) => base.scoped(scope),
+            _ => base,
         };
         Ok(Self {
             base,
@@ -101,16 +107,27 @@ impl Asked {
         self.scope.as_deref().map(|id| EnvironmentId::parse(id).map_err(|_| Error::forbidden())).transpose()
     }
 
+    /// Whether it is about the version itself.
+    pub(super) fn is_root(&self) -> bool {
+        self.kind.is_none() && self.id.is_none()
+    }
+
+    /// The methods that what is asked for takes, in some state and from somebody.
+    pub(super) fn allowed(&self) -> Vec<&'static str> {
+        let Some(kind) = self.kind else { return vec!["GET"] };
+        let resource = resource::of(kind);
+        match (&self.id, &self.link) {
+            (None, _) => resource.collection_methods.to_vec(),
+            (Some(_), Some(_)) => vec!["GET"],
+            (Some(_), None) if resource.actions.is_empty() => resource.resource_methods.to_vec(),
+            (Some(_), None) => [resource.resource_methods, &["POST"]].concat(),
+        }
+    }
+
     /// A query parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
-}
-
-/// `/projects/1a5/apikeys` is about what is in a project, `/projects/1a5` and its members are about the project.
-fn is_scope(first: &str, rest: &[String]) -> bool {
-    let members = |segment: &String| Kind::parse(segment) == Some(Kind::ProjectMember);
-    Kind::parse(first) == Some(Kind::Project) && rest.first().is_some_and(|next| !members(next))
 }
 
 /// The segments after the version, decoded.

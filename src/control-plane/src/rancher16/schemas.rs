@@ -1,4 +1,4 @@
-//! `schemas`: what schema-driven clients build their calls from. All of it follows from the tables in `resource.rs`.
+//! `schemas`: what schema-driven clients build their calls from. All of it follows from the tables in `tables.rs`.
 
 use axum::http::Method;
 use serde_json::{Map, Value, json};
@@ -43,13 +43,19 @@ fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
         })
         .collect();
     let actions: Map<String, Value> =
-        resource.actions.iter().map(|action| ((*action).to_owned(), json!({"input": null, "output": resource.id}))).collect();
+        resource.actions.iter().map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id}))).collect();
+    let collection_methods: Vec<&str> = resource
+        .collection_methods
+        .iter()
+        .copied()
+        .filter(|method| *method != "POST" || admin || !resource.made_by_admins)
+        .collect();
     json!({
         "id": resource.id, "type": "schema", "baseType": "schema", "pluralName": resource.plural,
         "links": {
             "self": asked.base.url(&["schemas", resource.id]), "collection": asked.base.url(&[resource.plural]),
         },
-        "actions": {}, "collectionMethods": resource.collection_methods, "resourceMethods": resource.resource_methods,
+        "actions": {}, "collectionMethods": collection_methods, "resourceMethods": resource.resource_methods,
         "resourceActions": actions, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,
         "collectionFilters": filters, "includeableLinks": [],
     })

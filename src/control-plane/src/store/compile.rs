@@ -1,11 +1,13 @@
 //! From rows to grants: the table is the set of credentials that may pass now. Owns what a grant follows from. Expiry is not judged
 //! here: it travels in the grant, and the edge judges it on every request.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
 
 use keygate_decision::{Access, AccountId, Digest, EnvironmentId, EnvironmentRef, Grant, Holder, KeyId, Reach};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
+use tokio_stream::{Stream, StreamExt as _};
 
 use super::history::ROWS_IN_A_STATEMENT;
 use super::login::logins_pass;
@@ -64,7 +66,8 @@ pub(super) async fn grants(
             values.push_bind(digest.as_bytes().as_slice());
         }
         query.push(")");
-        let rows = query.build().fetch_all(&mut *connection).await?;
+        // Seldom are there as many digests again, nor accounts below.
+        let rows = query.build().persistent(false).fetch_all(&mut *connection).await?;
         let accounts: BTreeSet<u64> =
             rows.iter().filter_map(|row| row::optional_number(row, "account").transpose()).collect::<Result<_, _>>()?;
         let reaches = reaches_of(connection, &accounts).await?;
@@ -90,12 +93,12 @@ pub(crate) async fn grant_of(
             let rows = rows.fetch_all(connection).await?;
             let mut environments = rows.iter().map(membership).collect::<Result<Vec<_>, _>>()?;
             if let Some(limit) = row::optional_text(&row, "limit_id", EnvironmentId::parse)? {
-                environments.retain(|(environment, _)| *environment == limit);
-                if environments.is_empty() && row::text(&row, "kind", Kind::parse)? == Kind::Admin {
-                    environments.push((limit, Access::Write));
+                match row::text(&row, "kind", Kind::parse)? {
+                    Kind::Admin => environments = vec![(limit, Access::Write)],
+                    Kind::User => environments.retain(|(environment, _)| *environment == limit),
                 }
             }
-            (reaches(&rows)?, environments)
+            (reaches(tokio_stream::iter(rows.iter().map(Ok))).await?, environments)
         }
     };
     Ok(Some((grant(&row, &reaches)?, environments)))
@@ -107,15 +110,24 @@ pub(crate) async fn count(connection: &mut Connection) -> Result<u64, StoreError
     row::number(&row, "number")
 }
 
-/// The whole table.
+/// The whole table, for when it is not long.
 pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Grant)>, StoreError> {
-    let rows = sqlx::query(memberships!()).fetch_all(&mut *connection).await?;
-    let reaches = reaches(&rows)?;
+    let mut table = Vec::new();
+    each(connection, |digest, grant| table.push((digest, grant))).await?;
+    Ok(table)
+}
+
+/// Gives every credential of the table, one by one: a row takes many times what is kept of it.
+pub(crate) async fn each(connection: &mut Connection, mut take: impl FnMut(Digest, Grant)) -> Result<(), StoreError> {
+    let reaches = reaches(sqlx::query(memberships!()).fetch(&mut *connection)).await?;
     // A backup that is looked at, and not brought up to date, may be older than logins.
     let has_logins = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'").fetch_optional(&mut *connection).await?;
     let query = if has_logins.is_some() { passing!() } else { PASSING_BEFORE_LOGINS };
-    let rows = sqlx::query(query).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row::digest(row)?, grant(row, &reaches)?))).collect()
+    let mut rows = sqlx::query(query).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        take(row::digest(&row)?, grant(&row, &reaches)?);
+    }
+    Ok(())
 }
 
 /// What accounts reach by their memberships; those of one statement at most.
@@ -129,14 +141,16 @@ async fn reaches_of(connection: &mut Connection, accounts: &BTreeSet<u64>) -> Re
         values.push_bind(row::integer(*account));
     }
     query.push(")");
-    reaches(&query.build().fetch_all(connection).await?)
+    reaches(query.build().persistent(false).fetch(connection)).await
 }
 
-fn reaches(rows: &[SqliteRow]) -> Result<HashMap<AccountId, Reach>, StoreError> {
+async fn reaches<R: Borrow<SqliteRow>>(
+    mut rows: impl Stream<Item = sqlx::Result<R>> + Unpin,
+) -> Result<HashMap<AccountId, Reach>, StoreError> {
     let mut memberships: HashMap<AccountId, Vec<(EnvironmentRef, Access)>> = HashMap::new();
-    for row in rows {
-        let (environment, access) = membership(row)?;
-        memberships.entry(AccountId(row::number(row, "account")?)).or_default().push((environment.reference(), access));
+    while let Some(row) = rows.try_next().await? {
+        let (environment, access) = membership(row.borrow())?;
+        memberships.entry(AccountId(row::number(row.borrow(), "account")?)).or_default().push((environment.reference(), access));
     }
     Ok(memberships.into_iter().map(|(account, entries)| (account, Reach::only(entries))).collect())
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use keygate_decision::{Digest, Grant, UnixSeconds};
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
+use tokio_stream::StreamExt as _;
 
 use super::{Connection, StoreError, compile, proxy, row};
-use crate::push::{History, PastEpoch};
+use crate::push::{EncodedGrant, History, PastEpoch};
 
 /// What the push starts with.
 pub(crate) struct Start {
     pub(crate) history: History,
-    pub(crate) table: Vec<(Digest, Grant)>,
+    pub(crate) table: Vec<(Digest, EncodedGrant)>,
 }
 
 /// Begins an epoch: notes where the former one ended, trims the history, and reads what the push starts with.
@@ -28,14 +29,14 @@ pub(crate) async fn begin_epoch(connection: &mut Connection, epoch: [u8; 16]) ->
         .await?;
     // By age the running server trims, a few rows at a time.
     trim(&mut transaction, Oldest { upto: revision, before: UnixSeconds(0), rows: None }).await?;
-    let changes = changes_after(&mut transaction, 0).await?;
     let history = History {
         revision,
         epochs: past_epochs(&mut transaction).await?,
-        changes: changes.into_iter().flat_map(|(revision, digests)| digests.into_iter().map(move |d| (revision, d))).collect(),
+        changes: changed_after(&mut transaction, 0).await?,
         proxies: proxy::list(&mut transaction).await?,
     };
-    let table = compile::table(&mut transaction).await?;
+    let mut table = Vec::new();
+    compile::each(&mut transaction, |digest, grant| table.push((digest, EncodedGrant::from(&grant)))).await?;
     transaction.commit().await?;
     Ok(Start { history, table })
 }
@@ -60,13 +61,8 @@ pub(super) async fn changes_after(
     connection: &mut Connection,
     revision: u64,
 ) -> Result<Vec<(u64, BTreeSet<Digest>)>, StoreError> {
-    let rows = sqlx::query("SELECT revision, digest FROM change WHERE revision > $1 ORDER BY revision, digest")
-        .bind(row::integer(revision))
-        .fetch_all(connection)
-        .await?;
     let mut changes: Vec<(u64, BTreeSet<Digest>)> = Vec::new();
-    for row in &rows {
-        let (revision, digest) = (row::number(row, "revision")?, row::digest(row)?);
+    for (revision, digest) in changed_after(connection, revision).await? {
         match changes.last_mut() {
             Some((last, digests)) if *last == revision => {
                 digests.insert(digest);
@@ -77,22 +73,35 @@ pub(super) async fn changes_after(
     Ok(changes)
 }
 
-/// Records which digests a revision altered and when, and that it is the newest one.
+/// The same in a row, a revision's digests in order.
+async fn changed_after(connection: &mut Connection, revision: u64) -> Result<Vec<(u64, Digest)>, StoreError> {
+    let query = sqlx::query("SELECT revision, digest FROM change WHERE revision > $1 ORDER BY revision, digest");
+    let mut rows = query.bind(row::integer(revision)).fetch(connection);
+    let mut changed = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        changed.push((row::number(&row, "revision")?, row::digest(&row)?));
+    }
+    Ok(changed)
+}
+
+/// Records which digests new revisions altered and when, and that the last one is the newest.
 pub(super) async fn record(
     connection: &mut Connection,
-    revision: u64,
-    digests: &BTreeSet<Digest>,
+    altered: &[(u64, BTreeSet<Digest>)],
     now: UnixSeconds,
 ) -> Result<(), StoreError> {
-    let digests: Vec<_> = digests.iter().collect();
-    for chunk in digests.chunks(ROWS_IN_A_STATEMENT) {
+    let Some((newest, _)) = altered.last() else { return Ok(()) };
+    let rows: Vec<_> =
+        altered.iter().flat_map(|(revision, digests)| digests.iter().map(move |digest| (*revision, digest))).collect();
+    for chunk in rows.chunks(ROWS_IN_A_STATEMENT) {
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO change (revision, digest, time) ");
-        insert.push_values(chunk, |mut values, digest| {
-            values.push_bind(row::integer(revision)).push_bind(digest.as_bytes().as_slice()).push_bind(row::integer(now.0));
+        insert.push_values(chunk, |mut values, (revision, digest)| {
+            values.push_bind(row::integer(*revision)).push_bind(digest.as_bytes().as_slice()).push_bind(row::integer(now.0));
         });
-        insert.build().execute(&mut *connection).await?;
+        // Seldom are there as many rows again.
+        insert.build().persistent(false).execute(&mut *connection).await?;
     }
-    sqlx::query("UPDATE head SET revision = $1").bind(row::integer(revision)).execute(connection).await?;
+    sqlx::query("UPDATE head SET revision = $1").bind(row::integer(*newest)).execute(connection).await?;
     Ok(())
 }
 
@@ -165,7 +174,7 @@ mod tests {
         let digests: BTreeSet<Digest> = ["a", "b", "c"].map(Digest::of).into();
         for revision in 1..=4 {
             begin_epoch(&mut connection, [u8::try_from(revision).unwrap(); 16]).await.unwrap();
-            record(&mut connection, revision, &digests, NOW).await.unwrap();
+            record(&mut connection, &[(revision, digests.clone())], NOW).await.unwrap();
         }
         for (keep, left, epochs) in [(12, [1, 2, 3, 4].as_slice(), 3), (7, &[3, 4], 2), (6, &[3, 4], 2), (5, &[4], 1)] {
             trim_to(&mut connection, keep, upto(4)).await.unwrap();
@@ -185,7 +194,7 @@ mod tests {
         for epoch in 1..=3 {
             begin_epoch(&mut connection, [epoch; 16]).await.unwrap();
             let digests = (0..4).map(|n| Digest::of(&format!("{epoch}.{n}"))).collect();
-            record(&mut connection, epoch.into(), &digests, NOW).await.unwrap();
+            record(&mut connection, &[(epoch.into(), digests)], NOW).await.unwrap();
         }
         trim_to(&mut connection, 3, upto(2)).await.unwrap();
         let revisions = async |connection: &mut Connection| {
@@ -196,7 +205,7 @@ mod tests {
         assert!(revisions(&mut connection).await.is_empty());
         let start = begin_epoch(&mut connection, [4; 16]).await.unwrap();
         assert_eq!((start.history.revision, start.history.epochs.len()), (3, 1), "the epoch that ended at 3 is still a base");
-        record(&mut connection, 4, &[Digest::of("next")].into(), NOW).await.unwrap();
+        record(&mut connection, &[(4, [Digest::of("next")].into())], NOW).await.unwrap();
         assert_eq!(revision(&mut connection).await.unwrap(), 4);
     }
 
@@ -208,7 +217,7 @@ mod tests {
         // The clock was set back between the second and the third.
         for (revision, second) in [(1, 500), (2, 2_000), (3, 900), (4, 1_500), (5, 1_600)] {
             begin_epoch(&mut connection, [u8::try_from(revision).unwrap(); 16]).await.unwrap();
-            record(&mut connection, revision, &digests, UnixSeconds(second)).await.unwrap();
+            record(&mut connection, &[(revision, digests.clone())], UnixSeconds(second)).await.unwrap();
         }
         let mut trim = async |upto, rows| {
             let oldest = Oldest { upto, before: UnixSeconds(1_000), rows };

@@ -67,7 +67,8 @@ pub(crate) async fn inspect(file: &Path) -> Result<Contents, Unfit> {
         return Err(Unfit::Empty);
     }
     let revision = if versions >= SCHEMA_WITH_HEAD { Some(history::revision(&mut connection).await?) } else { None };
-    let keys = compile::table(&mut connection).await?.len() as u64;
+    let mut keys = 0;
+    compile::each(&mut connection, |_, _| keys += 1).await?;
     let last_change = sqlx::query("SELECT max(time) AS time FROM audit").fetch_one(&mut connection).await?;
     let last_change = row::optional_seconds(&last_change, "time")?;
     connection.close().await?;
@@ -142,9 +143,14 @@ pub(crate) async fn compare(before: &Path, after: &Path, now: UnixSeconds) -> Re
 
 async fn table(file: &Path, now: UnixSeconds) -> Result<HashMap<Digest, Grant>, Unfit> {
     let mut connection = open(file).await?;
-    let mut table: HashMap<Digest, Grant> = compile::table(&mut connection).await?.into_iter().collect();
+    let mut table = HashMap::new();
+    let take = |digest, grant: Grant| {
+        if grant.expires_at.is_none_or(|end| now < end) {
+            table.insert(digest, grant);
+        }
+    };
+    compile::each(&mut connection, take).await?;
     connection.close().await?;
-    table.retain(|_, grant| grant.expires_at.is_none_or(|end| now < end));
     Ok(table)
 }
 

@@ -3,6 +3,7 @@
 use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
+use tokio_stream::StreamExt as _;
 
 use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
@@ -51,6 +52,22 @@ pub(crate) async fn is_taken(connection: &mut Connection, label: &Label) -> Resu
     Ok(query.bind(label.as_str()).fetch_optional(connection).await?.is_some())
 }
 
+/// Whether there is, or ever was, a key of this digest.
+pub(crate) async fn is_used(connection: &mut Connection, digest: &Digest) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM credential WHERE digest = $1").bind(digest.as_bytes().as_slice());
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// The environment whose active key has this access key, whatever the case.
+pub(crate) async fn environment_of(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
+    let query = sqlx::query(
+        "SELECT e.id FROM credential c JOIN environment e ON e.number = c.environment \
+         WHERE lower(c.access_key) = lower($1) AND c.state = 'active' AND e.state = 'active'",
+    );
+    let row = query.bind(access.as_str()).fetch_optional(connection).await?;
+    row.map(|row| row::text(&row, "id", EnvironmentId::parse)).transpose()
+}
+
 /// Which keys to list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Filter {
@@ -97,9 +114,9 @@ async fn read_managed(
         .bind(environment.map(row::integer))
         .bind(standing.sees_all())
         .bind(standing.account().map(|own| row::integer(own.0)))
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(read).collect()
+        .fetch(connection);
+    // One by one: a row takes many times what is kept of it.
+    rows.map(|row| read(&row?)).collect().await
 }
 
 /// What [`read_caller`] reads.

@@ -11,7 +11,7 @@ use crate::name::AccountName;
 /// The members of an environment.
 pub(crate) async fn list(connection: &mut Connection, environment: &Environment) -> Result<Vec<Member>, StoreError> {
     let rows = sqlx::query(
-        "SELECT a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
+        "SELECT a.id, a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
          WHERE m.environment = $1 ORDER BY m.account",
     )
     .bind(row::integer(environment.number))
@@ -27,7 +27,7 @@ pub(crate) async fn find(
     account: AccountId,
 ) -> Result<Option<Member>, StoreError> {
     let row = sqlx::query(
-        "SELECT a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
+        "SELECT a.id, a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
          WHERE m.environment = $1 AND m.account = $2",
     )
     .bind(row::integer(environment.number))
@@ -89,6 +89,7 @@ async fn touch_and_audit(
 fn read(row: &SqliteRow, environment: &Environment) -> Result<Member, StoreError> {
     Ok(Member {
         environment: environment.id.clone(),
+        account_id: AccountId(row::number(row, "id")?),
         account: row::text(row, "name", AccountName::parse)?,
         role: row::text(row, "role", Role::parse)?,
         created: row::seconds(row, "created")?,

@@ -25,6 +25,7 @@ pub(crate) mod setting;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod usage;
 mod writer;
 
 use std::path::Path;
@@ -122,6 +123,7 @@ pub(crate) struct Store {
     queue: mpsc::Sender<writer::Queued>,
     signals: Arc<Signals>,
     clock: Clock,
+    usage: Arc<usage::Waiting>,
 }
 
 impl Store {
@@ -138,12 +140,14 @@ impl Store {
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            // They are when they are given back; one more question to each would take as long as most reads.
+            .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.clone().read_only(true));
         let (queue, queued) = mpsc::channel(1024);
         let signals = Arc::new(Signals::default());
         let writer = Writer::new(options, connection, queued, signals.clone(), clock.clone()).await?;
-        Ok((Self { readers, queue, signals, clock }, writer))
+        Ok((Self { readers, queue, signals, clock, usage: Arc::default() }, writer))
     }
 
     /// The clock that stamps the changes.

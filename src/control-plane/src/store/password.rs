@@ -21,6 +21,16 @@ pub(crate) async fn find(connection: &mut Connection, account: AccountId) -> Res
     }
 }
 
+/// The accounts that have a password, or this one, if it has.
+pub(crate) async fn holders(connection: &mut Connection, only: Option<AccountId>) -> Result<Vec<Account>, StoreError> {
+    let query = sqlx::query(
+        "SELECT a.* FROM account a JOIN password p ON p.account = a.id \
+         WHERE a.state <> 'removed' AND ($1 IS NULL OR a.id = $1) ORDER BY a.id",
+    );
+    let rows = query.bind(only.map(|id| row::integer(id.0))).fetch_all(connection).await?;
+    rows.iter().map(account::read).collect()
+}
+
 /// Gives an account a password, its first or another one; `ended` logins were ended with it.
 pub(crate) async fn set(
     change: &mut Change<'_>,

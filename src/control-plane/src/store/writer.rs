@@ -232,32 +232,33 @@ impl Writer {
         let mut transaction = self.connection().await?.begin_with("BEGIN IMMEDIATE").await?;
         let mut revision = history::revision(&mut transaction).await?;
         // Empty, unless a commit was reported as failed and had succeeded: then its revisions are still owed.
-        let mut altered = history::changes_after(&mut transaction, published).await?;
+        let owed = history::changes_after(&mut transaction, published).await?;
+        let mut altered = Vec::new();
         let mut kept = 0;
         if batch.is_empty() {
             probe(&mut transaction).await?;
         }
         batch.reverse();
-        while !batch.is_empty() {
-            let mut savepoint = transaction.begin().await?;
-            let Some(Queued { actor, operation }) = batch.pop() else { break };
-            let mut change = Change::new(&mut savepoint, &actor, now);
+        sqlx::raw_sql("SAVEPOINT made").execute(&mut *transaction).await?;
+        while let Some(Queued { actor, operation }) = batch.pop() {
+            let mut change = Change::new(&mut transaction, &actor, now);
             let finished = operation(&mut change).await;
             let touched = change.touched();
             let alters = finished.keep && !touched.is_empty();
             revision += u64::from(alters);
             answers.push((finished.answer, revision));
             if !finished.keep {
-                savepoint.rollback().await?;
+                sqlx::raw_sql("ROLLBACK TO made").execute(&mut *transaction).await?;
                 continue;
             }
             kept += 1;
             if alters {
-                history::record(&mut savepoint, revision, &touched, now).await?;
                 altered.push((revision, touched));
             }
-            savepoint.commit().await?;
+            sqlx::raw_sql("RELEASE made; SAVEPOINT made").execute(&mut *transaction).await?;
         }
+        history::record(&mut transaction, &altered, now).await?;
+        let altered: Vec<_> = owed.into_iter().chain(altered).collect();
         let recorded = altered.iter().map(|(_, digests)| digests.len()).sum::<usize>();
         let publications = compile_revisions(&mut transaction, altered).await?;
         transaction.commit().await?;

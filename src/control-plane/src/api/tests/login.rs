@@ -129,12 +129,15 @@ async fn passwords_are_set_by_their_owner_or_an_admin() {
     assert_eq!(set(&bob, json!({"password": PASSWORD})).await.status, 404);
     assert_eq!(set(&machine, json!({"password": PASSWORD})).await.status, 404);
     for (weak, part) in [("elevenchars", "at least 12"), ("alice1234567", "name"), ("Password1234", "commonest")] {
-        let answer = set(&alice, json!({"password": weak})).await;
+        let answer = set(&plane.admin, json!({"password": weak})).await;
         assert_eq!((answer.status, &answer.body["field"]), (422, &json!("password")), "{weak}");
         assert!(answer.body["message"].as_str().unwrap().contains(part) && !answer.body.to_string().contains(weak));
     }
-    // The first one needs no former one; every other does, by whichever credential.
-    assert_eq!(set(&alice, json!({"password": PASSWORD})).await.status, 204);
+    // The first one is given by an admin: else whoever got hold of a key would have a way in that outlives it.
+    let own = set(&alice, json!({"password": PASSWORD})).await;
+    assert_eq!((own.status, &own.body["code"]), (403, &json!("forbidden")));
+    plane.password("alice", PASSWORD).await;
+    // Every other needs the former one, by whichever credential.
     let (used, other) = (plane.login("alice").await, plane.login("alice").await);
     for token in [&alice, &used] {
         let without = set(token, json!({"password": "another horse battery"})).await;
@@ -147,7 +150,8 @@ async fn passwords_are_set_by_their_owner_or_an_admin() {
     assert_eq!((plane.status(&used).await, plane.status(&other).await, plane.status(&alice).await), (200, 401, 200));
     assert_eq!(plane.login_grant(&other), None);
     assert_eq!(plane.try_login("alice", PASSWORD).await.status, 401);
-    // An admin needs none for others, and ends all logins of theirs.
+    // An admin needs none for others, but what is said must be right; all logins of theirs are ended.
+    assert_eq!(set(&plane.admin, json!({"password": PASSWORD, "oldPassword": "wrong"})).await.body["code"], "wrong_password");
     plane.password("alice", PASSWORD).await;
     assert_eq!(plane.status(&used).await, 401);
     plane.login("alice").await;

@@ -1,17 +1,22 @@
 //! The API over real HTTP on a real database. This file holds what the tests share; nothing is faked but the clock.
 
+mod audit; // every action and every refusal, and never a secret
 mod hostile; // what callers try who mean harm, or are cut off
 mod input; // what is refused, and in which words
 mod lifecycle; // on, off, gone, expired, recovered
 mod login; // passwords, logins, and how fast they may be guessed
 mod metrics; // what those who watch see
+mod openapi; // the page that describes the APIs
 mod permissions; // who may do what
 mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
-mod records;
-mod takeover; // accounts and tokens of another system // settings, and what the audit record shows
+mod rancher16_callers; // who asks, and for which project
+mod rancher16_input; // what is refused, and that nothing came of it
+mod rancher16_people; // accounts, passwords and members there
+mod records; // settings, and what the audit record shows
+mod takeover; // accounts and tokens of another system
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -82,7 +87,8 @@ impl Plane {
         let (store, mut writer) = Store::open(data.database(), Clock::manual(seconds.clone())).await.unwrap();
         let epoch = random::bytes().unwrap();
         let start = history::begin_epoch(writer.connection().await.unwrap(), epoch).await.unwrap();
-        let publisher = Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup());
+        let publisher =
+            Publisher::new(epoch, start.history, start.table, store.proxy_register(), store.token_lookup(), store.usage_sink());
         let pushed = Arc::new(Mutex::new(Pushed::default()));
         let (sink, push) = (pushed.clone(), publisher.clone());
         let writer = writer

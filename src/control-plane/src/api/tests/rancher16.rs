@@ -4,29 +4,29 @@ use reqwest::RequestBuilder;
 
 use super::*;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 /// A client of Rancher.
-struct Client<'p> {
+pub(super) struct Client<'p> {
     plane: &'p Plane,
     token: String,
 }
 
 impl Plane {
     /// A client with a key's token or a login's.
-    fn rancher(&self, token: &str) -> Client<'_> {
+    pub(super) fn rancher(&self, token: &str) -> Client<'_> {
         Client { plane: self, token: token.to_owned() }
     }
 }
 
 impl Client<'_> {
-    fn request(&self, method: &str, path: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.plane.client.request(method, format!("{}{path}", self.plane.url));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
+    pub(super) async fn send(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
         let request = self.request(method, path);
         let answer = read(match body {
             Some(body) => request.json(&body),
@@ -42,11 +42,11 @@ impl Client<'_> {
         answer.body
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(super) async fn get(&self, path: &str) -> Value {
         self.send("GET", path, None, 200).await
     }
 
-    async fn ids(&self, path: &str) -> Vec<String> {
+    pub(super) async fn ids(&self, path: &str) -> Vec<String> {
         let collection = self.get(path).await;
         assert_eq!(collection["type"], "collection");
         collection["data"].as_array().unwrap().iter().map(|thing| thing["id"].as_str().unwrap().to_owned()).collect()
@@ -406,4 +406,18 @@ async fn how_long_a_token_lives_is_a_setting_by_ranchers_name_too() {
     assert_eq!(admin.send("PUT", path, Some(json!({"value": ""})), 200).await["inDb"], false);
     assert!(admin.ids("/v1/settings").await.contains(&"1as!api.auth.jwt.token.expiry".to_owned()));
     admin.send("GET", "/v1/settings/unheard.of", None, 404).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_in_ranchers_own_shape_and_read_to_be_heard() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    for (method, path) in
+        [("POST", "/v1/apikeys"), ("PUT", "/v2-beta/apikeys/1c1"), ("POST", "/v1/token"), ("POST", "/v1/unheard")]
+    {
+        let answer = read(client.request(method, path).body(vec![b'x'; 10_000_000])).await;
+        assert_eq!((answer.status, &answer.body["type"], &answer.body["status"]), (413, &json!("error"), &json!(413)), "{path}");
+    }
+    assert_eq!(client.ids("/v1/apikeys").await.len(), 1, "nothing was made");
 }

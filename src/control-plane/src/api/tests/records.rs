@@ -162,3 +162,30 @@ async fn refused_requests_of_known_callers_are_noted_without_what_may_be_secret(
     let omitted = plane.record("refusals.omit").await;
     assert_eq!(omitted["detail"]["count"], 24);
 }
+
+#[tokio::test]
+async fn what_calls_the_api_has_been_used_unless_it_was_refused() {
+    let plane = Plane::start().await;
+    let (alice_key, alice) = plane.account("alice", "user").await;
+    let (bob_key, bob) = plane.account("bob", "user").await;
+    let (idle_key, _) = plane.key(json!({"account": "alice", "name": "idle"})).await;
+    plane.pass(60);
+    assert_eq!(plane.call(&alice, "GET", "keys", None).await.status, 200);
+    assert_eq!(plane.call(&alice, "GET", "keys/999", None).await.status, 404);
+    plane.pass(60);
+    assert_eq!(plane.call(&alice, "GET", "settings", None).await.status, 403, "a refusal is no use");
+    assert_eq!(plane.call(&bob, "GET", "settings", None).await.status, 403);
+    let before = plane.pushed.lock().unwrap().revisions.len();
+    plane.store.write_uses().await.unwrap();
+    let last_used = async |key: &str| plane.admin("GET", &format!("keys/{key}"), None, 200).await.body["lastUsed"].clone();
+    assert_eq!(last_used(&alice_key).await, "2027-01-15T08:01:00Z");
+    assert_eq!(last_used(&bob_key).await, Value::Null);
+    assert_eq!(last_used(&idle_key).await, Value::Null);
+
+    let client = plane.client.get(format!("{}/v1/apikeys", plane.url)).bearer_auth(&bob);
+    assert_eq!(client.send().await.unwrap().status().as_u16(), 200);
+    plane.store.write_uses().await.unwrap();
+    assert_eq!(last_used(&bob_key).await, "2027-01-15T08:02:00Z", "also by another dialect");
+    assert_eq!(plane.pushed.lock().unwrap().revisions.len(), before, "proxies hear nothing of it");
+    assert!(plane.records("").await.iter().all(|[actor, ..]| actor != "sync"), "a use is no action");
+}

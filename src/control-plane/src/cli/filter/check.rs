@@ -15,6 +15,7 @@ const CONFIGURATION: View = &[
     Column::new("CONTROL PLANE'S CLUSTER", "controlPlaneCluster"),
     Column::new("JOIN TOKEN", "token"),
     Column::new("STALENESS LIMIT (S)", "stalenessLimitSeconds"),
+    Column::time("USAGE REPORT (S)", "usageSeconds"),
     Column::new("EMBEDDED KEYS", "embeddedKeys"),
     Column::new("OF THEM EXPIRED", "embeddedExpired"),
     Column::new("EXPORTED AT REVISION", "embeddedRevision"),
@@ -76,6 +77,7 @@ fn source(config: &FilterConfig, now: UnixSeconds) -> Value {
             // Whether there is one; which one is nobody's business.
             "token": from.token.is_some(),
             "stalenessLimitSeconds": from.staleness_limit_seconds,
+            "usageSeconds": from.usage_seconds,
         }),
         Source::Embedded { table, revision } => json!({
             "embeddedKeys": table.len(),
@@ -165,7 +167,9 @@ fn left_out(config: &FilterConfig) -> Vec<String> {
     let all = |carriers: &Carriers| [carriers.used.as_slice(), &carriers.stripped].concat();
     let known = all(&config.policy.carriers);
     // `Authorization` is judged or taken out in any case.
-    let carriers = all(&preset.policy.carriers).into_iter().filter(|it| !matches!(it, Carrier::Basic | Carrier::Bearer));
+    let carriers = all(&preset.policy.carriers)
+        .into_iter()
+        .filter(|it| !matches!(it, Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer));
     let carriers = carriers
         .filter(|carrier| !known.contains(carrier))
         .map(|carrier| format!("strip: the upstream honours {carrier}, which is neither a carrier nor stripped"));

@@ -79,10 +79,10 @@ pub(super) fn request(policy: &Policy, args: &ExplainArgs) -> Result<Vec<(String
     Ok(headers)
 }
 
-/// Presents some credential in the first carrier.
+/// Presents some credential in the first carrier, but by no special user.
 fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    match policy.carriers.used.first() {
+    match policy.carriers.used.iter().find(|carrier| !matches!(carrier, Carrier::BasicToken(_))) {
         Some(Carrier::Basic) => headers.push(header("authorization", "Basic c3RhbmQ6aW4=")),
         Some(Carrier::Bearer) => headers.push(header("authorization", "Bearer stand-in")),
         Some(Carrier::Header(name)) => headers.push(header(name, "stand-in")),
@@ -94,7 +94,7 @@ fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
             }
         }
         // A start alone carries nothing.
-        Some(Carrier::Headers(_)) | None => {}
+        Some(Carrier::Headers(_) | Carrier::BasicToken(_)) | None => {}
     }
 }
 

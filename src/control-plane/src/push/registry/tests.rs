@@ -28,6 +28,17 @@ fn statuses(registry: &Registry) -> Vec<ProxyStatus> {
     registry.statuses(&Moments::new(0, Instant::now()), Instant::now())
 }
 
+/// What is known of a revision, and when that may change by itself.
+fn assess(registry: &Registry, revision: u64, now: Instant) -> (Acknowledgement, Option<Instant>) {
+    let found = registry.assess(revision, now);
+    let changes = found.missing.iter().filter_map(|name| match registry.coverage(name, revision, now) {
+        Some(Coverage::Missing(until)) => until,
+        _ => None,
+    });
+    let next_change = changes.min();
+    (found, next_change)
+}
+
 async fn pass(seconds: u64) {
     tokio::time::advance(Duration::from_secs(seconds)).await;
 }
@@ -36,7 +47,7 @@ async fn pass(seconds: u64) {
 fn a_proxy_counts_until_it_is_closed_for_certain() {
     let registry = registry(&["a", "b"]);
     let start = Instant::now();
-    let assess = |revision, seconds| registry.assess(revision, start + Duration::from_secs(seconds));
+    let assess = |revision, seconds| super::tests::assess(&registry, revision, start + Duration::from_secs(seconds));
     let (answer, closing) = assess(1, 3600);
     assert_eq!(answer, found(&[], &[], &["a", "b"]));
     assert!(closing.is_some_and(|at| at <= start + Duration::from_secs(3630)));
@@ -59,13 +70,13 @@ async fn only_revisions_of_this_epoch_count() {
     let registry = registry(&[]);
     let a = claim(&registry, "a", 1, 1).ok().unwrap();
     a.acknowledge(Position { epoch: [6; 16], revision: 9 });
-    assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"]);
+    assert_eq!(assess(&registry, 1, Instant::now()).0.missing, ["a"]);
     a.acknowledge(at(1));
-    assert_eq!(registry.assess(1, Instant::now()).0.acknowledged, ["a"]);
+    assert_eq!(assess(&registry, 1, Instant::now()).0.acknowledged, ["a"]);
     drop(a);
     // A new process under the name starts from nothing.
     let a = claim(&registry, "a", 2, 1).ok().unwrap();
-    assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"]);
+    assert_eq!(assess(&registry, 1, Instant::now()).0.missing, ["a"]);
     drop(a);
 }
 
@@ -96,7 +107,7 @@ async fn a_wait_covers_both_processes_of_a_hot_restart() {
     let parent = claim(&registry, "a", 1, 9).ok().unwrap();
     parent.acknowledge(at(1));
     let child = claim(&registry, "a", 2, 1).ok().unwrap();
-    let missing = |revision| registry.assess(revision, Instant::now()).0.missing == ["a"];
+    let missing = |revision| assess(&registry, revision, Instant::now()).0.missing == ["a"];
     parent.acknowledge(at(2));
     assert!(missing(2), "the child has not");
     child.acknowledge(at(2));
@@ -109,11 +120,11 @@ async fn a_wait_covers_both_processes_of_a_hot_restart() {
     pass(4).await;
     assert!(missing(3), "it might be back any moment");
     pass(1).await;
-    assert_eq!(registry.assess(3, Instant::now()), (found(&["a"], &[], &[]), None));
+    assert_eq!(assess(&registry, 3, Instant::now()), (found(&["a"], &[], &[]), None));
     assert_eq!(statuses(&registry)[0].processes.len(), 1);
     // What was forgotten does not return when the last one goes, too.
     drop(child);
-    assert_eq!(registry.assess(3, Instant::now()).0, found(&["a"], &[], &[]));
+    assert_eq!(assess(&registry, 3, Instant::now()).0, found(&["a"], &[], &[]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,18 +134,18 @@ async fn after_a_restart_the_former_process_is_waited_for_a_little_longer() {
     former.acknowledge(at(1));
     drop(former);
     pass(600).await;
-    assert_eq!(registry.assess(2, Instant::now()).0.missing, ["a"], "it may serve by its old table for an hour");
+    assert_eq!(assess(&registry, 2, Instant::now()).0.missing, ["a"], "it may serve by its old table for an hour");
     let (came, new) = (Instant::now(), claim(&registry, "a", 2, 1).ok().unwrap());
     new.acknowledge(at(2));
     // Both may have been cut off from here for these ten minutes: then the former one is back soon.
-    assert_eq!(registry.assess(2, Instant::now()), (found(&[], &[], &["a"]), Some(came + COMES_BACK)));
+    assert_eq!(assess(&registry, 2, Instant::now()), (found(&[], &[], &["a"]), Some(came + COMES_BACK)));
     pass(3).await;
     let back = claim(&registry, "a", 1, 2).ok().unwrap();
     pass(3).await;
-    assert_eq!(registry.assess(2, Instant::now()), (found(&[], &[], &["a"]), None), "it was back");
+    assert_eq!(assess(&registry, 2, Instant::now()), (found(&[], &[], &["a"]), None), "it was back");
     drop(back);
     pass(5).await;
-    assert_eq!(registry.assess(2, Instant::now()).0, found(&["a"], &[], &[]));
+    assert_eq!(assess(&registry, 2, Instant::now()).0, found(&["a"], &[], &[]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,10 +154,10 @@ async fn whoever_had_the_name_before_the_start_is_waited_for_until_it_would_be_b
     pass(60).await;
     let one = claim(&registry, "a", 1, 1).ok().unwrap();
     one.acknowledge(at(1));
-    assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"], "there may have been two");
+    assert_eq!(assess(&registry, 1, Instant::now()).0.missing, ["a"], "there may have been two");
     assert_eq!(statuses(&registry)[0].acknowledged, None);
     pass(5).await;
-    assert_eq!(registry.assess(1, Instant::now()).0.acknowledged, ["a"]);
+    assert_eq!(assess(&registry, 1, Instant::now()).0.acknowledged, ["a"]);
     assert_eq!(statuses(&registry)[0].acknowledged, Some(1));
     drop(one);
 }
@@ -163,9 +174,9 @@ async fn a_proxy_that_starts_ever_again_fills_no_memory_and_hides_nothing() {
         pass(1).await;
     }
     assert!(statuses(&registry)[0].processes.len() <= FORMER_PROCESSES);
-    assert_eq!(registry.assess(7, Instant::now()).0.missing, ["a"], "the first one has not");
+    assert_eq!(assess(&registry, 7, Instant::now()).0.missing, ["a"], "the first one has not");
     pass(3630).await;
-    assert!(registry.assess(8, Instant::now()).0.missing.is_empty());
+    assert!(assess(&registry, 8, Instant::now()).0.missing.is_empty());
 }
 
 #[test]
@@ -178,7 +189,7 @@ fn only_a_proxy_without_a_stream_can_be_forgotten() {
     assert_eq!(registry.unregister("a"), Forgotten::Connected);
     drop(a);
     assert_eq!(registry.unregister("a"), Forgotten::Done);
-    assert_eq!(registry.assess(1, Instant::now()).0.missing, ["a"], "storage may still fail to forget it");
+    assert_eq!(assess(&registry, 1, Instant::now()).0.missing, ["a"], "storage may still fail to forget it");
     // It comes back, is stored again, gets a table and leaves.
     let mut a = claim(&registry, "a", 1, 2).ok().unwrap();
     assert!(a.unregistered().is_some());
@@ -305,7 +316,7 @@ proptest! {
                     }
                     Step::Pass(seconds) => pass(seconds).await,
                 }
-                let (found, next_change) = registry.assess(1, Instant::now());
+                let (found, next_change) = assess(&registry, 1, Instant::now());
                 let lately = |until: Instant| until.elapsed() < COMES_BACK;
                 let may_serve =
                     |known: &Known| !known.acknowledged && (known.claim.is_some() || known.until.is_some_and(lately));
@@ -332,7 +343,7 @@ proptest! {
             let last = claim(&registry, "a", 9, 1).ok().unwrap();
             last.acknowledge(at(1));
             pass(COMES_BACK.as_secs()).await;
-            assert_eq!(registry.assess(1, Instant::now()), (found(&["a"], &[], &[]), None));
+            assert_eq!(assess(&registry, 1, Instant::now()), (found(&["a"], &[], &[]), None));
         });
     }
 }

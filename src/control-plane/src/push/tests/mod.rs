@@ -4,6 +4,7 @@ pub(crate) mod filter;
 mod sessions;
 mod strangers;
 mod tables;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,6 +41,8 @@ struct ControlPlane {
     address: SocketAddr,
     expected: BTreeMap<Digest, Grant>,
     registered: Arc<AtomicUsize>,
+    /// What was reported; there is never room for three keys or more in one report.
+    reported: Arc<Mutex<Vec<(KeyId, Duration)>>>,
     stop: Option<oneshot::Sender<()>>,
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -83,15 +86,22 @@ impl ControlPlane {
             let standing = if digest.is_some() { TokenStanding::Active(3) } else { TokenStanding::Untold };
             Box::pin(async move { Ok(standing) })
         });
-        let table = expected.iter().map(|(digest, grant)| (*digest, grant.clone())).collect();
-        let publisher = Publisher::with_pace(epoch, history, table, register, tokens, pace);
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let sink = reported.clone();
+        let usage: UsageSink = Arc::new(move |uses| {
+            let has_room = uses.len() < 3;
+            sink.lock().unwrap().extend(uses);
+            has_room
+        });
+        let table = expected.iter().map(|(digest, grant)| (*digest, EncodedGrant::from(grant))).collect();
+        let publisher = Publisher::with_pace(epoch, history, table, register, tokens, usage, pace);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(
             publisher.clone().serve(Incoming::new(listener, None), Proof::Optional, async move { drop(stopped.await) }),
         );
-        Self { publisher, address, expected, registered, stop: Some(stop), server }
+        Self { publisher, address, expected, registered, reported, stop: Some(stop), server }
     }
 
     /// Publishes a change and keeps `expected` in step.

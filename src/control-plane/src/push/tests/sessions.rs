@@ -199,6 +199,31 @@ async fn a_wait_that_is_under_way_ends_when_a_former_process_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_wait_ends_with_the_last_of_many_in_whatever_order_they_get_there() {
+    for order in [["a", "b", "c"], ["b", "c", "a"], ["c", "b", "a"]] {
+        let control_plane = ControlPlane::start(10).await;
+        let mut filters = Vec::new();
+        for name in order {
+            filters.push(Filter::connect(control_plane.address, hello(name, 1), Stored::default()).await);
+        }
+        let publisher = control_plane.publisher.clone();
+        let wait = tokio::spawn(async move { publisher.acknowledged(1, SOON).await });
+        let has_acknowledged = |name: &str| {
+            control_plane.publisher.proxies().iter().any(|proxy| proxy.name == name && proxy.acknowledged == Some(1))
+        };
+        for (filter, name) in filters.iter_mut().zip(order) {
+            tokio::task::yield_now().await;
+            assert!(!wait.is_finished(), "{name} of {order:?} has not");
+            filter.follow_to(1).await;
+            while !has_acknowledged(name) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        assert_eq!(wait.await.unwrap(), super::found(&["a", "b", "c"], &[], &[]));
+    }
+}
+
+#[tokio::test]
 async fn a_proxys_clock_version_and_quarantine_are_shown() {
     let mut control_plane = ControlPlane::start(10).await;
     let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
@@ -397,4 +422,29 @@ async fn a_filter_that_refuses_the_time_holds_nobody_up() {
     other.follow_to(1).await;
     other.stored.assert_holds(&control_plane.expected);
     assert!(filters.iter().all(|filter| !filter.is_finished()));
+}
+
+#[tokio::test]
+async fn what_was_published_arrives_at_those_who_follow_and_nobody_waits_for_others() {
+    let mut control_plane = ControlPlane::start(0).await;
+    let arrives_within = async |publisher: &Publisher, timeout: Duration| {
+        let started = Instant::now();
+        publisher.arrived(timeout).await;
+        started.elapsed() < timeout
+    };
+    assert!(arrives_within(&control_plane.publisher, SOON).await, "nobody is there");
+
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    assert!(arrives_within(&control_plane.publisher, SOON).await, "edge-1 has no table yet");
+    filter.follow_to(1).await;
+    assert_eq!(control_plane.publisher.acknowledged(1, SOON).await.acknowledged, ["edge-1"]);
+    control_plane.publish(2, &[(1, Some(1))]);
+    assert!(!arrives_within(&control_plane.publisher, Duration::from_millis(50)).await, "edge-1 says nothing");
+    let publisher = control_plane.publisher.clone();
+    let wait = tokio::spawn(async move { arrives_within(&publisher, SOON).await });
+    filter.follow_to(2).await;
+    assert!(wait.await.unwrap(), "edge-1 has it");
+    control_plane.publish(3, &[(1, None)]);
+    drop(filter);
+    assert!(arrives_within(&control_plane.publisher, SOON).await, "edge-1 has gone");
 }

@@ -1,0 +1,202 @@
+//! Accounts, their passwords and memberships in the dialect of Rancher 1.6.
+
+use super::rancher16::PASSWORD;
+use super::*;
+
+/// What members are, without what else is shown of them.
+fn plain(collection: &Value) -> Vec<Value> {
+    let members = collection["data"].as_array().unwrap().iter();
+    members
+        .map(|one| json!({"externalId": one["externalId"], "externalIdType": one["externalIdType"], "role": one["role"]}))
+        .collect()
+}
+
+fn member(account: &str, role: &str) -> Value {
+    json!({"externalId": account, "externalIdType": "rancher_id", "role": role})
+}
+
+#[tokio::test]
+async fn an_admin_makes_accounts_and_gives_them_passwords() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let (admin, user, nobody) = (plane.rancher(&plane.admin), plane.rancher(&alice), plane.rancher(""));
+    let made = admin.send("POST", "/v1/accounts", Some(json!({"name": "bob", "kind": "user", "state": "x"})), 201).await;
+    assert_eq!((&made["state"], &made["name"], &made["actions"]), (&json!("registering"), &json!("bob"), &json!({})));
+    let id = made["id"].as_str().unwrap();
+    let own = format!("/v1/accounts/{id}");
+    assert_eq!(admin.get(&own).await["state"], "active");
+    for (body, code, field) in [
+        (json!({"name": "BOB", "kind": "user"}), "NotUnique", "name"),
+        (json!({"name": "a b", "kind": "user"}), "InvalidFormat", "name"),
+        (json!({"name": "carl", "kind": "agent"}), "InvalidOption", "kind"),
+        (json!({"kind": "user"}), "MissingRequired", "name"),
+    ] {
+        let refused = admin.send("POST", "/v1/accounts", Some(body.clone()), 422).await;
+        assert_eq!((&refused["code"], &refused["fieldName"]), (&json!(code), &json!(field)), "{body}");
+    }
+    assert_eq!(
+        user.send("POST", "/v1/accounts", Some(json!({"name": "eve", "kind": "admin"})), 405).await["code"],
+        "Method not allowed"
+    );
+
+    let wish = json!({"accountId": id, "publicValue": "bob", "secretValue": PASSWORD});
+    user.send("POST", "/v1/passwords", Some(json!({"secretValue": PASSWORD})), 405).await;
+    let foreign = user.send("POST", "/v1/passwords", Some(wish.clone()), 405).await;
+    assert!(!foreign.to_string().contains("bob"), "a user's accountId is not looked at");
+    let password = admin.send("POST", "/v1/password", Some(wish.clone()), 201).await;
+    assert_eq!((&password["type"], &password["secretValue"]), (&json!("password"), &Value::Null));
+    assert_eq!(admin.send("POST", "/v1/passwords", Some(wish), 422).await["code"], "NotUnique");
+    let other = json!({"accountId": id, "publicValue": "robert", "secretValue": PASSWORD});
+    assert_eq!(admin.send("POST", "/v1/passwords", Some(other), 422).await["fieldName"], "publicValue");
+    let token = nobody.send("POST", "/v1/token", Some(json!({"code": format!("bob:{PASSWORD}")})), 201).await;
+    let bob = plane.rancher(token["jwt"].as_str().unwrap());
+    assert_eq!(bob.ids("/v1/passwords").await, [password["id"].as_str().unwrap()]);
+    assert_eq!(user.ids("/v1/passwords").await, Vec::<String>::new());
+    let path = format!("/v1/passwords/{}", password["id"].as_str().unwrap());
+    user.send("GET", &path, None, 404).await;
+    let change = format!("{path}?action=changesecret");
+    user.send("POST", &change, Some(json!({"newSecret": "another horse battery"})), 404).await;
+    for (body, status, code) in [
+        (json!({"oldSecret": "wrong", "newSecret": "another horse battery"}), 400, "InvalidOldPassword"),
+        (json!({"newSecret": "another horse battery"}), 422, "MissingRequired"),
+        (json!({"oldSecret": PASSWORD}), 422, "MissingRequired"),
+        (json!({"oldSecret": PASSWORD, "newSecret": "short"}), 422, "InvalidFormat"),
+        (json!({"oldSecret": PASSWORD, "newSecret": ["x"]}), 422, "InvalidFormat"),
+    ] {
+        assert_eq!(bob.send("POST", &change, Some(body.clone()), status).await["code"], code, "{body}");
+    }
+    bob.send("POST", &change, Some(json!({"oldSecret": PASSWORD, "newSecret": "another horse battery"})), 202).await;
+    nobody.send("POST", "/v1/token", Some(json!({"code": "bob:another horse battery"})), 201).await;
+    nobody.send("POST", "/v1/token", Some(json!({"code": format!("bob:{PASSWORD}")})), 401).await;
+
+    // Only an inactive account is removed, and its logins have ended with it.
+    assert_eq!(admin.send("DELETE", &own, None, 405).await["code"], "Method not allowed");
+    admin.send("POST", &format!("{own}?action=remove"), None, 422).await;
+    assert_eq!(admin.send("POST", &format!("{own}?action=deactivate"), None, 202).await["state"], "deactivating");
+    bob.send("GET", "/v1/accounts", None, 401).await;
+    assert_eq!(admin.get(&own).await["actions"].as_object().unwrap().len(), 2);
+    assert_eq!(admin.send("DELETE", &own, None, 200).await["state"], "removing");
+    admin.send("GET", &own, None, 404).await;
+    let record = plane.admin("GET", "audit?limit=1000", None, 200).await.body;
+    let noted = |object: &str| record["data"].as_array().unwrap().iter().any(|one| one["object"] == object);
+    assert!(noted("POST rancher-1.6 Account") && noted("POST rancher-1.6 Password action"), "{record}");
+    assert!(!record.to_string().contains("horse"));
+}
+
+#[tokio::test]
+async fn an_admin_makes_projects_with_members_and_owners_change_those() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (_, mark) = plane.account("mark", "user").await;
+    let (_, eve) = plane.account("eve", "user").await;
+    let [admin, owner, one, stranger] = [&plane.admin, &olga, &mark, &eve].map(|token| plane.rancher(token));
+    let olga = owner.ids("/v1/accounts").await.remove(0);
+    let mark = one.ids("/v1/accounts").await.remove(0);
+    let both = json!([member(&olga, "owner"), member(&mark, "member")]);
+
+    owner.send("POST", "/v1/projects", Some(json!({"id": "1a5", "members": both})), 405).await;
+    let schema = owner.get("/v1/schemas/project").await;
+    assert_eq!(schema["collectionMethods"], json!(["GET"]));
+    assert_eq!(admin.send("POST", "/v1/projects", Some(json!({"name": "x"})), 422).await["fieldName"], "id");
+    let bad = json!({"id": "1a5", "members": [member(&olga, "king")]});
+    admin.send("POST", "/v1/projects", Some(bad), 422).await;
+    admin.send("GET", "/v1/projects/1a5", None, 404).await;
+    let made = admin.send("POST", "/v1/projects", Some(json!({"id": "1a5", "name": "Default", "members": both})), 201).await;
+    assert_eq!((&made["id"], &made["state"]), (&json!("1a5"), &json!("registering")));
+    assert_eq!(admin.send("POST", "/v1/projects", Some(json!({"id": "1A5"})), 422).await["code"], "NotUnique");
+
+    let project = owner.get("/v1/projects/1a5").await;
+    let members = project["links"]["projectMembers"].as_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
+    assert_eq!(json!(plain(&owner.get(&members).await)), both);
+    assert_eq!(json!(plain(&owner.get("/v1/projectmembers?projectId=1a5").await)), both);
+    assert_eq!(json!(plain(&one.get("/v1/projectMembers").await)), both, "those of all that the caller sees");
+    assert_eq!(plain(&stranger.get("/v1/projectMembers").await), Vec::<Value>::new());
+    stranger.send("GET", &members, None, 404).await;
+    let set = project["actions"]["setmembers"].as_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
+    assert_eq!(one.get("/v1/projects/1a5").await["actions"], json!({}));
+    one.send("POST", &set, Some(json!({"members": both})), 403).await;
+    one.send("DELETE", "/v1/projects/1a5", None, 403).await;
+    stranger.send("POST", &set, Some(json!({"members": both})), 404).await;
+    for wrong in [
+        json!({}),
+        json!({"members": null}),
+        json!({"members": []}),
+        json!({"members": "x"}),
+        json!({"members": [7]}),
+        json!({"members": [member(&mark, "member")]}),
+        json!({"members": [member(&olga, "owner"), member(&olga, "member")]}),
+        json!({"members": [member(&olga, "owner"), member("1a1999999", "member")]}),
+        json!({"members": [member(&olga, "owner"), {"externalId": mark, "externalIdType": "github_user", "role": "member"}]}),
+    ] {
+        owner.send("POST", &set, Some(wrong.clone()), 422).await;
+        assert_eq!(json!(plain(&owner.get(&members).await)), both, "{wrong}");
+    }
+    let turned = json!([member(&mark, "owner")]);
+    owner.send("POST", &set, Some(json!({"members": turned})), 202).await;
+    owner.send("GET", "/v1/projects/1a5", None, 404).await;
+    assert_eq!(json!(plain(&one.get(&members).await)), turned);
+
+    // One by one; an identity that was looked up is a member, too.
+    let mut identity = admin.get("/v1/identities?name=olga").await["data"][0].clone();
+    identity["role"] = json!("readonly");
+    let made = one.send("POST", &members, Some(identity), 201).await;
+    let own = format!("/v1/projectmembers/{}", made["id"].as_str().unwrap());
+    assert_eq!(made["links"]["self"], format!("{}{own}", plane.url));
+    assert_eq!(owner.get(&own).await["role"], "readonly");
+    stranger.send("GET", &own, None, 404).await;
+    owner.send("PUT", &own, Some(json!({"role": "owner"})), 403).await;
+    assert_eq!(one.send("PUT", &own, Some(json!({"role": "restricted"})), 200).await["role"], "restricted");
+    one.send("PUT", &own, Some(json!({"role": "king"})), 422).await;
+    assert_eq!(one.send("DELETE", &own, None, 200).await["state"], "removing");
+    owner.send("GET", &own, None, 404).await;
+    one.send("GET", "/v1/projectmembers/garbageId", None, 404).await;
+    assert_eq!(one.send("POST", "/v1/projects/1a5?action=remove", None, 202).await["state"], "removing");
+    one.send("GET", "/v1/projects/1a5", None, 404).await;
+}
+
+#[tokio::test]
+async fn an_admin_brings_keys_along_and_nobody_else_does() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let (admin, user) = (plane.rancher(&plane.admin), plane.rancher(&alice));
+    let account = user.ids("/v1/accounts").await.remove(0);
+    let secret = "tR7uQz2vKpLm9XcWbN4sYd";
+    let wish = json!({"accountId": account, "publicValue": "Old-Key", "secretValue": secret});
+    let made = admin.send("POST", "/v1/apikeys", Some(wish.clone()), 201).await;
+    assert_eq!(
+        (&made["publicValue"], &made["secretValue"], &made["accountId"]),
+        (&json!("Old-Key"), &json!(secret), &json!(account))
+    );
+    let passes = async |access: &str, secret: &str| {
+        let request = plane.client.get(format!("{}/v1/accounts", plane.url)).basic_auth(access, Some(secret));
+        read(request).await.status == 200
+    };
+    assert!(passes("Old-Key", secret).await && !passes("old-key", secret).await && !passes("Old-Key", "x").await);
+    assert!(plane.pushed.lock().unwrap().table.contains_key(&Digest::of(&format!("Old-Key:{secret}"))), "proxies know it");
+    // Either half alone; the other one is drawn.
+    let half = admin.send("POST", "/v1/apikeys", Some(json!({"publicValue": "half"})), 201).await;
+    assert!(passes("half", half["secretValue"].as_str().unwrap()).await);
+    let half = admin.send("POST", "/v1/apikeys", Some(json!({"secretValue": secret, "publicValue": ""})), 201).await;
+    assert!(passes(half["publicValue"].as_str().unwrap(), secret).await);
+    for (body, code, field) in [
+        (json!({"publicValue": "OLD-KEY"}), "NotUnique", "publicValue"),
+        (json!({"publicValue": "a:b"}), "InvalidFormat", "publicValue"),
+        (json!({"publicValue": "x-api-bearer"}), "InvalidFormat", "publicValue"),
+        (json!({"publicValue": 7}), "InvalidFormat", "publicValue"),
+        (json!({"secretValue": "hunter2"}), "InvalidFormat", "secretValue"),
+        (json!({"accountId": "1a1999999"}), "InvalidReference", "accountId"),
+        (json!({"accountId": "nonsense!"}), "InvalidReference", "accountId"),
+    ] {
+        let refused = admin.send("POST", "/v1/apikeys", Some(body.clone()), 422).await;
+        assert_eq!((&refused["code"], &refused["fieldName"]), (&json!(code), &json!(field)), "{body}");
+    }
+    // What is deleted does not come back by its own secret, and its access key is free again.
+    let path = format!("/v1/apikeys/{}", made["id"].as_str().unwrap());
+    admin.send("POST", &format!("{path}?action=deactivate"), None, 202).await;
+    admin.send("DELETE", &path, None, 200).await;
+    assert_eq!(admin.send("POST", "/v1/apikeys", Some(wish), 422).await["fieldName"], "secretValue");
+    admin.send("POST", "/v1/apikeys", Some(json!({"publicValue": "Old-Key"})), 201).await;
+    // A user's are not looked at.
+    let drawn = user.send("POST", "/v1/apikeys", Some(json!({"publicValue": "mine", "secretValue": secret})), 201).await;
+    assert!(drawn["publicValue"] != "mine" && drawn["secretValue"] != secret);
+}
