@@ -37,6 +37,9 @@ mod users;
 // Portainer behind one URL: from a password to an access token, and tokens that Portainer issued.
 mod portainer;
 
+// Rancher 2 behind one URL: tokens by every carrier, clusters, ttls, users, and kubectl's logins.
+mod rancher2;
+
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;
 

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::operations::audit::Refusals;
 use crate::push::{Proof, Publisher};
 use crate::random;
+use crate::setting;
 use crate::store::{DataFolder, Store, account, history};
 use crate::tls::{Certificates, Files, Incoming};
 
@@ -100,6 +101,7 @@ enum LogFormat {
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     start_log(options.log_format);
     let proof = options.proof()?;
+    setting::check_environment().map_err(anyhow::Error::msg)?;
     let http_certificates = watch_files(options.http_files()).await?;
     let sync_certificates = watch_files(options.sync_files()).await?;
     let folder = DataFolder::open(&options.data)?;

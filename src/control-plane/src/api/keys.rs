@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::input::{Body, Fields, Parameters, Path, number, text};
 use super::{App, Error, reply};
+use crate::class::Class;
 use crate::clock::rfc3339;
 use crate::model::{AccountRef, Key, KeyHolder, key_id};
 use crate::name::{Description, Lifetime, Name};
@@ -34,8 +35,13 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, body: Body) -
 
 /// GET /keys
 pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Parameters) -> Result<Response, Error> {
-    let holder = parameters.read(holder)?;
-    let keys = keys::list(&mut *app.store.read().await?, &caller, holder).await?;
+    let (holder, never_expires) = parameters.read(|fields| {
+        let never_expires =
+            fields.optional("neverExpires", text(|word| word.parse::<bool>().map_err(|_| "must be true or false")))?;
+        Ok((holder(fields)?, never_expires == Some(true)))
+    })?;
+    let mut keys = keys::list(&mut *app.store.read().await?, &caller, holder).await?;
+    keys.retain(|key| !never_expires || key.expires.is_none());
     Ok(reply::list(&keys, view))
 }
 
@@ -136,6 +142,7 @@ fn view(key: &Key) -> Value {
     let mut value = json!({
         "id": key.id.0.to_string(),
         "purpose": key.form.purpose().as_str(),
+        "class": Class::of(&key.form).map(Class::as_str),
         "accessKey": key.form.label().as_str(),
         "name": key.name.as_str(),
         "description": key.description.as_ref().map(Description::as_str),

@@ -104,7 +104,8 @@ fn each_command_makes_its_call() {
 }
 
 #[test]
-fn keys_are_listed_by_owner() {
+fn keys_are_listed_by_owner_and_by_whether_they_expire() {
+    assert_eq!(call("keygate key list --never-expires").0.query, [("neverExpires", "true".to_owned())]);
     assert_eq!(call("keygate key list --account alice").0.query, [("account", "alice".to_owned())]);
     assert_eq!(call("keygate key list --environment 1a5").0.query, [("environment", "1a5".to_owned())]);
     assert!(parse("keygate key list --environment 1a5 --account alice").is_err());

@@ -58,6 +58,16 @@ pub(crate) async fn delete(change: &mut Change<'_>, caller: &Caller, reference: 
     Ok(account::remove(change, &account).await?)
 }
 
+/// Ends an operation that nobody does to themselves, where a system that Keygate stands in for has such a rule.
+pub(crate) fn not_oneself(caller: &Caller, account: keygate_decision::AccountId) -> Result<(), Refusal> {
+    match caller.standing.account() {
+        Some(own) if own == account => {
+            Err(Refusal::conflict("own_account", None, "nobody disables or deletes themselves; ask another admin"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Finds an account for an operation, if the caller may do it.
 pub(super) async fn find(
     connection: &mut Connection,

@@ -9,7 +9,7 @@ use super::request::{Asked, Payload, account_id};
 use super::{Answer, passwords};
 use crate::api::App;
 use crate::login::{Password, Source};
-use crate::model::{Account, AccountRef, Kind};
+use crate::model::{Account, AccountRef, Kind, State};
 use crate::name::AccountName;
 use crate::operations::{Refusal, accounts, passwords as operations};
 use crate::permission::Caller;
@@ -38,7 +38,8 @@ async fn create(app: &App, caller: &Caller, payload: &Payload) -> Result<Answer,
         _ => return Err(Error::invalid_payload(ROLES)),
     };
     let password = Password::parse(payload.text("password")?).map_err(|why| Error::weak_password(&why))?;
-    let made = operations::create_account(&app.store, &app.gate, caller.clone(), name, kind, password).await?;
+    let wish = operations::NewAccount { name, kind, state: State::Active, password };
+    let made = operations::create_account(&app.store, &app.gate, caller.clone(), wish).await?;
     Ok(Answer::ok(view(&made.value)))
 }
 
