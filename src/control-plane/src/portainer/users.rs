@@ -98,7 +98,7 @@ async fn remove(app: &App, caller: &Caller, user: &str) -> Result<Answer, Error>
     let reference = AccountRef::Id(id);
     let removed = app.change(caller.clone(), async move |change, caller| accounts::delete(change, caller, &reference).await);
     match removed.await {
-        Ok(removed) => Ok(Answer::done().at(removed.revision)),
+        Ok(_) => Ok(Answer::done()),
         Err(Refusal::Missing(_)) => Err(Error::no_such_user()),
         Err(other) => Err(other.into()),
     }
@@ -119,14 +119,12 @@ async fn update(app: &App, caller: &Caller, source: Source, account: &Account, p
     }
     match payload.text("newpassword")? {
         "" if !payload.text("password")?.is_empty() => {
-            Err(Error::invalid_payload("newPassword is missing: password is the one that holds now"))
+            return Err(Error::invalid_payload("newPassword is missing: password is the one that holds now"));
         }
-        "" => Ok(Answer::ok(view(account))),
-        new => {
-            let revision = passwords::set(app, caller, source, account.id, payload.text("password")?, new).await?;
-            Ok(Answer::ok(view(account)).at(revision))
-        }
+        "" => {}
+        new => passwords::set(app, caller, source, account.id, payload.text("password")?, new).await?,
     }
+    Ok(Answer::ok(view(account)))
 }
 
 /// The account of this number. Whoever may not see it gets `denied`, whether or not it exists.
