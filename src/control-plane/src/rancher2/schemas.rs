@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::error::Error;
+use super::field::{Field, Write};
 use super::request::Asked;
-use super::resource::{self, Field, Operation, Resource, Verb, Write};
+use super::resource::{self, Operation, Resource, Verb};
 
 /// What the version shows: where everything is.
 pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
