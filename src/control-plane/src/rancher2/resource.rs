@@ -273,11 +273,9 @@ impl Resource {
         let is_action = |operation: &Operation| matches!(operation.verb, Verb::Act(_) | Verb::ActOnAll(_));
         let found = here().find(|operation| !is_action(operation) && operation.verb.method() == asked.method.as_str());
         found.ok_or_else(|| {
-            let name = |operation: &Operation| match operation.verb {
-                Verb::Act(action) | Verb::ActOnAll(action) => format!("POST ?action={action}"),
-                verb => verb.method().to_owned(),
-            };
-            Error::method_not_allowed(&here().map(name).collect::<Vec<_>>().join(", "))
+            let mut methods: Vec<&str> = here().map(|operation| operation.verb.method()).collect();
+            methods.dedup();
+            Error::method_not_allowed(&methods)
         })
     }
 }

@@ -13,7 +13,7 @@ use super::resource::{self, Operation, Resource, Verb};
 /// What the version shows: where everything is.
 pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET {
-        return Err(Error::method_not_allowed("GET"));
+        return Err(Error::method_not_allowed(&["GET"]));
     }
     let mut links = Map::from_iter([("self".to_owned(), Value::from(asked.base.url(&[])))]);
     links.extend(here(asked).map(|resource| (resource.plural.to_owned(), asked.base.url(&[resource.plural]).into())));
@@ -25,7 +25,7 @@ pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
 /// The schemas.
 pub(super) fn answer(asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET {
-        return Err(Error::method_not_allowed("GET"));
+        return Err(Error::method_not_allowed(&["GET"]));
     }
     let resources = here(asked).map(|resource| (resource.id, resource.plural, schema(asked, resource)));
     let inputs = here(asked).flat_map(|resource| resource.operations).filter_map(|operation| operation.input);

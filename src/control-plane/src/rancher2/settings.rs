@@ -47,7 +47,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
             let written = field::writable(resource.fields, &given, false).map_err(Error::unreadable)?;
             // The certificates are the operator's to say; what Rancher takes from a file nobody writes by its API.
             if name == crate::setting::CA_CERTS.name {
-                return Err(Error::method_not_allowed("GET"));
+                return Err(Error::method_not_allowed(&["GET"]));
             }
             let missing = || Error::invalid("MissingRequired", "value", "is missing; an empty one gives the default back");
             let value = written.get("value").and_then(Value::as_str).ok_or_else(missing)?.to_owned();
