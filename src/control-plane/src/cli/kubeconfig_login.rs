@@ -47,11 +47,13 @@ pub(crate) struct KubeconfigLoginArgs {
 pub(super) async fn run(args: &KubeconfigLoginArgs, connection: &ConnectionArgs) -> Result<(), Failure> {
     let server =
         parse_url(&args.server).map_err(|_| Failure::Usage("--server must be the URL of a host, with https://".to_owned()))?;
-    let authority = authority()?;
+    // What the file says is of this server; KEYGATE_CA may be of another one.
+    let told = env::var(EXEC_INFO).ok();
+    let authority = told.map(|told| authority(&told)).transpose()?.flatten();
     let ca = connection.ca();
-    let roots = match (server.scheme(), &ca, &authority) {
-        ("https", Some(file), _) => Roots::File("--ca", file),
-        ("https", None, Some(pem)) => Roots::Given("the kubeconfig's certificate-authority-data", pem),
+    let roots = match (server.scheme(), &authority, &ca) {
+        ("https", Some(pem), _) => Roots::Given("the kubeconfig's certificate-authority-data", pem),
+        ("https", None, Some(file)) => Roots::File("--ca", file),
         ("https", None, None) => Roots::Machine,
         _ => Roots::Nobody,
     };
@@ -82,13 +84,12 @@ fn place(server: &Url, args: &KubeconfigLoginArgs) -> Url {
     place
 }
 
-/// The certificates, as PEM, that kubectl trusts at the cluster, if it tells.
-fn authority() -> Result<Option<Vec<u8>>, Failure> {
-    let Ok(told) = env::var(EXEC_INFO) else { return Ok(None) };
-    let unusable = |_| Failure::Usage(format!("{EXEC_INFO}, which kubectl sets, cannot be read"));
-    let told: Value = serde_json::from_str(&told).map_err(|_| ()).map_err(unusable)?;
+/// The certificates, as PEM, that kubectl trusts at the cluster, if it has told any.
+fn authority(told: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let unusable = || Failure::Usage(format!("{EXEC_INFO}, which kubectl sets, cannot be read"));
+    let told: Value = serde_json::from_str(told).map_err(|_| unusable())?;
     let data = told.pointer("/spec/cluster/certificate-authority-data").and_then(Value::as_str).filter(|data| !data.is_empty());
-    data.map(|data| STANDARD.decode(data).map_err(|_| ()).map_err(unusable)).transpose()
+    data.map(|data| STANDARD.decode(data).map_err(|_| unusable())).transpose()
 }
 
 /// Whether what is kept has a token that has not expired.
@@ -185,6 +186,15 @@ mod tests {
         assert!(at(1_799_999_999) && !at(1_800_000_000));
         assert!(lives(&kept(Value::Null), UnixSeconds(0)) && lives(&kept(json!("")), UnixSeconds(0)), "one that never expires");
         assert!(!lives(&kept(json!("soon")), UnixSeconds(0)) && !lives(&json!({"expiresAt": end}), UnixSeconds(0)));
+    }
+
+    #[test]
+    fn what_kubectl_trusts_is_trusted() {
+        let told = |cluster: Value| authority(&json!({"kind": "ExecCredential", "spec": {"cluster": cluster}}).to_string());
+        assert_eq!(told(json!({"certificate-authority-data": STANDARD.encode("pem")})).unwrap(), Some(b"pem".to_vec()));
+        assert_eq!(told(json!({"server": "https://host"})).unwrap(), None);
+        assert_eq!(told(json!({"certificate-authority-data": ""})).unwrap(), None);
+        assert!(told(json!({"certificate-authority-data": "!"})).is_err() && authority("").is_err());
     }
 
     #[test]

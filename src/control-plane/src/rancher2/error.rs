@@ -25,11 +25,14 @@ pub(super) struct Error {
     /// It is said before the API is reached.
     by_filter: bool,
     retry_after_seconds: Option<u64>,
+    /// What could be asked instead.
+    allowed: Option<String>,
 }
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: None, field: None, by_filter: false, retry_after_seconds: None }
+        let message = message.into();
+        Self { status, code, message, detail: None, field: None, by_filter: false, retry_after_seconds: None, allowed: None }
     }
 
     fn saying(self, detail: impl Into<String>) -> Self {
@@ -70,10 +73,11 @@ impl Error {
         Self::new(StatusCode::NOT_FOUND, "ActionNotAvailable", "there is no such action here; see `actions`")
     }
 
-    /// 405.
-    pub(super) fn method_not_allowed(methods: &str) -> Self {
-        let message = format!("this takes {methods}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllow", message)
+    /// 405; these methods are allowed.
+    pub(super) fn method_not_allowed(methods: &[&str]) -> Self {
+        let methods = methods.join(", ");
+        let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllow", format!("this takes {methods}"));
+        Self { allowed: Some(methods), ..error }
     }
 
     /// 400 to whoever deletes the login that they use.
@@ -150,7 +154,7 @@ impl From<Refusal> for Error {
             }
             Refusal::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "PermissionDenied", why),
             Refusal::Conflict { code: "set_by_environment", message, .. } => {
-                Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllow", message)
+                Self { message, ..Self::method_not_allowed(&["GET"]) }
             }
             Refusal::Conflict { code: "setting_not_used", message, .. } => {
                 Self::new(StatusCode::NOT_FOUND, "ActionNotAvailable", message)
@@ -199,6 +203,9 @@ impl IntoResponse for Error {
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(allowed) = self.allowed.and_then(|allowed| header::HeaderValue::try_from(allowed).ok()) {
+            response.headers_mut().insert(header::ALLOW, allowed);
         }
         response
     }

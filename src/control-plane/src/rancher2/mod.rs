@@ -10,6 +10,7 @@ mod caller;
 mod clusters;
 mod collection;
 mod error;
+mod field;
 mod kubeconfig;
 mod public;
 mod render;

@@ -1,10 +1,9 @@
-//! What the resources are: one table each, from which the schemas, the writable fields and their parsing, the methods and the actions
-//! follow. It holds no rule of who may do what.
+//! What the resources are: one table each, from which the schemas, the writable fields, the methods and the actions follow. It holds no rule of who may do what.
 
 use axum::http::Method;
-use serde_json::{Map, Value};
 
 use super::error::Error;
+use super::field::{Field, Write, read, required, write};
 use super::request::{Asked, Kind};
 
 /// A type of resource.
@@ -68,36 +67,6 @@ impl Verb {
     fn is_of_all(self) -> bool {
         matches!(self, Self::List | Self::Create | Self::ActOnAll(_))
     }
-}
-
-/// A field of a resource.
-#[derive(Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    /// As schemas name it.
-    pub(super) kind: &'static str,
-    pub(super) write: Write,
-    pub(super) required: bool,
-}
-
-/// When a field may be written. What is written otherwise is silently ignored, as Rancher does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Write {
-    Never,
-    OnCreate,
-    Always,
-}
-
-const fn read(name: &'static str, kind: &'static str) -> Field {
-    Field { name, kind, write: Write::Never, required: false }
-}
-
-const fn write(name: &'static str, kind: &'static str, write: Write) -> Field {
-    Field { name, kind, write, required: false }
-}
-
-const fn required(name: &'static str, kind: &'static str) -> Field {
-    Field { name, kind, write: Write::OnCreate, required: true }
 }
 
 const fn plain(verb: Verb, about: &'static str, statuses: &'static [u16]) -> Operation {
@@ -304,11 +273,9 @@ impl Resource {
         let is_action = |operation: &Operation| matches!(operation.verb, Verb::Act(_) | Verb::ActOnAll(_));
         let found = here().find(|operation| !is_action(operation) && operation.verb.method() == asked.method.as_str());
         found.ok_or_else(|| {
-            let name = |operation: &Operation| match operation.verb {
-                Verb::Act(action) | Verb::ActOnAll(action) => format!("POST ?action={action}"),
-                verb => verb.method().to_owned(),
-            };
-            Error::method_not_allowed(&here().map(name).collect::<Vec<_>>().join(", "))
+            let mut methods: Vec<&str> = here().map(|operation| operation.verb.method()).collect();
+            methods.dedup();
+            Error::method_not_allowed(&methods)
         })
     }
 }
@@ -327,55 +294,6 @@ pub(super) fn deed(asked: &Asked) -> String {
         Err(_) => "use",
     };
     format!("{verb} {}", resource.id)
-}
-
-/// The writable ones of these fields that a request gives. Everything else is ignored.
-pub(super) fn writable(fields: &[Field], given: &Map<String, Value>, creates: bool) -> Result<Map<String, Value>, Error> {
-    let mut written = Map::new();
-    for field in fields {
-        let may = match field.write {
-            Write::Never => false,
-            Write::OnCreate => creates,
-            Write::Always => true,
-        };
-        // What is null is not given.
-        match given.get(field.name).filter(|value| may && !value.is_null()) {
-            None if may && creates && field.required => {
-                return Err(Error::invalid("MissingRequired", field.name, "is missing"));
-            }
-            None => {}
-            Some(value) => {
-                let value = field.read(value).map_err(|why| Error::invalid("InvalidFormat", field.name, why))?;
-                written.insert(field.name.to_owned(), value);
-            }
-        }
-    }
-    Ok(written)
-}
-
-/// A text among written fields; an empty one is none.
-pub(super) fn text<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {
-    written.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
-impl Field {
-    /// A value of its kind; numbers and booleans also as the text of one, as Rancher takes them.
-    fn read(&self, value: &Value) -> Result<Value, &'static str> {
-        match (self.kind, value) {
-            ("int", Value::Number(_)) => whole(value.as_u64()),
-            ("int", Value::String(text)) => whole(text.parse().ok()),
-            ("int", _) => Err("must be a number"),
-            ("boolean", Value::Bool(_)) => Ok(value.clone()),
-            ("boolean", Value::String(word)) if word == "true" || word == "false" => Ok((word == "true").into()),
-            ("boolean", _) => Err("must be true or false"),
-            (_, Value::String(_)) => Ok(value.clone()),
-            _ => Err("must be a string"),
-        }
-    }
-}
-
-fn whole(number: Option<u64>) -> Result<Value, &'static str> {
-    number.map(Value::from).ok_or("must be a whole number, not negative")
 }
 
 /// Whether the table says that a request of this kind may get this status.
@@ -407,17 +325,5 @@ mod tests {
                 assert!(operation.statuses.iter().all(|status| !USUAL_STATUSES.contains(status)), "{operation:?}");
             }
         }
-    }
-
-    #[test]
-    fn values_are_read_as_rancher_reads_them() {
-        let read = |kind, value: Value| Field { name: "x", kind, write: Write::Always, required: false }.read(&value).ok();
-        assert_eq!(read("int", "60000".into()), Some(60_000.into()));
-        assert_eq!(read("int", 0.into()), Some(0.into()));
-        for value in [Value::from(-1), 1.5.into(), "1h".into(), true.into(), "-1".into(), "".into()] {
-            assert_eq!(read("int", value.clone()), None, "{value}");
-        }
-        assert_eq!(read("boolean", "false".into()), Some(false.into()));
-        assert_eq!((read("boolean", 1.into()), read("string", 1.into())), (None, None));
     }
 }

@@ -6,13 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::error::Error;
+use super::field::{Field, Write};
 use super::request::Asked;
-use super::resource::{self, Field, Operation, Resource, Verb, Write};
+use super::resource::{self, Operation, Resource, Verb};
 
 /// What the version shows: where everything is.
 pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET {
-        return Err(Error::method_not_allowed("GET"));
+        return Err(Error::method_not_allowed(&["GET"]));
     }
     let mut links = Map::from_iter([("self".to_owned(), Value::from(asked.base.url(&[])))]);
     links.extend(here(asked).map(|resource| (resource.plural.to_owned(), asked.base.url(&[resource.plural]).into())));
@@ -24,7 +25,7 @@ pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
 /// The schemas.
 pub(super) fn answer(asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET {
-        return Err(Error::method_not_allowed("GET"));
+        return Err(Error::method_not_allowed(&["GET"]));
     }
     let resources = here(asked).map(|resource| (resource.id, resource.plural, schema(asked, resource)));
     let inputs = here(asked).flat_map(|resource| resource.operations).filter_map(|operation| operation.input);

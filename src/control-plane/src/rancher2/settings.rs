@@ -4,6 +4,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::error::Error;
+use super::field;
 use super::render;
 use super::request::{Asked, Kind};
 use super::resource::{self, Verb};
@@ -43,10 +44,10 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         }
         (Verb::Update, Some(name)) => {
             let given = asked.fields("InvalidBodyContent")?;
-            let written = resource::writable(resource.fields, &given, false).map_err(Error::unreadable)?;
+            let written = field::writable(resource.fields, &given, false).map_err(Error::unreadable)?;
             // The certificates are the operator's to say; what Rancher takes from a file nobody writes by its API.
             if name == crate::setting::CA_CERTS.name {
-                return Err(Error::method_not_allowed("GET"));
+                return Err(Error::method_not_allowed(&["GET"]));
             }
             let missing = || Error::invalid("MissingRequired", "value", "is missing; an empty one gives the default back");
             let value = written.get("value").and_then(Value::as_str).ok_or_else(missing)?.to_owned();

@@ -5,9 +5,10 @@ use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::{Value, json};
 
 use super::error::Error;
+use super::field::{self, text};
 use super::render::{self, Base};
 use super::request::{Asked, Kind};
-use super::resource::{self, Verb, text};
+use super::resource::{self, Verb};
 use super::{Answer, caller, collection, users};
 use crate::api::App;
 use crate::clock::rfc3339;
@@ -41,7 +42,7 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
 
 async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let given = asked.fields("InvalidFormat")?;
-    let written = resource::writable(resource::of(Kind::Token).fields, &given, true)?;
+    let written = field::writable(resource::of(Kind::Token).fields, &given, true)?;
     let wrong = |field: &'static str| move |why: String| Error::invalid("InvalidFormat", field, why);
     let wish = Wish {
         account: text(&written, "userId").map(users::reference).transpose()?,

@@ -67,6 +67,7 @@ impl Client<'_> {
         assert!(is_documented(method, path, status), "{method} {path}: {status} is not in the table");
         let schemas = answer.headers["x-api-schemas"].to_str().unwrap();
         assert!(schemas.starts_with(&self.plane.url) && schemas.ends_with("/schemas"), "{schemas}");
+        assert_eq!(status == 405, answer.headers.contains_key("allow"), "{method} {path}");
         if status >= 400 && answer.body["status"] != "401" {
             let (error, number) = (json!("error"), json!(status));
             assert_eq!((&answer.body["type"], &answer.body["baseType"]), (&error, &error), "{method} {path}");
