@@ -4,12 +4,13 @@
 # nothing. What is not exported is then left out of the module.
 set -euo pipefail
 
-# A callback that the filter begins to use must be named here, or Envoy never calls it. proxy_on_done and proxy_on_delete are used by the
-# SDK itself: without them no context is ever given back.
-callbacks=" _initialize malloc proxy_abi_version_0_2_1 proxy_on_vm_start proxy_on_configure proxy_on_tick proxy_on_context_create \
-proxy_on_request_headers proxy_on_request_trailers proxy_on_grpc_receive proxy_on_grpc_close proxy_on_done proxy_on_delete "
+# A callback that the filter begins to use must be named here, or Envoy never calls it. proxy_on_done is left out because Envoy would
+# call it for each request; proxy_on_delete, which follows it, does for both.
+callbacks=" _initialize malloc proxy_abi_version_0_2_1 proxy_on_vm_start proxy_on_configure proxy_on_tick proxy_on_grpc_receive \
+proxy_on_grpc_close entry_on_context_create entry_on_request_headers entry_on_request_trailers entry_on_delete "
 
 arguments=()
+output=
 while [ $# -gt 0 ]; do
     case "$1" in
         --export)
@@ -20,10 +21,19 @@ while [ $# -gt 0 ]; do
             if [[ "$callbacks" = *" ${1#--export=} "* ]]; then arguments+=("$1"); fi
             shift
             ;;
+        -o)
+            output=$2
+            arguments+=("$1" "$2")
+            shift 2
+            ;;
         *)
             arguments+=("$1")
             shift
             ;;
     esac
 done
-exec "$WASM_LINKER" "${arguments[@]}"
+"$WASM_LINKER" "${arguments[@]}"
+
+# What Envoy calls for each request is the filter's own (src/filter/src/callbacks.rs), but no two functions of a program can have the
+# names that the SDK's have. As long as both names are of one length, nothing else in the file moves.
+LC_ALL=C sed -i 's/entry_on_/proxy_on_/g' "$output"

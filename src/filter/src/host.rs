@@ -43,6 +43,7 @@ unsafe extern "C" {
     fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, value: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(kind: u32, value: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_add_header_map_value(kind: u32, name: *const u8, name_len: usize, value: *const u8, len: usize) -> u32;
     fn proxy_replace_header_map_value(kind: u32, name: *const u8, name_len: usize, value: *const u8, len: usize) -> u32;
     fn proxy_remove_header_map_value(kind: u32, name: *const u8, name_len: usize) -> u32;
     fn proxy_send_local_response(
@@ -147,24 +148,23 @@ pub(crate) fn request_trailers() -> Result<HeaderMap> {
 }
 
 impl HeaderMap {
-    /// The headers in order; `None` if the host's serialization cannot be read.
+    /// The headers in order whose names are wanted; `None` if the host's serialization cannot be read.
     ///
     /// Layout: the count, then two lengths per header, then each name and value with a zero byte behind it.
-    pub(crate) fn parse(&self) -> Option<Vec<Header<'_>>> {
+    pub(crate) fn parse(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<Header<'_>>> {
         let (count, rest) = take_u32(&self.0)?;
-        let lengths_len = count.checked_mul(8)?;
-        let (lengths, mut data) = rest.split_at_checked(lengths_len)?;
-        let mut headers = Vec::with_capacity(count);
-        let (mut lengths, mut take_text) = (lengths, |len: usize| {
-            let (text, rest) = data.split_at_checked(len)?;
+        let (lengths, mut data) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let mut headers = Vec::with_capacity(count.min(16));
+        let mut take_text = |len: [u8; 4]| {
+            let (text, rest) = data.split_at_checked(usize::try_from(u32::from_le_bytes(len)).ok()?)?;
             data = rest.get(1..)?;
             Some(text)
-        });
-        for _ in 0..count {
-            let (name_len, rest) = take_u32(lengths)?;
-            let (value_len, rest) = take_u32(rest)?;
-            lengths = rest;
-            headers.push((take_text(name_len)?, take_text(value_len)?));
+        };
+        for [a, b, c, d, e, f, g, h] in lengths.as_chunks().0 {
+            let header = (take_text([*a, *b, *c, *d])?, take_text([*e, *f, *g, *h])?);
+            if wanted(header.0) {
+                headers.push(header);
+            }
         }
         Some(headers)
     }
@@ -178,6 +178,11 @@ fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 /// Sets a request header, replacing all of that name.
 pub(crate) fn set_header(name: &str, value: &[u8]) -> Result<()> {
     check(unsafe { proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Adds a request header beside those of that name.
+pub(crate) fn add_header(name: &str, value: &[u8]) -> Result<()> {
+    check(unsafe { proxy_add_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// Removes all request headers of a name.

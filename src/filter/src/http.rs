@@ -1,17 +1,18 @@
 //! One request: from its header map to its forwarding or its refusal. This file reads top down in the order of the checks.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use keygate_decision::request::is_forbidden_header;
-use keygate_decision::{Carriers, Check, Decision, Grant, Header, Permit, Reason, Screening};
-use proxy_wasm::traits::{Context, HttpContext};
+use keygate_decision::credential::Credentials;
+use keygate_decision::request::{IDENTITY_PREFIX, is_forbidden_header};
+use keygate_decision::{Carriers, Decision, Demand, Grant, Header, Permit, Reason, Request, Ruling, UnixSeconds};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, HostError, Level};
 use crate::metrics::Outcome;
 use crate::reply;
 use crate::root::Plugin;
-use crate::table::Table;
+use crate::table::{Found, Table};
 
 /// Where the access log finds it: `%FILTER_STATE(wasm.keygate:PLAIN)%`.
 const LOG: &str = "keygate";
@@ -20,19 +21,20 @@ const LOG: &str = "keygate";
 pub(crate) struct Http {
     plugin: Option<Rc<Plugin>>,
     /// Its rule keeps credentials: those in its trailers, too.
-    keep_credentials: bool,
+    keep_credentials: Cell<bool>,
 }
 
 impl Http {
     pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
-        Self { plugin, keep_credentials: false }
+        Self { plugin, keep_credentials: Cell::new(false) }
     }
 
-    fn judge(&mut self) -> Action {
+    /// Judges its headers.
+    pub(crate) fn judge(&self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, None) };
         match plugin.judge() {
             Ok(Verdict::Forwarded { keep_credentials }) => {
-                self.keep_credentials = keep_credentials;
+                self.keep_credentials.set(keep_credentials);
                 Action::Continue
             }
             Ok(Verdict::Answered(action)) => action,
@@ -40,6 +42,18 @@ impl Http {
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's headers could not be handled (host status {})", error.0));
                 plugin.metrics.count(Outcome::Denied(Reason::Misconfigured));
+                reply::deny(Reason::Misconfigured, None)
+            }
+        }
+    }
+
+    /// Takes out of its trailers what they must not say.
+    pub(crate) fn clean_trailers(&self) -> Action {
+        let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
+        match plugin.clean_trailers(self.keep_credentials.get()) {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
                 reply::deny(Reason::Misconfigured, None)
             }
         }
@@ -55,7 +69,7 @@ enum Verdict {
 impl Plugin {
     fn judge(&self) -> host::Result<Verdict> {
         let map = host::request_headers()?;
-        let headers = map.parse().ok_or(HostError::UNREADABLE)?;
+        let headers = map.parse(|name| self.watch.may_matter(name)).ok_or(HostError::UNREADABLE)?;
         #[cfg(feature = "traps")]
         if let Some(answered) = crate::traps::take_command(&headers) {
             return answered.map(Verdict::Answered);
@@ -64,26 +78,25 @@ impl Plugin {
         // Before everything else: nothing is decided by it, and nothing reaches the upstream.
         if self.readiness.as_ref().is_some_and(|path| path.is_asked_by(&request)) {
             self.metrics.count(Outcome::Readiness);
-            return Ok(Verdict::Answered(reply::readiness(self.table.available_at().map(|_| ()))));
+            return Ok(Verdict::Answered(reply::readiness(self.table.ensure_available())));
         }
-        let (check, refused) = match self.policy.screen(&request) {
-            Screening::Refuse(reason) => (None, (reason, None)),
-            Screening::Pass { keep_credentials } => {
+        let (demand, reason, grant) = match self.rule_on(&request) {
+            Ruling::Refuse(reason) => (None, reason, None),
+            Ruling::Pass { keep_credentials } => {
                 self.metrics.count(Outcome::Public);
                 return self.forward(&headers, keep_credentials, None);
             }
-            Screening::Check(check) => match decide(&self.table, &check) {
+            Ruling::Check(demand) => match decide(&self.table, &request.credentials, &demand) {
                 (Decision::Allow(permit), _) => {
                     self.metrics.count(Outcome::Allowed);
-                    return self.forward(&headers, check.keep_credentials(), Some(&permit));
+                    return self.forward(&headers, demand.keep_credentials(), Some(&permit));
                 }
-                (Decision::Deny(reason), grant) => (Some(check), (reason, grant)),
+                (Decision::Deny(reason), grant) => (Some(demand), reason, grant),
             },
         };
-        let (reason, grant) = refused;
         // What the client claims to be must not reach the upstream in shadow, nor a log that shows headers.
         remove_forbidden(&headers)?;
-        if check.is_some_and(|check| check.is_shadowed()) && matches!(reason.status(), 401 | 403) {
+        if demand.is_some_and(|demand| demand.is_shadowed()) && matches!(reason.status(), 401 | 403) {
             self.metrics.count(Outcome::Shadowed(reason));
             host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
             protect_from_next_hop(&headers)?;
@@ -98,13 +111,24 @@ impl Plugin {
         Ok(Verdict::Answered(reply::deny(reason, challenge)))
     }
 
+    fn rule_on(&self, request: &Request<'_>) -> Ruling {
+        match self.rulings.try_borrow_mut() {
+            Ok(mut rulings) => rulings.rule_on(&self.policy, request),
+            Err(_) => self.policy.rule_on(request),
+        }
+    }
+
     /// Takes away what the client may not say, and says who it is.
     fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Verdict> {
         remove_forbidden(headers)?;
         strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
         protect_from_next_hop(headers)?;
         if let Some(permit) = permit {
-            self.policy.introduce(permit, |name, value| host::set_header(name, value.as_bytes()))?;
+            self.policy.introduce(permit, |name, value| {
+                // The client's own were removed just now, and adding takes less than replacing.
+                let write = if name.starts_with(IDENTITY_PREFIX) { host::add_header } else { host::set_header };
+                write(name, value.as_bytes())
+            })?;
         }
         Ok(Verdict::Forwarded { keep_credentials })
     }
@@ -112,7 +136,7 @@ impl Plugin {
     /// Trailers can claim and carry what headers can.
     fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
         let map = host::request_trailers()?;
-        for (name, _) in map.parse().ok_or(HostError::UNREADABLE)? {
+        for (name, _) in map.parse(|_| true).ok_or(HostError::UNREADABLE)? {
             if self.policy.removes_trailer(name, keep_credentials) {
                 host::remove_trailer(name)?;
             }
@@ -122,10 +146,14 @@ impl Plugin {
 }
 
 /// Order: no table, no or no good credential, then what the grant says.
-fn decide(table: &Table, check: &Check) -> (Decision, Option<Grant>) {
-    let looked_up = table.available_at().and_then(|now_ns| Ok((table.find(&check.digest()?)?, now_ns)));
-    match looked_up {
-        Ok((grant, now_ns)) => (check.decide(grant.as_ref(), table.now(now_ns)), grant),
+fn decide(table: &Table, credentials: &Credentials<'_>, demand: &Demand) -> (Decision, Option<Rc<Grant>>) {
+    match table.find(credentials) {
+        Ok(Found { grant: Some(grant), at }) => {
+            // Without an expiry the time does not matter, and reading the clock takes time.
+            let now = if grant.expires_at.is_some() { table.now(at) } else { UnixSeconds(0) };
+            (demand.decide(&grant, now), Some(grant))
+        }
+        Ok(Found { grant: None, .. }) => (Decision::Deny(Reason::UnknownCredential), None),
         Err(reason) => (Decision::Deny(reason), None),
     }
 }
@@ -167,23 +195,4 @@ fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> hos
 fn note_holder(grant: &Grant) -> host::Result<()> {
     let account = grant.account().map_or_else(String::new, |account| format!(" account={}", account.0));
     host::set_property(LOG, &format!("key={}{account}", grant.key.0))
-}
-
-impl Context for Http {}
-
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        self.judge()
-    }
-
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
-        match plugin.clean_trailers(self.keep_credentials) {
-            Ok(()) => Action::Continue,
-            Err(error) => {
-                host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
-                reply::deny(Reason::Misconfigured, None)
-            }
-        }
-    }
 }

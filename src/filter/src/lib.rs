@@ -10,9 +10,11 @@
 //! Nothing here may panic (a trap fails every request in flight on its worker), block, or log a header's value. A configuration that
 //! cannot be used denies everything: `on_configure` never returns false, because Envoy would leave that worker open.
 
+mod callbacks;
 mod host;
 mod http;
 mod lease;
+mod memory;
 mod metrics;
 mod reply;
 mod root;
@@ -25,6 +27,6 @@ mod writer;
 
 mod entry {
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
     }}
 }

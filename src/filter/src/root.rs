@@ -1,15 +1,17 @@
 //! The root context of one worker: reads the configuration, hands it to every request, and drives the synchronization by its tick.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use keygate_decision::rulings::Rulings;
+use keygate_decision::watch::Watch;
 use keygate_decision::{Policy, ReadinessPath};
 use keygate_wire::records::Names;
 use keygate_wire::{FilterConfig, Source};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::traits::{Context, RootContext};
 
+use crate::callbacks;
 use crate::host::{self, Gauge, Level};
-use crate::http::Http;
 use crate::metrics::{self, Metrics};
 use crate::shared::SharedTable;
 use crate::sync::Subscription;
@@ -29,6 +31,8 @@ const FIRST_TICKS: u32 = 250;
 /// What the requests of one worker share: the rules, and the table they are judged by.
 pub(crate) struct Plugin {
     pub(crate) policy: Policy,
+    pub(crate) watch: Watch,
+    pub(crate) rulings: RefCell<Rulings>,
     pub(crate) readiness: Option<ReadinessPath>,
     pub(crate) table: Table,
     pub(crate) metrics: Metrics,
@@ -36,6 +40,7 @@ pub(crate) struct Plugin {
 
 /// See the module.
 pub(crate) struct Root {
+    id: u32,
     /// `None` while nothing usable is configured: then everything is denied.
     plugin: Option<Rc<Plugin>>,
     subscription: Option<Subscription>,
@@ -45,8 +50,9 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self {
+            id,
             plugin: None,
             subscription: None,
             first_ticks: FIRST_TICKS,
@@ -65,7 +71,9 @@ impl Root {
                     host::log(Level::Warn, "keygate: shadow mode is on, requests pass that would be refused");
                 }
                 metrics.show_shadow(in_shadow);
-                self.plugin = Some(Rc::new(Plugin { policy: config.policy, readiness: config.readiness, table, metrics }));
+                let watch = Watch::of(&config.policy);
+                let (policy, rulings, readiness) = (config.policy, RefCell::default(), config.readiness);
+                self.plugin = Some(Rc::new(Plugin { policy, watch, rulings, readiness, table, metrics }));
             }
             Err(problem) => {
                 host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));
@@ -73,6 +81,7 @@ impl Root {
                 self.plugin = None;
             }
         }
+        callbacks::install(self.id, self.plugin.clone());
         set_tick_period(FIRST_TICK_MS);
         // The subscription waits for the first tick: a root context that is made only to try the configuration must not take the lease.
         self.refresh_clock();
@@ -150,14 +159,16 @@ fn define_detector(table: &str) -> Option<Gauge> {
     }
 }
 
-impl Context for Root {
-    fn on_done(&mut self) -> bool {
+impl Drop for Root {
+    // Envoy drops the context. It would call `on_done` before, but for every request, too.
+    fn drop(&mut self) {
         if let Some(subscription) = &mut self.subscription {
             subscription.stop();
         }
-        true
     }
+}
 
+impl Context for Root {
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         if let Some(subscription) = &mut self.subscription {
             subscription.receive(token, size);
@@ -180,13 +191,5 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.tick();
-    }
-
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(self.plugin.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }
