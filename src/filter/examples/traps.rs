@@ -29,7 +29,6 @@ mod traps;
 mod writer;
 
 mod entry {
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
-    }}
+    // Contexts are made when Envoy asks for them.
+    proxy_wasm::main! {{}}
 }

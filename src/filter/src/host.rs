@@ -63,6 +63,17 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_get_status(code: *mut u32, message: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_grpc_stream(
+        service: *const u8,
+        service_len: usize,
+        name: *const u8,
+        name_len: usize,
+        method: *const u8,
+        method_len: usize,
+        metadata: *const u8,
+        metadata_len: usize,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, len: usize, end_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
 }
@@ -289,12 +300,22 @@ impl Counter {
 }
 
 /// Opens a gRPC stream; `service` is a serialized `envoy.config.core.v3.GrpcService`.
-///
-/// This one call goes through the SDK, because its dispatcher passes on only what comes for streams it knows. It panics on none of
-/// the statuses that Envoy 1.40 returns (0, 4, 10).
-#[expect(clippy::disallowed_methods, reason = "see above")]
 pub(crate) fn open_grpc_stream(service: &str, name: &str, method: &str) -> Result<u32> {
-    proxy_wasm::hostcalls::open_grpc_stream(service, name, method, Vec::new()).map_err(|status| HostError(status as u32))
+    let (metadata, mut token) = (serialize_headers(&[]), 0);
+    check(unsafe {
+        proxy_grpc_stream(
+            service.as_ptr(),
+            service.len(),
+            name.as_ptr(),
+            name.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            &mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// What the other side said when it ended the stream, in the callback that tells of the end.

@@ -1,6 +1,5 @@
 //! One request: from its header map to its forwarding or its refusal. This file reads top down in the order of the checks.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use keygate_decision::credential::Credentials;
@@ -21,20 +20,20 @@ const LOG: &str = "keygate";
 pub(crate) struct Http {
     plugin: Option<Rc<Plugin>>,
     /// Its rule keeps credentials: those in its trailers, too.
-    keep_credentials: Cell<bool>,
+    keep_credentials: bool,
 }
 
 impl Http {
     pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
-        Self { plugin, keep_credentials: Cell::new(false) }
+        Self { plugin, keep_credentials: false }
     }
 
     /// Judges its headers.
-    pub(crate) fn judge(&self) -> Action {
+    pub(crate) fn judge(&mut self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, None) };
         match plugin.judge() {
             Ok(Verdict::Forwarded { keep_credentials }) => {
-                self.keep_credentials.set(keep_credentials);
+                self.keep_credentials = keep_credentials;
                 Action::Continue
             }
             Ok(Verdict::Answered(action)) => action,
@@ -48,9 +47,9 @@ impl Http {
     }
 
     /// Takes out of its trailers what they must not say.
-    pub(crate) fn clean_trailers(&self) -> Action {
+    pub(crate) fn clean_trailers(&mut self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
-        match plugin.clean_trailers(self.keep_credentials.get()) {
+        match plugin.clean_trailers(self.keep_credentials) {
             Ok(()) => Action::Continue,
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));

@@ -10,7 +10,6 @@ use keygate_wire::records::Names;
 use keygate_wire::{FilterConfig, Source};
 use proxy_wasm::traits::{Context, RootContext};
 
-use crate::callbacks;
 use crate::host::{self, Gauge, Level};
 use crate::metrics::{self, Metrics};
 use crate::shared::SharedTable;
@@ -40,7 +39,6 @@ pub(crate) struct Plugin {
 
 /// See the module.
 pub(crate) struct Root {
-    id: u32,
     /// `None` while nothing usable is configured: then everything is denied.
     plugin: Option<Rc<Plugin>>,
     subscription: Option<Subscription>,
@@ -50,15 +48,19 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    pub(crate) fn new(id: u32) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            id,
             plugin: None,
             subscription: None,
             first_ticks: FIRST_TICKS,
             #[cfg(feature = "traps")]
             born_ns: host::monotonic_ns().unwrap_or(0),
         }
+    }
+
+    /// What its requests are judged by from now on; `None` denies them all.
+    pub(crate) fn plugin(&self) -> Option<Rc<Plugin>> {
+        self.plugin.clone()
     }
 
     fn configure(&mut self) {
@@ -81,7 +83,6 @@ impl Root {
                 self.plugin = None;
             }
         }
-        callbacks::install(self.id, self.plugin.clone());
         set_tick_period(FIRST_TICK_MS);
         // The subscription waits for the first tick: a root context that is made only to try the configuration must not take the lease.
         self.refresh_clock();
@@ -159,16 +160,14 @@ fn define_detector(table: &str) -> Option<Gauge> {
     }
 }
 
-impl Drop for Root {
-    // Envoy drops the context. It would call `on_done` before, but for every request, too.
-    fn drop(&mut self) {
+impl Context for Root {
+    fn on_done(&mut self) -> bool {
         if let Some(subscription) = &mut self.subscription {
             subscription.stop();
         }
+        true
     }
-}
 
-impl Context for Root {
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         if let Some(subscription) = &mut self.subscription {
             subscription.receive(token, size);
@@ -183,7 +182,6 @@ impl Context for Root {
 }
 
 impl RootContext for Root {
-    // Never false: Envoy would leave this worker without a filter, that is, open.
     fn on_configure(&mut self, _: usize) -> bool {
         self.configure();
         true
