@@ -3,9 +3,12 @@
 //! This crate owns the meaning of a credential, of a route and of a grant. It performs no I/O, reads no clock, draws no
 //! randomness, knows no serialization format and logs nothing; it never panics and never answers "allow" by absence.
 //!
-//! One request, in order: [`Policy::screen`] reads the header map ([`request`]), finds the rule for the path ([`route`],
-//! [`path`]) and the credential ([`credential`]); the caller looks the credential's [`Digest`] up; [`Check::decide`] gives the
-//! [`Decision`].
+//! One request, in order: [`Policy::read`] reads the header map ([`request`]), [`Policy::rule_on`] finds the rule for the path
+//! ([`route`], [`path`]) and what it demands ([`ruling`]); the caller looks the credential ([`credential`]) up by its [`Digest`];
+//! [`Demand::decide`] gives the [`Decision`]. [`Policy::screen`] is both at once, for those who are in no hurry.
+//!
+//! Whoever is in a hurry passes over the headers that nobody watches ([`watch`]), rules on a path once ([`rulings`]), and knows a
+//! credential that was looked up before by its [`fingerprint`].
 
 pub mod carrier;
 pub mod credential;
