@@ -16,6 +16,9 @@ mod clients;
 // Every change, seen by 10,000 requests over all workers: nothing passes after a withdrawal, everything after a grant.
 mod revocation;
 
+// The same for keys that are hot in all that the workers remember.
+mod caches;
+
 // When keys were last used, as proxies tell it.
 mod usage;
 
