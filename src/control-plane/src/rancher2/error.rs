@@ -21,12 +21,12 @@ pub(super) struct Error {
     message: String,
     /// For people, further.
     detail: Option<String>,
-    field: Option<String>,
+    field: Option<&'static str>,
     /// It is said before the API is reached.
     by_filter: bool,
     retry_after_seconds: Option<u64>,
     /// What could be asked instead.
-    allowed: Option<String>,
+    allowed: Option<Box<str>>,
 }
 
 impl Error {
@@ -52,8 +52,7 @@ impl Error {
     }
 
     /// 422: a field cannot be taken; the message says what can.
-    pub(super) fn invalid(code: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        let field = field.into();
+    pub(super) fn invalid(code: &'static str, field: &'static str, message: impl Into<String>) -> Self {
         let message = format!("{field}: {}", message.into());
         Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
     }
@@ -77,7 +76,7 @@ impl Error {
     pub(super) fn method_not_allowed(methods: &[&str]) -> Self {
         let methods = methods.join(", ");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllow", format!("this takes {methods}"));
-        Self { allowed: Some(methods), ..error }
+        Self { allowed: Some(methods.into()), ..error }
     }
 
     /// 400 to whoever deletes the login that they use.
@@ -93,10 +92,10 @@ impl Error {
 
     /// The same where the thing of that name is called otherwise here, and for other codes.
     pub(super) fn renamed(self, from: &str, field: &'static str) -> Self {
-        match &self.field {
+        match self.field {
             Some(own) if own == from => {
                 let message = self.message.strip_prefix(from).map(|rest| format!("{field}{rest}"));
-                Self { message: message.unwrap_or(self.message), field: Some(field.to_owned()), ..self }
+                Self { message: message.unwrap_or(self.message), field: Some(field), ..self }
             }
             _ => self,
         }
@@ -197,14 +196,14 @@ impl IntoResponse for Error {
             }),
         };
         if let Some(object) = body.as_object_mut() {
-            let further = [("fieldName", self.field), ("detail", self.detail)];
+            let further = [("fieldName", self.field.map(str::to_owned)), ("detail", self.detail)];
             object.extend(further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
         }
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(allowed) = self.allowed.and_then(|allowed| header::HeaderValue::try_from(allowed).ok()) {
+        if let Some(allowed) = self.allowed.and_then(|allowed| header::HeaderValue::from_str(&allowed).ok()) {
             response.headers_mut().insert(header::ALLOW, allowed);
         }
         response
