@@ -70,7 +70,7 @@ pub fn one_url_rules() -> Result<Vec<Value>> {
     let (filter, _) = rest.split_once("- name: envoy.filters.http.router").context("the end of the filter's configuration")?;
     let filter = filter.rsplit_once('}').map(|(filter, _)| format!("{filter}}}")).context("the configuration has no end")?;
     let filter: Value = serde_json::from_str(&filter).context("reading the filter's configuration")?;
-    let rules = filter["rules"].as_array().cloned().unwrap_or_default();
+    let rules = filter.get("rules").and_then(Value::as_array).cloned().unwrap_or_default();
     ensure!(!rules.is_empty(), "the sample has no rules");
     Ok(rules)
 }
