@@ -147,8 +147,10 @@ fn native() -> Native {
 /// do, are properties of the route table, not of a handler.
 pub(crate) fn routes(app: App) -> Router {
     let native = native();
-    let page =
-        Bytes::from(openapi::page(&[description::of(&native), rancher16::description(), portainer::description()]).to_string());
+    let page = Bytes::from(
+        openapi::page(&[description::of(&native), rancher16::description(), rancher2::description(), portainer::description()])
+            .to_string(),
+    );
     let page = async move || ([(header::CONTENT_TYPE, "application/json")], page);
     let Native { with_body, with_parameters, plain, without_credential } = native;
     let refuse_body = middleware::from_fn(input::refuse_body);

@@ -9,6 +9,7 @@
 mod caller;
 mod clusters;
 mod collection;
+mod description;
 mod error;
 mod field;
 mod kubeconfig;
@@ -34,6 +35,7 @@ use crate::api::{App, is_of_another_site};
 use crate::login::Source;
 use crate::permission::Caller;
 
+pub(crate) use description::description;
 use error::Error;
 use request::{Asked, Kind};
 

@@ -24,20 +24,17 @@ pub(super) struct Resource {
 pub(super) struct Operation {
     pub(super) verb: Verb,
     /// What it does, in one sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "told by the API's page"))]
     pub(super) about: &'static str,
     /// The type and the fields that an action takes.
     pub(super) input: Option<(&'static str, &'static [Field])>,
     /// The type that an action gives, if that is another one.
     pub(super) output: Option<&'static str>,
     /// What it answers besides [`USUAL_STATUSES`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "told by the API's page"))]
     pub(super) statuses: &'static [u16],
 }
 
 /// What any operation may answer: no credential, no right, no such thing, another method, what cannot be taken, and a failing server.
-#[cfg(test)]
-const USUAL_STATUSES: [u16; 6] = [401, 403, 404, 405, 422, 503];
+pub(super) const USUAL_STATUSES: [u16; 6] = [401, 403, 404, 405, 422, 503];
 
 /// What one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
