@@ -32,8 +32,9 @@ case "${1:-}" in
         export CARGO_BUILD_BUILD_DIR=target
         build+=(--package keygate-filter --features other-layout --target-dir target/other-layout)
         ;;
-    # As the SDK makes them, with all its exports.
+    # As the SDK makes them, with all its exports, and not slower for being small.
     bench)
+        export CARGO_PROFILE_WASM_OPT_LEVEL=3
         build+=(--package keygate-bench-nothing --package keygate-bench-reads)
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$WASM_LINKER
         ;;

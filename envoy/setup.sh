@@ -24,6 +24,7 @@ main() {
     want_build_tools
     want_cargo
     want_wasm_toolchain
+    want_optimizer
     want_pip
     if [ "${1:-}" = lint ]; then want_linters; fi
     if [ "${1:-}" = bench ]; then want_load; fi
@@ -86,6 +87,11 @@ has_wasm_target() {
     has rustup && [ "$(rustc --print sysroot)" != /usr ] || return 1
     say "asking rustup for the wasm32-unknown-unknown target (at most ${rustup_seconds} s)"
     timeout "$rustup_seconds" rustup target add wasm32-unknown-unknown >.tools/rustup.log 2>&1
+}
+
+# want_optimizer: makes the module smaller, so it is brought only where that asks nothing of anybody.
+want_optimizer() {
+    has wasm-opt || [ "$(id -u)" != 0 ] || ! apt-cache show binaryen >/dev/null 2>&1 || packages+=(binaryen)
 }
 
 want_linters() {

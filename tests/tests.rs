@@ -16,6 +16,9 @@ mod clients;
 // Every change, seen by 10,000 requests over all workers: nothing passes after a withdrawal, everything after a grant.
 mod revocation;
 
+// The same for keys that are hot in all that the workers remember.
+mod caches;
+
 // When keys were last used, as proxies tell it.
 mod usage;
 
@@ -36,6 +39,9 @@ mod users;
 
 // Portainer behind one URL: from a password to an access token, and tokens that Portainer issued.
 mod portainer;
+
+// Rancher 2 behind one URL: tokens by every carrier, clusters, ttls, users, and kubectl's logins.
+mod rancher2;
 
 // What goes on when something is away or wrong: no control plane, no table, a bad configuration.
 mod fail_closed;

@@ -216,11 +216,11 @@ async fn a_key_that_is_always_in_use_is_told_once_in_its_time_also_where_it_fail
         ask(&mut connection, INSIDE, &pair(2).token(), 200).await?;
     }
     let reports = listener.control_plane.waiting_reports();
-    // At once, and after 2, 4 and 6 seconds; each is one tick late at most.
-    ensure!((3..=4).contains(&reports.len()), "{} reports in 7 seconds", reports.len());
+    // At once, and after 2, 4 and 6 seconds; on a busy machine some later.
+    ensure!((2..=4).contains(&reports.len()), "{} reports in 7 seconds", reports.len());
     for report in reports {
         let uses = uses(&report)?;
-        ensure!(matches!(uses.as_slice(), [(KeyId(2), age)] if *age <= Duration::from_secs(1)), "{uses:?}");
+        ensure!(matches!(uses.as_slice(), [(KeyId(2), age)] if *age <= BLUR), "{uses:?}");
     }
     Ok(())
 }

@@ -115,6 +115,7 @@ fn warnings(data: &Path, contents: &Contents, replaced: &Replaced) -> Vec<String
                 .to_owned(),
         ),
     }
+    lines.push("Logins have ended: some of them were ended since, too. People log in again.".to_owned());
     lines.push("A proxy that first came after it is not waited for until it connects again.".to_owned());
     if let Some(kept) = &replaced.kept {
         lines.push(format!("What was there is kept as {}; delete it when you are sure.", kept.display()));

@@ -5,6 +5,7 @@
 
 mod api;
 mod backup;
+mod class;
 mod cli;
 mod clock;
 mod login;
@@ -17,6 +18,7 @@ mod permission;
 mod portainer;
 mod push;
 mod rancher16;
+mod rancher2;
 mod random;
 mod serve;
 mod setting;
@@ -66,6 +68,8 @@ enum Command {
     Filter(cli::FilterCommand),
     /// Write a filter's configuration that carries the whole table, for an edge without a control plane (admins only)
     Export(cli::ExportArgs),
+    /// Print a credential for kubectl, asking for a password unless one is kept: what kubeconfig files without a token run
+    KubeconfigLogin(cli::KubeconfigLoginArgs),
     #[command(flatten)]
     Admin(cli::Command),
 }
@@ -86,6 +90,7 @@ async fn main() -> ExitCode {
         }
         Command::Filter(command) => return cli::run_filter(command, &connection, output).await,
         Command::Export(args) => return cli::run_export(args, &connection, output).await,
+        Command::KubeconfigLogin(args) => return cli::run_kubeconfig_login(args, &connection).await,
         Command::Admin(command) => return cli::run(command, &connection, output).await,
     };
     match done {

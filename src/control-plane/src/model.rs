@@ -246,6 +246,9 @@ impl KeyHolder {
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     pub(crate) id: KeyId,
+    /// The name, if its token is one of name and secret.
+    pub(crate) label: Option<Label>,
+    pub(crate) description: Option<Description>,
     pub(crate) account: Account,
     pub(crate) created: UnixSeconds,
     /// The first second at which it no longer passes.
@@ -258,6 +261,32 @@ pub(crate) struct SettingValue {
     pub(crate) known: &'static Known,
     /// What was set; `None` while the default holds.
     pub(crate) set: Option<String>,
+    /// What the server's environment says, which goes before.
+    pub(crate) fixed: Option<&'static str>,
+}
+
+/// Where a setting has its value from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SettingSource {
+    Default,
+    Set,
+    Environment,
+}
+
+impl SettingValue {
+    /// What holds.
+    pub(crate) fn value(&self) -> &str {
+        self.fixed.or(self.set.as_deref()).unwrap_or(self.known.default)
+    }
+
+    /// Where that comes from.
+    pub(crate) fn source(&self) -> SettingSource {
+        match (self.fixed, &self.set) {
+            (Some(_), _) => SettingSource::Environment,
+            (None, Some(_)) => SettingSource::Set,
+            (None, None) => SettingSource::Default,
+        }
+    }
 }
 
 /// One record of what was done, or refused.

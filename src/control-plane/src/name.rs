@@ -122,7 +122,7 @@ impl ProxyName {
 }
 
 /// How long a key lives: one second to a hundred years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lifetime(u64);
 
 impl Lifetime {
@@ -135,6 +135,12 @@ impl Lifetime {
         } else {
             Err(format!("must be a whole number of seconds from 1 to {} (a hundred years)", Self::LONGEST_SECONDS))
         }
+    }
+
+    /// Takes a number of milliseconds, rounded down, but not below a second nor above a hundred years; `None` for none at all, which
+    /// stands for ever.
+    pub(crate) fn from_milliseconds(milliseconds: u64) -> Option<Self> {
+        (milliseconds > 0).then(|| Self((milliseconds / 1000).clamp(1, Self::LONGEST_SECONDS)))
     }
 
     /// The first second at which a key that was made at `created` no longer passes.
@@ -174,5 +180,8 @@ mod tests {
         assert!(Lifetime::from_seconds(0).is_err());
         assert!(Lifetime::from_seconds(u64::MAX).is_err());
         assert_eq!(Lifetime::from_seconds(60).map(|life| life.end(UnixSeconds(100))), Ok(UnixSeconds(160)));
+        let end = |milliseconds| Lifetime::from_milliseconds(milliseconds).map(|life| life.end(UnixSeconds(0)).0);
+        assert_eq!([end(0), end(1), end(1999), end(2000)], [None, Some(1), Some(1), Some(2)]);
+        assert_eq!(end(u64::MAX), Some(Lifetime::LONGEST_SECONDS));
     }
 }

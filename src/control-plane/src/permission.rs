@@ -86,6 +86,8 @@ pub(crate) enum Action {
     SetFirstPassword(AccountId),
     /// Say oneself what the secret of a key is.
     SupplySecret,
+    /// Choose a token's name, which says what it is for.
+    NameToken,
     ManageProxies,
     /// See and change them.
     ManageSettings,
@@ -123,7 +125,7 @@ pub(crate) fn judge(standing: &Standing, action: Action) -> Verdict {
 
         (_, ManageEnvironment(Tie::Role(_) | Tie::Key)) => Verdict::Forbidden,
         (_, CreateAccount | CreateEnvironment | ManageProxies | ExportTable | AwaitRevision) => Verdict::Forbidden,
-        (_, ManageSettings | SeeAudit | SupplySecret) => Verdict::Forbidden,
+        (_, ManageSettings | SeeAudit | SupplySecret | NameToken) => Verdict::Forbidden,
         (_, SeeAccount(_) | ManageAccount(_) | SeeEnvironment(_) | ManageEnvironment(_)) => Verdict::Hidden,
         (_, ManageAccountKey(_) | ManageEnvironmentKey(_) | ManageLogins(_) | SetFirstPassword(_)) => Verdict::Hidden,
     }
@@ -151,6 +153,7 @@ mod tests {
             (ManageAccount(me), [Allowed, Forbidden, Hidden]),
             (ManageAccount(other), [Allowed, Hidden, Hidden]),
             (CreateEnvironment, [Allowed, Forbidden, Forbidden]),
+            (NameToken, [Allowed, Forbidden, Forbidden]),
             (SeeEnvironment(Tie::None), [Allowed, Hidden, Hidden]),
             (SeeEnvironment(owner), [Allowed, Allowed, Hidden]),
             (SeeEnvironment(Tie::Key), [Allowed, Hidden, Allowed]),

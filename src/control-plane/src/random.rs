@@ -24,6 +24,21 @@ pub(crate) fn join_token() -> Result<JoinToken, NoRandomness> {
     JoinToken::from_random(&bytes()?).ok_or_else(|| NoRandomness("its bytes are no random ones".to_owned()))
 }
 
+/// Random characters of those that Rancher 2 draws, none of which is mistaken for another: over 4.7 bits each.
+pub(crate) fn letters(count: usize) -> Result<String, NoRandomness> {
+    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+    // The largest multiple of 27 in a byte: past it some characters would be likelier than others.
+    const FAIR: u8 = 243;
+    let mut text = String::with_capacity(count);
+    while text.len() < count {
+        let drawn: [u8; 64] = bytes()?;
+        let fair = drawn.iter().filter(|byte| **byte < FAIR).filter_map(|byte| ALPHABET.get(usize::from(byte % 27)));
+        let missing = count - text.len();
+        text.extend(fair.take(missing).map(|byte| char::from(*byte)));
+    }
+    Ok(text)
+}
+
 /// Random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];

@@ -17,8 +17,10 @@ use crate::clock::Clock;
 use crate::login::Gate;
 use crate::metrics::Metrics;
 use crate::operations::audit::Refusals;
+use crate::operations::logins;
 use crate::push::{Proof, Publisher};
 use crate::random;
+use crate::setting;
 use crate::store::{DataFolder, Store, account, history};
 use crate::tls::{Certificates, Files, Incoming};
 
@@ -100,6 +102,7 @@ enum LogFormat {
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     start_log(options.log_format);
     let proof = options.proof()?;
+    setting::check_environment().map_err(anyhow::Error::msg)?;
     let http_certificates = watch_files(options.http_files()).await?;
     let sync_certificates = watch_files(options.sync_files()).await?;
     let folder = DataFolder::open(&options.data)?;
@@ -158,6 +161,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         served.context("proxies cannot be served any longer")
     };
     let outcome = tokio::select! {
+        () = sweep_logins(&store) => bail!("logins are not swept any longer"),
         outcome = async { tokio::try_join!(api, push).map(|((), ())| ()) } => outcome,
         end = writer.ended() => {
             end?;
@@ -177,6 +181,21 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     tracing::info!("stopped");
     outcome
 }
+
+/// Takes away logins that have expired, for as long as the server runs.
+async fn sweep_logins(store: &Store) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = logins::sweep(store).await {
+            tracing::warn!(%error, "logins that have expired were not taken away; they pass nowhere, and are tried again");
+        }
+    }
+}
+
+/// How often there is a look for logins that have expired.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// So long storage may take for what is still queued when the server stops.
 const CLOSING: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! Where in a request a credential may come. Owns how the carriers are named, found and taken out again; what a value means is
 //! [`crate::credential`]'s affair. What is not taken out stays byte for byte as it was.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::credential;
@@ -131,17 +132,19 @@ impl Carriers {
 
     /// Hands over every value that a header (`:path` included) presents in a carrier in use, without the word `bearer` where that
     /// may stand. `Authorization` is not among them.
-    pub fn each_value<'c>(&'c self, name: &[u8], value: &[u8], mut hand_over: impl FnMut(&'c Carrier, &[u8])) {
+    pub fn each_value<'c, 'v>(&'c self, name: &[u8], value: &'v [u8], mut hand_over: impl FnMut(&'c Carrier, Cow<'v, [u8]>)) {
         for carrier in &self.used {
             match carrier {
-                Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value),
+                Carrier::Header(own) if own.as_bytes() == name => hand_over(carrier, value.into()),
                 Carrier::Cookie(own) if name == b"cookie" => {
                     let same = cookies(value).filter(|(name, _)| is_same_word(name, own));
-                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(value)));
+                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(value).into()));
                 }
                 Carrier::Query(own) if name == b":path" => {
                     let same = parameters(path::split_query(value).1).filter(|(name, _)| is_same_word(name, own));
-                    same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(&decode_parameter(value))));
+                    same.for_each(|(_, value)| {
+                        hand_over(carrier, credential::without_bearer(&decode_parameter(value)).to_vec().into())
+                    });
                 }
                 _ => {}
             }

@@ -3,7 +3,7 @@
 use crate::environment::EnvironmentId;
 use crate::grant::{Access, AccountId, Grant, Holder, KeyId, Reach, UnixSeconds};
 use crate::reason::Reason;
-use crate::route::{Place, Target};
+use crate::target::{Place, Target};
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn decide(grant: &Grant, target: Result<&Target, Reason>, now: UnixSeconds) 
     let permit = |account: Option<AccountId>, environment: Option<&EnvironmentId>, access: Access| {
         Decision::Allow(Permit { key: grant.key, account, environment: environment.cloned(), access })
     };
-    match (&grant.holder, &target.place) {
+    match (&grant.holder, target.place()) {
         (Holder::Environment(own), Place::Own { named: None, prefix }) if own.as_str().starts_with(prefix) => {
             permit(None, Some(own), Access::Write)
         }
@@ -76,8 +76,8 @@ pub fn decide(grant: &Grant, target: Result<&Target, Reason>, now: UnixSeconds) 
         (
             Holder::Account { account, reach, .. },
             Place::Environment(asked) | Place::Account(Some(asked)) | Place::Own { named: Some(asked), .. },
-        ) => match reach.access(asked.reference()) {
-            Some(access) if access >= target.access => permit(Some(*account), Some(asked), access),
+        ) => match target.environment().and_then(|environment| reach.access(environment)) {
+            Some(access) if access >= target.access() => permit(Some(*account), Some(asked), access),
             Some(_) => Decision::Deny(Reason::ReadOnly),
             None => Decision::Deny(Reason::OutOfScope),
         },
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn verdict(grant: &Grant, place: Place, access: Access) -> Result<(), Reason> {
-        match decide(grant, Ok(&Target { place, access }), NOW) {
+        match decide(grant, Ok(&Target::new(place, access)), NOW) {
             Decision::Allow(_) => Ok(()),
             Decision::Deny(reason) => Err(reason),
         }
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_key_expires_at_the_very_second() {
         let mut key = account(false, Reach::All);
-        let target = Target { place: Place::Account(None), access: Access::Read };
+        let target = Target::new(Place::Account(None), Access::Read);
         key.expires_at = Some(NOW);
         for (now, expired) in [(999, false), (1_000, true), (1_001, true)] {
             let denied = decide(&key, Ok(&target), UnixSeconds(now)) == Decision::Deny(Reason::Expired);

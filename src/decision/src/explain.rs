@@ -8,10 +8,11 @@ use crate::credential::{self, Outline, Scheme};
 use crate::environment::EnvironmentId;
 use crate::locator::{Locator, NamedEnvironments};
 use crate::path::{self, Ambiguity, LiberalPath};
-use crate::policy::{Candidate, Policy, Routed, Screening};
+use crate::policy::{Candidate, Policy, Routed};
 use crate::reason::Reason;
 use crate::request::{Header, Request};
 use crate::route::Rule;
+use crate::ruling::Screening;
 
 /// What a policy makes of one request.
 #[derive(Debug)]
@@ -178,7 +179,7 @@ impl Policy {
             all.push(Presented { carrier, credential });
         }
         self.carriers.each_value(name, value, |carrier, value| {
-            all.push(Presented { carrier: Some(carrier.clone()), credential: credential::outline_of_opaque(value) });
+            all.push(Presented { carrier: Some(carrier.clone()), credential: credential::outline_of_opaque(&value) });
         });
         all
     }

@@ -162,7 +162,7 @@ impl NamedEnvironments {
 }
 
 /// Headers that many upstreams believe rather than the host name itself.
-const FORWARDED_HOSTS: [&[u8]; 3] = [b"x-forwarded-host", b"x-original-host", b"x-host"];
+pub(crate) const FORWARDED_HOSTS: [&[u8]; 3] = [b"x-forwarded-host", b"x-original-host", b"x-host"];
 
 /// A host in a `Forwarded` header cannot be read: `None` for it, nothing where there is none.
 fn forwarded_host(value: &[u8]) -> Option<Option<String>> {

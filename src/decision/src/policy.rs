@@ -1,16 +1,19 @@
 //! The whole policy of one filter, and the order in which a request is answered. It holds no table: whoever has one looks the
 //! digest up between [`Policy::screen`] and [`Check::decide`].
 
+use std::sync::Arc;
+
 use crate::carrier::Carriers;
-use crate::decide::{Decision, Permit, decide};
-use crate::digest::Digest;
+use crate::decide::Permit;
 use crate::environment::EnvironmentId;
-use crate::grant::{Access, Grant, UnixSeconds};
+use crate::grant::Access;
 use crate::locator::{JsonField, Locator};
 use crate::path::{self, Ambiguity, LiberalPath};
 use crate::reason::Reason;
 use crate::request::{self, Header, Reading, Request};
-use crate::route::{Matched, Place, Rule, Target, TargetKind};
+use crate::route::{Matched, Rule, TargetKind};
+use crate::ruling::{Check, Demand, Ruling, Screening};
+use crate::target::{Place, Target};
 
 /// The rules of one filter.
 #[derive(Clone, Debug)]
@@ -30,29 +33,6 @@ pub struct Policy {
     pub environment_header: Option<String>,
     /// In order; the first that matches decides.
     pub rules: Vec<Rule>,
-}
-
-/// What can be said of a request before its credential is looked up.
-#[derive(Debug)]
-pub enum Screening {
-    /// It is refused whatever its credential.
-    Refuse(Reason),
-    /// It passes without one.
-    Pass {
-        /// Credentials travel on.
-        keep_credentials: bool,
-    },
-    /// Its credential decides.
-    Check(Check),
-}
-
-/// A request that waits for its credential to be looked up.
-#[derive(Debug)]
-pub struct Check {
-    digest: Result<Digest, Reason>,
-    target: Result<Target, Reason>,
-    keep_credentials: bool,
-    shadow: bool,
 }
 
 /// What the rules say of a path.
@@ -137,19 +117,28 @@ impl Policy {
         set("x-keygate-access", permit.access().as_str())
     }
 
-    /// Screens a request. An ambiguous path comes before everything else, then public rules.
+    /// Screens a request: what the rules say of it, and its credential's digest.
     pub fn screen(&self, request: &Request<'_>) -> Screening {
+        match self.rule_on(request) {
+            Ruling::Refuse(reason) => Screening::Refuse(reason),
+            Ruling::Pass { keep_credentials } => Screening::Pass { keep_credentials },
+            Ruling::Check(demand) => Screening::Check(Check::new(request.credentials.digest(), demand)),
+        }
+    }
+
+    /// Says what the rules say of a request. An ambiguous path comes before everything else, then public rules.
+    pub fn rule_on(&self, request: &Request<'_>) -> Ruling {
         let (target, keep_credentials, shadow) = match self.route(request) {
-            Routed::Ambiguous(_) => return Screening::Refuse(Reason::AmbiguousPath),
+            Routed::Ambiguous(_) => return Ruling::Refuse(Reason::AmbiguousPath),
             Routed::By(Candidate { rule, .. }) if rule.kind == TargetKind::Public => {
-                return Screening::Pass { keep_credentials: rule.keep_credentials };
+                return Ruling::Pass { keep_credentials: rule.keep_credentials };
             }
             Routed::By(Candidate { rule, matched, .. }) => {
                 (self.target(rule, matched, request), rule.keep_credentials, self.shadows(rule))
             }
             Routed::Overruled(..) | Routed::Nowhere => (Err(Reason::NoRule), false, self.shadows_undecided(request)),
         };
-        Screening::Check(Check { digest: request.credentials.digest(), target, keep_credentials, shadow })
+        Ruling::Check(Arc::new(Demand::new(target, keep_credentials, shadow)))
     }
 
     /// Whether anything is only reported.
@@ -206,7 +195,7 @@ impl Policy {
         if writes && request.may_be_forged {
             return Err(Reason::ForgedByBrowser);
         }
-        Ok(Target { place, access: if writes { Access::Write } else { Access::Read } })
+        Ok(Target::new(place, if writes { Access::Write } else { Access::Read }))
     }
 
     /// The one environment that a request names, wherever it does; what cannot be read agrees with nothing.
@@ -259,43 +248,6 @@ impl Candidate<'_, '_> {
 fn asks_at_least(kind: TargetKind, other: TargetKind) -> bool {
     use TargetKind::{Account, Admin, Environment, Own, Public};
     kind == other || matches!((kind, other), (_, Public) | (Admin, _) | (Account | Environment, Own))
-}
-
-impl Check {
-    /// The digest to look up.
-    ///
-    /// # Errors
-    /// The [`Reason`] for which there is none.
-    pub fn digest(&self) -> Result<Digest, Reason> {
-        self.digest
-    }
-
-    /// Judges the request by what the table holds for its digest.
-    pub fn decide(&self, grant: Option<&Grant>, now: UnixSeconds) -> Decision {
-        match (self.digest, grant) {
-            (Err(reason), _) => Decision::Deny(reason),
-            (Ok(_), None) => Decision::Deny(Reason::UnknownCredential),
-            (Ok(_), Some(grant)) => decide(grant, self.target(), now),
-        }
-    }
-
-    /// What the request asks for.
-    ///
-    /// # Errors
-    /// The [`Reason`] for which no key gets it.
-    pub fn target(&self) -> Result<&Target, Reason> {
-        self.target.as_ref().map_err(|reason| *reason)
-    }
-
-    /// A refusal with 401 or 403 is only to be reported.
-    pub fn is_shadowed(&self) -> bool {
-        self.shadow
-    }
-
-    /// Credentials travel on if the request passes.
-    pub fn keep_credentials(&self) -> bool {
-        self.keep_credentials
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! identity, and which make a request a write. It never changes a request.
 
 use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
-use crate::credential::{self, Credentials, Scheme};
+use crate::credential::{Credentials, Unread};
 use crate::locator::{JsonField, Locator, NamedEnvironments};
 use crate::path;
 
@@ -13,6 +13,31 @@ pub type Header<'a> = (&'a [u8], &'a [u8]);
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 /// Headers by which some upstreams take another path.
 const PATH_OVERRIDES: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
+
+/// The other headers that are read, or looked at when a request is forwarded, by one spelling each.
+const OTHERS: [&str; 11] = [
+    ":method",
+    ":path",
+    ":protocol",
+    "upgrade",
+    "connection",
+    "authorization",
+    "x-api-key",
+    "cookie",
+    "user-agent",
+    "x-api-csrf",
+    "x-api-no-challenge",
+];
+
+/// The names of all headers that mean something under every policy.
+pub(crate) fn watched_names() -> impl Iterator<Item = &'static [u8]> {
+    METHOD_OVERRIDES.iter().chain(&PATH_OVERRIDES).chain(&OTHERS).map(|name| name.as_bytes())
+}
+
+/// What the names of more such headers begin with.
+pub(crate) fn watched_starts() -> impl Iterator<Item = &'static [u8]> {
+    [IDENTITY_PREFIX.as_bytes()].into_iter()
+}
 
 /// What every identity header begins with, in the `-` spelling.
 pub const IDENTITY_PREFIX: &str = "x-keygate-";
@@ -31,7 +56,7 @@ pub struct Request<'a> {
     /// The answer to a missing credential may carry a challenge; clients that upgrade or opt out must not get one.
     pub wants_challenge: bool,
     /// Its credentials.
-    pub credentials: Credentials,
+    pub credentials: Credentials<'a>,
     /// A browser sends it with nothing but a cookie for a credential, and without the proof that its own page sends it
     /// (`X-API-CSRF` equal to the cookie `CSRF`): it must not write.
     pub may_be_forged: bool,
@@ -75,6 +100,7 @@ impl<'a> Request<'a> {
         let mut own_carriers = Occurrences::default();
         let mut browser = Browser::default();
         // Elsewhere than in cookies nobody can make a browser send a credential.
+        let uses = |carrier| reading.carriers.uses(carrier);
         let reads_cookies = reading.carriers.used.iter().any(|carrier| matches!(carrier, Carrier::Cookie(_)));
         for (name, value) in headers {
             match name {
@@ -89,7 +115,11 @@ impl<'a> Request<'a> {
                 b"x-api-no-challenge" if value.eq_ignore_ascii_case(b"true") => request.wants_challenge = false,
                 b"authorization" => {
                     authorizations += 1;
-                    request.credentials.add(read_authorization(value, reading.carriers));
+                    let token = reading.carriers.token_of_basic(value, |token| Unread::Opaque(token.to_vec().into()));
+                    request.credentials.add(Some(token.map_or_else(
+                        || Unread::Authorization { value, basic: uses(&Carrier::Basic), bearer: uses(&Carrier::Bearer) },
+                        |(_, token)| token,
+                    )));
                 }
                 b"cookie" if reads_cookies => browser.read_cookies(value),
                 b"user-agent" if reads_cookies => browser.read_agent(value),
@@ -113,13 +143,17 @@ impl<'a> Request<'a> {
 
 /// The credentials found in headers, cookies and query parameters of their own.
 #[derive(Default)]
-struct Occurrences<'c> {
-    found: Vec<(&'c Carrier, Option<crate::Digest>)>,
+struct Occurrences<'c, 'a> {
+    /// `None` for what comes in a carrier that came before.
+    found: Vec<(&'c Carrier, Option<Unread<'a>>)>,
 }
 
-impl<'c> Occurrences<'c> {
-    fn read(&mut self, carriers: &'c Carriers, name: &[u8], value: &[u8]) {
-        carriers.each_value(name, value, |carrier, value| self.found.push((carrier, credential::from_opaque(value))));
+impl<'c, 'a> Occurrences<'c, 'a> {
+    fn read(&mut self, carriers: &'c Carriers, name: &[u8], value: &'a [u8]) {
+        carriers.each_value(name, value, |carrier, value| {
+            let repeated = self.found.iter().any(|(earlier, _)| *earlier == carrier);
+            self.found.push((carrier, (!repeated).then_some(Unread::Opaque(value))));
+        });
     }
 
     /// In cookies, and nowhere else.
@@ -127,11 +161,8 @@ impl<'c> Occurrences<'c> {
         !self.found.is_empty() && self.found.iter().all(|(carrier, _)| matches!(carrier, Carrier::Cookie(_)))
     }
 
-    fn add_to(self, credentials: &mut Credentials) {
-        for (index, (carrier, digest)) in self.found.iter().enumerate() {
-            let repeated = self.found.iter().take(index).any(|(earlier, _)| earlier == carrier);
-            credentials.add(digest.filter(|_| !repeated));
-        }
+    fn add_to(self, credentials: &mut Credentials<'a>) {
+        self.found.into_iter().for_each(|(_, presented)| credentials.add(presented));
     }
 }
 
@@ -163,17 +194,6 @@ impl<'a> Browser<'a> {
 /// upstream might take another path from it than the one that was judged. In any spelling.
 pub fn is_forbidden_header(name: &[u8]) -> bool {
     carrier::begins_as(name, IDENTITY_PREFIX.as_bytes()) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
-}
-
-fn read_authorization(value: &[u8], carriers: &Carriers) -> Option<crate::Digest> {
-    if let Some((_, token)) = carriers.token_of_basic(value, credential::from_opaque) {
-        return token;
-    }
-    match credential::from_authorization(value)? {
-        (Scheme::Basic, digest) if carriers.uses(&Carrier::Basic) => digest,
-        (Scheme::Bearer, digest) if carriers.uses(&Carrier::Bearer) => digest,
-        _ => None,
-    }
 }
 
 /// Whether some upstream takes another method from a header of this name.

@@ -4,7 +4,6 @@
 use std::fmt;
 
 use crate::environment::EnvironmentId;
-use crate::grant::Access;
 use crate::path::{self, LiberalPath};
 use crate::request::Request;
 
@@ -34,34 +33,6 @@ impl TargetKind {
             Self::Own => "own",
         }
     }
-}
-
-/// What a request asks for; public ones never get this far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Where.
-    pub place: Place,
-    /// To read or to write.
-    pub access: Access,
-}
-
-/// Where a request wants to go. Some rules are about no environment, but the request may name one all the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A place of accounts.
-    Account(Option<EnvironmentId>),
-    /// The upstream's administration.
-    Admin,
-    /// One environment.
-    Environment(EnvironmentId),
-    /// The credential's own place: its environment, or none for an account. Where the request names none, an environment key's own
-    /// must begin with the prefix, because the others' are another upstream's.
-    Own {
-        /// The environment that the request names.
-        named: Option<EnvironmentId>,
-        /// The policy's prefix.
-        prefix: String,
-    },
 }
 
 /// One line of the policy. The first rule that matches decides.

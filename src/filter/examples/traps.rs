@@ -1,12 +1,16 @@
 //! The filter's very files as another module, which traps on command: for the tests alone, built by `envoy/module.sh traps` with the
 //! feature `traps`. A target of its own, so that it never lies where the module lies that people run. See `src/filter/src/traps.rs`.
 
+#[path = "../src/callbacks.rs"]
+mod callbacks;
 #[path = "../src/host.rs"]
 mod host;
 #[path = "../src/http.rs"]
 mod http;
 #[path = "../src/lease.rs"]
 mod lease;
+#[path = "../src/memory.rs"]
+mod memory;
 #[path = "../src/metrics.rs"]
 mod metrics;
 #[path = "../src/reply.rs"]
@@ -27,7 +31,6 @@ mod usage;
 mod writer;
 
 mod entry {
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
-    }}
+    // Contexts are made when Envoy asks for them.
+    proxy_wasm::main! {{}}
 }

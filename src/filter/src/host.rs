@@ -43,6 +43,7 @@ unsafe extern "C" {
     fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, value: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(kind: u32, value: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_add_header_map_value(kind: u32, name: *const u8, name_len: usize, value: *const u8, len: usize) -> u32;
     fn proxy_replace_header_map_value(kind: u32, name: *const u8, name_len: usize, value: *const u8, len: usize) -> u32;
     fn proxy_remove_header_map_value(kind: u32, name: *const u8, name_len: usize) -> u32;
     fn proxy_send_local_response(
@@ -62,6 +63,17 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_get_status(code: *mut u32, message: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_grpc_stream(
+        service: *const u8,
+        service_len: usize,
+        name: *const u8,
+        name_len: usize,
+        method: *const u8,
+        method_len: usize,
+        metadata: *const u8,
+        metadata_len: usize,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, len: usize, end_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
 }
@@ -147,24 +159,23 @@ pub(crate) fn request_trailers() -> Result<HeaderMap> {
 }
 
 impl HeaderMap {
-    /// The headers in order; `None` if the host's serialization cannot be read.
+    /// The headers in order whose names are wanted; `None` if the host's serialization cannot be read.
     ///
     /// Layout: the count, then two lengths per header, then each name and value with a zero byte behind it.
-    pub(crate) fn parse(&self) -> Option<Vec<Header<'_>>> {
+    pub(crate) fn parse(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<Header<'_>>> {
         let (count, rest) = take_u32(&self.0)?;
-        let lengths_len = count.checked_mul(8)?;
-        let (lengths, mut data) = rest.split_at_checked(lengths_len)?;
-        let mut headers = Vec::with_capacity(count);
-        let (mut lengths, mut take_text) = (lengths, |len: usize| {
-            let (text, rest) = data.split_at_checked(len)?;
+        let (lengths, mut data) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let mut headers = Vec::with_capacity(count.min(16));
+        let mut take_text = |len: [u8; 4]| {
+            let (text, rest) = data.split_at_checked(usize::try_from(u32::from_le_bytes(len)).ok()?)?;
             data = rest.get(1..)?;
             Some(text)
-        });
-        for _ in 0..count {
-            let (name_len, rest) = take_u32(lengths)?;
-            let (value_len, rest) = take_u32(rest)?;
-            lengths = rest;
-            headers.push((take_text(name_len)?, take_text(value_len)?));
+        };
+        for [a, b, c, d, e, f, g, h] in lengths.as_chunks().0 {
+            let header = (take_text([*a, *b, *c, *d])?, take_text([*e, *f, *g, *h])?);
+            if wanted(header.0) {
+                headers.push(header);
+            }
         }
         Some(headers)
     }
@@ -178,6 +189,11 @@ fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 /// Sets a request header, replacing all of that name.
 pub(crate) fn set_header(name: &str, value: &[u8]) -> Result<()> {
     check(unsafe { proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Adds a request header beside those of that name.
+pub(crate) fn add_header(name: &str, value: &[u8]) -> Result<()> {
+    check(unsafe { proxy_add_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// Removes all request headers of a name.
@@ -288,12 +304,22 @@ impl Counter {
 }
 
 /// Opens a gRPC stream; `service` is a serialized `envoy.config.core.v3.GrpcService`.
-///
-/// This one call goes through the SDK, because its dispatcher passes on only what comes for streams it knows. It panics on none of
-/// the statuses that Envoy 1.40 returns (0, 4, 10).
-#[expect(clippy::disallowed_methods, reason = "see above")]
 pub(crate) fn open_grpc_stream(service: &str, name: &str, method: &str) -> Result<u32> {
-    proxy_wasm::hostcalls::open_grpc_stream(service, name, method, Vec::new()).map_err(|status| HostError(status as u32))
+    let (metadata, mut token) = (serialize_headers(&[]), 0);
+    check(unsafe {
+        proxy_grpc_stream(
+            service.as_ptr(),
+            service.len(),
+            name.as_ptr(),
+            name.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            &mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// Calls a gRPC method with one message; `service` as in [`open_grpc_stream`]. Its answer, or that there is none within so many

@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use keygate_decision::request::is_forbidden_header;
-use keygate_decision::{Carriers, Check, Decision, Grant, Header, Permit, Reason, Screening};
-use proxy_wasm::traits::{Context, HttpContext};
+use keygate_decision::credential::Credentials;
+use keygate_decision::request::{IDENTITY_PREFIX, is_forbidden_header};
+use keygate_decision::{Carriers, Decision, Demand, Grant, Header, Permit, Reason, Request, Ruling, UnixSeconds};
 use proxy_wasm::types::Action;
 
 use crate::host::{self, HostError, Level};
 use crate::metrics::Outcome;
 use crate::reply;
 use crate::root::Plugin;
-use crate::table::Table;
+use crate::table::{Found, Table};
 
 /// Where the access log finds it: `%FILTER_STATE(wasm.keygate:PLAIN)%`.
 const LOG: &str = "keygate";
@@ -28,7 +28,8 @@ impl Http {
         Self { plugin, keep_credentials: false }
     }
 
-    fn judge(&mut self) -> Action {
+    /// Judges its headers.
+    pub(crate) fn judge(&mut self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, None) };
         match plugin.judge() {
             Ok(Verdict::Forwarded { keep_credentials }) => {
@@ -44,6 +45,18 @@ impl Http {
             }
         }
     }
+
+    /// Takes out of its trailers what they must not say.
+    pub(crate) fn clean_trailers(&mut self) -> Action {
+        let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
+        match plugin.clean_trailers(self.keep_credentials) {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
+                reply::deny(Reason::Misconfigured, None)
+            }
+        }
+    }
 }
 
 /// What became of a request.
@@ -55,7 +68,7 @@ enum Verdict {
 impl Plugin {
     fn judge(&self) -> host::Result<Verdict> {
         let map = host::request_headers()?;
-        let headers = map.parse().ok_or(HostError::UNREADABLE)?;
+        let headers = map.parse(|name| self.watch.may_matter(name)).ok_or(HostError::UNREADABLE)?;
         #[cfg(feature = "traps")]
         if let Some(answered) = crate::traps::take_command(&headers) {
             return answered.map(Verdict::Answered);
@@ -64,27 +77,26 @@ impl Plugin {
         // Before everything else: nothing is decided by it, and nothing reaches the upstream.
         if self.readiness.as_ref().is_some_and(|path| path.is_asked_by(&request)) {
             self.metrics.count(Outcome::Readiness);
-            return Ok(Verdict::Answered(reply::readiness(self.table.available_at().map(|_| ()))));
+            return Ok(Verdict::Answered(reply::readiness(self.table.ensure_available())));
         }
-        let (check, refused) = match self.policy.screen(&request) {
-            Screening::Refuse(reason) => (None, (reason, None)),
-            Screening::Pass { keep_credentials } => {
+        let (demand, reason, grant) = match self.rule_on(&request) {
+            Ruling::Refuse(reason) => (None, reason, None),
+            Ruling::Pass { keep_credentials } => {
                 self.metrics.count(Outcome::Public);
                 return self.forward(&headers, keep_credentials, None);
             }
-            Screening::Check(check) => match decide(&self.table, &check) {
+            Ruling::Check(demand) => match decide(&self.table, &request.credentials, &demand) {
                 (Decision::Allow(permit), _) => {
                     self.metrics.count(Outcome::Allowed);
                     self.usage.note(permit.key());
-                    return self.forward(&headers, check.keep_credentials(), Some(&permit));
+                    return self.forward(&headers, demand.keep_credentials(), Some(&permit));
                 }
-                (Decision::Deny(reason), grant) => (Some(check), (reason, grant)),
+                (Decision::Deny(reason), grant) => (Some(demand), reason, grant),
             },
         };
-        let (reason, grant) = refused;
         // What the client claims to be must not reach the upstream in shadow, nor a log that shows headers.
         remove_forbidden(&headers)?;
-        if check.is_some_and(|check| check.is_shadowed()) && matches!(reason.status(), 401 | 403) {
+        if demand.is_some_and(|demand| demand.is_shadowed()) && matches!(reason.status(), 401 | 403) {
             self.metrics.count(Outcome::Shadowed(reason));
             host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
             protect_from_next_hop(&headers)?;
@@ -99,13 +111,24 @@ impl Plugin {
         Ok(Verdict::Answered(reply::deny(reason, challenge)))
     }
 
+    fn rule_on(&self, request: &Request<'_>) -> Ruling {
+        match self.rulings.try_borrow_mut() {
+            Ok(mut rulings) => rulings.rule_on(&self.policy, request),
+            Err(_) => self.policy.rule_on(request),
+        }
+    }
+
     /// Takes away what the client may not say, and says who it is.
     fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Verdict> {
         remove_forbidden(headers)?;
         strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
         protect_from_next_hop(headers)?;
         if let Some(permit) = permit {
-            self.policy.introduce(permit, |name, value| host::set_header(name, value.as_bytes()))?;
+            self.policy.introduce(permit, |name, value| {
+                // The client's own were removed just now, and adding takes less than replacing.
+                let write = if name.starts_with(IDENTITY_PREFIX) { host::add_header } else { host::set_header };
+                write(name, value.as_bytes())
+            })?;
         }
         Ok(Verdict::Forwarded { keep_credentials })
     }
@@ -113,7 +136,7 @@ impl Plugin {
     /// Trailers can claim and carry what headers can.
     fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
         let map = host::request_trailers()?;
-        for (name, _) in map.parse().ok_or(HostError::UNREADABLE)? {
+        for (name, _) in map.parse(|_| true).ok_or(HostError::UNREADABLE)? {
             if self.policy.removes_trailer(name, keep_credentials) {
                 host::remove_trailer(name)?;
             }
@@ -123,10 +146,14 @@ impl Plugin {
 }
 
 /// Order: no table, no or no good credential, then what the grant says.
-fn decide(table: &Table, check: &Check) -> (Decision, Option<Grant>) {
-    let looked_up = table.available_at().and_then(|now_ns| Ok((table.find(&check.digest()?)?, now_ns)));
-    match looked_up {
-        Ok((grant, now_ns)) => (check.decide(grant.as_ref(), table.now(now_ns)), grant),
+fn decide(table: &Table, credentials: &Credentials<'_>, demand: &Demand) -> (Decision, Option<Rc<Grant>>) {
+    match table.find(credentials) {
+        Ok(Found { grant: Some(grant), at }) => {
+            // Without an expiry the time does not matter, and reading the clock takes time.
+            let now = if grant.expires_at.is_some() { table.now(at) } else { UnixSeconds(0) };
+            (demand.decide(&grant, now), Some(grant))
+        }
+        Ok(Found { grant: None, .. }) => (Decision::Deny(Reason::UnknownCredential), None),
         Err(reason) => (Decision::Deny(reason), None),
     }
 }
@@ -168,23 +195,4 @@ fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> hos
 fn note_holder(grant: &Grant) -> host::Result<()> {
     let account = grant.account().map_or_else(String::new, |account| format!(" account={}", account.0));
     host::set_property(LOG, &format!("key={}{account}", grant.key.0))
-}
-
-impl Context for Http {}
-
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        self.judge()
-    }
-
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
-        match plugin.clean_trailers(self.keep_credentials) {
-            Ok(()) => Action::Continue,
-            Err(error) => {
-                host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
-                reply::deny(Reason::Misconfigured, None)
-            }
-        }
-    }
 }

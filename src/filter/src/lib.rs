@@ -1,19 +1,21 @@
 //! The filter: Envoy's host calls, and nothing else. What they mean is decided in `keygate-decision`, how it is written down in
 //! `keygate-wire`.
 //!
-//! One request: [`http`] reads the header map ([`host`]), screens it, looks the digest up ([`table`]), and either rewrites the
-//! headers or answers ([`reply`]). One change: [`sync`] decodes it, checks the lease ([`lease`]) before every write, marks the write,
+//! One request: Envoy calls ([`callbacks`]); [`http`] reads the header map ([`host`]), asks what the rules say, looks the credential up
+//! ([`table`]), and either rewrites the headers or answers ([`reply`]). One change: [`sync`] decodes it, checks the lease ([`lease`]) before every write, marks the write,
 //! writes buckets, then head, then the change detector ([`writer`]), and only then acknowledges.
 //!
-//! [`table`] is one of two: the one in shared data ([`shared`]), which [`sync`] keeps in step, or the configuration's own. Which keys have
-//! passed is told to the control plane now and then ([`usage`]).
+//! [`table`] is one of two: the one in shared data ([`shared`]), which [`sync`] keeps in step and each worker remembers parts of
+//! ([`memory`]), or the configuration's own. Which keys have passed is told to the control plane now and then ([`usage`]).
 //!
 //! Nothing here may panic (a trap fails every request in flight on its worker), block, or log a header's value. A configuration that
 //! cannot be used denies everything: `on_configure` never returns false, because Envoy would leave that worker open.
 
+mod callbacks;
 mod host;
 mod http;
 mod lease;
+mod memory;
 mod metrics;
 mod reply;
 mod root;
@@ -26,7 +28,6 @@ mod usage;
 mod writer;
 
 mod entry {
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
-    }}
+    // Contexts are made when Envoy asks for them.
+    proxy_wasm::main! {{}}
 }

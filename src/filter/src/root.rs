@@ -1,15 +1,16 @@
 //! The root context of one worker: reads the configuration, hands it to every request, and drives the synchronization by its tick.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use keygate_decision::rulings::Rulings;
+use keygate_decision::watch::Watch;
 use keygate_decision::{Policy, ReadinessPath};
 use keygate_wire::records::Names;
 use keygate_wire::{FilterConfig, Source};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::traits::{Context, RootContext};
 
 use crate::host::{self, Gauge, Level};
-use crate::http::Http;
 use crate::metrics::{self, Metrics};
 use crate::shared::SharedTable;
 use crate::sync::Subscription;
@@ -30,6 +31,8 @@ const FIRST_TICKS: u32 = 250;
 /// What the requests of one worker share: the rules, and the table they are judged by.
 pub(crate) struct Plugin {
     pub(crate) policy: Policy,
+    pub(crate) watch: Watch,
+    pub(crate) rulings: RefCell<Rulings>,
     pub(crate) readiness: Option<ReadinessPath>,
     pub(crate) table: Table,
     pub(crate) metrics: Metrics,
@@ -59,6 +62,11 @@ impl Root {
         }
     }
 
+    /// What its requests are judged by from now on; `None` denies them all.
+    pub(crate) fn plugin(&self) -> Option<Rc<Plugin>> {
+        self.plugin.clone()
+    }
+
     fn configure(&mut self) {
         match read_configuration() {
             Ok(config) => {
@@ -70,7 +78,9 @@ impl Root {
                 }
                 metrics.show_shadow(in_shadow);
                 let usage = self.reporter.as_ref().map_or_else(|| Rc::new(Usage::unwanted()), Reporter::usage);
-                self.plugin = Some(Rc::new(Plugin { policy: config.policy, readiness: config.readiness, table, metrics, usage }));
+                let watch = Watch::of(&config.policy);
+                let (policy, rulings, readiness) = (config.policy, RefCell::default(), config.readiness);
+                self.plugin = Some(Rc::new(Plugin { policy, watch, rulings, readiness, table, metrics, usage }));
             }
             Err(problem) => {
                 host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));
@@ -189,7 +199,6 @@ impl Context for Root {
 }
 
 impl RootContext for Root {
-    // Never false: Envoy would leave this worker without a filter, that is, open.
     fn on_configure(&mut self, _: usize) -> bool {
         self.configure();
         true
@@ -197,13 +206,5 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.tick();
-    }
-
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(self.plugin.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }

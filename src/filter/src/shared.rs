@@ -6,36 +6,28 @@
 //! detector (the operator's statistics configuration drops it), and then nothing is remembered.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::rc::Rc;
 
-use keygate_decision::{Digest, Grant, Holder, Reach, Reason, UnixSeconds};
+use keygate_decision::credential::Credentials;
+use keygate_decision::{Reason, UnixSeconds};
 use keygate_wire::bucket;
 use keygate_wire::records::{Clock, Head, Names};
 
 use crate::host::{self, Gauge};
-use crate::table::host_clock_ms;
-
-/// Remembered grants and the environments they list, per worker; when they are more, all are forgotten.
-const MAX_REMEMBERED: usize = 65_536;
+use crate::memory::Memory;
+use crate::table::{Found, host_clock_ms};
 
 /// One table as one worker sees it.
 pub(crate) struct SharedTable {
     names: Names,
     detector: Option<Gauge>,
     staleness_limit_ns: u64,
-    memory: RefCell<Memory>,
+    /// `None` without a change detector, or without randomness for its key.
+    memory: Option<RefCell<Memory>>,
     /// No request is served when this moment of the monotonic clock has passed, unless a later one can be read.
     stale_after_ns: Cell<u64>,
     /// What was last read of it.
     clock: Cell<Clock>,
-}
-
-#[derive(Default)]
-struct Memory {
-    change: u64,
-    head: Option<Head>,
-    grants: HashMap<Digest, Grant>,
-    weight: usize,
 }
 
 impl SharedTable {
@@ -45,7 +37,7 @@ impl SharedTable {
             names,
             detector,
             staleness_limit_ns: staleness_limit_seconds.saturating_mul(1_000_000_000),
-            memory: RefCell::default(),
+            memory: detector.and_then(|_| host::random().ok()).map(|key| RefCell::new(Memory::new(key))),
             stale_after_ns: Cell::new(0),
             clock: Cell::default(),
         }
@@ -70,30 +62,42 @@ impl SharedTable {
         Some((position.revision, now_ns.saturating_sub(self.clock.get().current_at_ns) / 1_000_000_000))
     }
 
-    /// The moment of the monotonic clock, if the table is there and fresh.
-    pub(crate) fn available_at(&self) -> Result<u64, Reason> {
+    /// Whether the table is there and fresh.
+    pub(crate) fn ensure_available(&self) -> Result<(), Reason> {
         self.head(self.change())?;
+        self.fresh_at().map(|_| ())
+    }
+
+    /// See [`crate::table::Table::find`].
+    pub(crate) fn find(&self, credentials: &Credentials<'_>) -> Result<Found, Reason> {
+        // Read once, and before all that is remembered for it: what changes meanwhile is then remembered for a number that is gone.
+        let change = self.change();
+        let head = self.head(change)?;
+        let at = self.fresh_at()?;
+        let presented = credentials.sole()?;
+        let fingerprint = self.with_memory(change, |memory| memory.fingerprint(presented)).flatten();
+        let remembered =
+            fingerprint.and_then(|fingerprint| self.with_memory(change, |memory| memory.grant(fingerprint)).flatten());
+        if remembered.is_some() {
+            return Ok(Found { grant: remembered, at });
+        }
+        let digest = presented.digest().ok_or(Reason::MalformedCredential)?;
+        let name = self.names.bucket(head.slot, head.bits.index(&digest));
+        let bucket = host::shared_data(&name).map_err(|_| Reason::NoTable)?;
+        let grant = bucket::find(&bucket.value, &digest).map_err(|_| Reason::NoTable)?.map(Rc::new);
+        if let (Some(grant), Some(fingerprint)) = (&grant, fingerprint) {
+            self.with_memory(change, |memory| memory.remember(fingerprint, grant.clone()));
+        }
+        Ok(Found { grant, at })
+    }
+
+    /// The moment of the monotonic clock, if the table is fresh.
+    fn fresh_at(&self) -> Result<u64, Reason> {
         let now_ns = host::monotonic_ns().map_err(|_| Reason::StaleTable)?;
         if now_ns >= self.stale_after_ns.get() {
             self.refresh_clock();
         }
         if now_ns >= self.stale_after_ns.get() { Err(Reason::StaleTable) } else { Ok(now_ns) }
-    }
-
-    /// What the table holds for a digest.
-    pub(crate) fn find(&self, digest: &Digest) -> Result<Option<Grant>, Reason> {
-        let change = self.change();
-        let head = self.head(change)?;
-        if let Some(grant) = self.remembered(change, digest) {
-            return Ok(Some(grant));
-        }
-        let name = self.names.bucket(head.slot, head.bits.index(digest));
-        let bucket = host::shared_data(&name).map_err(|_| Reason::NoTable)?;
-        let grant = bucket::find(&bucket.value, digest).map_err(|_| Reason::NoTable)?;
-        if let Some(grant) = &grant {
-            self.remember(change, *digest, grant);
-        }
-        Ok(grant)
     }
 
     /// The time: the host's clock, unless the control plane's was already later.
@@ -115,37 +119,13 @@ impl SharedTable {
         Ok(head)
     }
 
-    fn remembered(&self, change: u64, digest: &Digest) -> Option<Grant> {
-        self.with_memory(change, |memory| memory.grants.get(digest).cloned()).flatten()
-    }
-
-    fn remember(&self, change: u64, digest: Digest, grant: &Grant) {
-        self.with_memory(change, |memory| {
-            if memory.weight >= MAX_REMEMBERED {
-                memory.grants.clear();
-                memory.weight = 0;
-            }
-            memory.weight += weight(grant);
-            memory.grants.insert(digest, grant.clone());
-        });
-    }
-
     /// Runs `action` on what is remembered at this change, after forgetting what was remembered at another.
     fn with_memory<T>(&self, change: u64, action: impl FnOnce(&mut Memory) -> T) -> Option<T> {
         if change == 0 {
             return None;
         }
-        let mut memory = self.memory.try_borrow_mut().ok()?;
-        if memory.change != change {
-            *memory = Memory { change, ..Memory::default() };
-        }
+        let mut memory = self.memory.as_ref()?.try_borrow_mut().ok()?;
+        memory.move_to(change);
         Some(action(&mut memory))
-    }
-}
-
-fn weight(grant: &Grant) -> usize {
-    match &grant.holder {
-        Holder::Account { reach: Reach::Only(environments), .. } => 1 + environments.len(),
-        Holder::Account { reach: Reach::All, .. } | Holder::Environment(_) => 1,
     }
 }

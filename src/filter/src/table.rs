@@ -1,7 +1,10 @@
 //! The table that requests are judged by, wherever it comes from: shared data ([`SharedTable`]), kept in step with a control plane, or
 //! the configuration itself, which is complete, never ages, and is judged by the host's clock alone.
 
-use keygate_decision::{Digest, Grant, Reason, UnixSeconds};
+use std::rc::Rc;
+
+use keygate_decision::credential::Credentials;
+use keygate_decision::{Grant, Reason, UnixSeconds};
 use keygate_wire::EmbeddedTable;
 
 use crate::host;
@@ -15,6 +18,13 @@ pub(crate) enum Table {
         /// The control plane's revision that it was exported at.
         revision: u64,
     },
+}
+
+/// What the table holds for a credential.
+pub(crate) struct Found {
+    pub(crate) grant: Option<Rc<Grant>>,
+    /// The moment of the monotonic clock when it was looked up, for [`Table::now`].
+    pub(crate) at: u64,
 }
 
 impl Table {
@@ -33,27 +43,29 @@ impl Table {
         }
     }
 
-    /// The moment of the monotonic clock, for [`Self::now`], if the table is there and fresh.
-    pub(crate) fn available_at(&self) -> Result<u64, Reason> {
+    /// Whether requests with credentials can be judged: the table is there and fresh.
+    pub(crate) fn ensure_available(&self) -> Result<(), Reason> {
         match self {
-            Self::Shared(table) => table.available_at(),
-            // Its time needs none.
-            Self::Embedded { .. } => Ok(0),
+            Self::Shared(table) => table.ensure_available(),
+            Self::Embedded { .. } => Ok(()),
         }
     }
 
-    /// What the table holds for a digest.
-    pub(crate) fn find(&self, digest: &Digest) -> Result<Option<Grant>, Reason> {
+    /// What the table holds for a request's credential.
+    ///
+    /// Errors: the reason why the request is denied whatever the table holds; the lack of a table comes before that of a credential.
+    pub(crate) fn find(&self, credentials: &Credentials<'_>) -> Result<Found, Reason> {
         match self {
-            Self::Shared(table) => table.find(digest),
-            Self::Embedded { table, .. } => Ok(table.find(digest).cloned()),
+            Self::Shared(table) => table.find(credentials),
+            // Its time needs no moment.
+            Self::Embedded { table, .. } => Ok(Found { grant: table.find(&credentials.digest()?).cloned().map(Rc::new), at: 0 }),
         }
     }
 
     /// The time by which expiry is judged.
-    pub(crate) fn now(&self, now_ns: u64) -> UnixSeconds {
+    pub(crate) fn now(&self, at: u64) -> UnixSeconds {
         match self {
-            Self::Shared(table) => table.now(now_ns),
+            Self::Shared(table) => table.now(at),
             Self::Embedded { .. } => UnixSeconds(host_clock_ms() / 1000),
         }
     }

@@ -52,7 +52,8 @@ impl std::error::Error for InvalidConfig {}
 const MAX_RULES: usize = 1000;
 const DEFAULT_CARRIERS: [&str; 3] = ["basic", "bearer", "header:x-api-key"];
 
-#[derive(Deserialize)]
+/// A preset is one, too: taken where the configuration itself says nothing, its rules after the configuration's.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     proxy: Option<String>,
@@ -73,17 +74,6 @@ struct Document {
     strip: Option<Vec<String>>,
     environment_places: Option<Vec<String>>,
     #[serde(default)]
-    rules: Vec<RuleText>,
-}
-
-/// What a preset says for a known upstream: taken where the configuration itself says nothing, its rules after the configuration's.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Preset {
-    carriers: Vec<String>,
-    strip: Vec<String>,
-    environment_places: Vec<String>,
-    environment_header: Option<String>,
     rules: Vec<RuleText>,
 }
 
@@ -130,14 +120,7 @@ impl FilterConfig {
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let mut json = serde_json::Deserializer::from_slice(json);
-        let mut document: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let field = error.path().to_string();
-            let field = if field == "." { "" } else { field.as_str() };
-            invalid(field, format!("the configuration is not usable JSON: {}", error.inner()))
-        })?;
-        // What stands behind it was meant, too.
-        json.end().map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
+        let mut document = Document::read(json)?;
         require_name("table", &document.table)?;
         let readiness = document.readiness_path.as_deref().map(ReadinessPath::parse).transpose();
         Ok(Self {
@@ -157,20 +140,40 @@ impl FilterConfig {
     }
 }
 
+impl Document {
+    fn read(json: &[u8]) -> Result<Self, InvalidConfig> {
+        let mut json = serde_json::Deserializer::from_slice(json);
+        let document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let field = error.path().to_string();
+            let field = if field == "." { "" } else { field.as_str() };
+            invalid(field, format!("the configuration is not usable JSON: {}", error.inner()))
+        })?;
+        // What stands behind it was meant, too.
+        json.end().map_err(|error| invalid("", format!("the configuration is not usable JSON: {error}")))?;
+        Ok(document)
+    }
+
+    fn of_preset(name: &str) -> Result<Self, InvalidConfig> {
+        let text = preset::find(name)
+            .ok_or_else(|| invalid("preset", format!("there is no preset {name:?}, only {}", preset::NAMES.join(", "))))?;
+        Self::read(text.as_bytes()).map_err(|error| invalid("preset", format!("{name} is broken: {error}")))
+    }
+}
+
 fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     let prefix = document.environment_prefix;
     if !prefix.is_empty() && EnvironmentId::parse(&prefix).is_err() {
         return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
     }
-    let preset = document.preset.as_deref().map(read_preset).transpose()?;
-    let Preset { carriers, strip, environment_places: places, environment_header, rules: more_rules } =
-        preset.unwrap_or(Preset { carriers: DEFAULT_CARRIERS.map(str::to_owned).to_vec(), ..Preset::default() });
-    let used = parse_list("carriers", &document.carriers.unwrap_or(carriers), Carrier::parse)?;
+    let preset = document.preset.as_deref().map(Document::of_preset).transpose()?.unwrap_or_default();
+    let used = document.carriers.or(preset.carriers).unwrap_or_else(|| DEFAULT_CARRIERS.map(str::to_owned).to_vec());
+    let used = parse_list("carriers", &used, Carrier::parse)?;
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
-    let stripped = parse_list("strip", &document.strip.unwrap_or(strip), Carrier::parse_stripped)?;
-    let locators = parse_list("environment_places", &document.environment_places.unwrap_or(places), Locator::parse)?;
+    let stripped = parse_list("strip", &document.strip.or(preset.strip).unwrap_or_default(), Carrier::parse_stripped)?;
+    let places = document.environment_places.or(preset.environment_places).unwrap_or_default();
+    let locators = parse_list("environment_places", &places, Locator::parse)?;
     // Who may say by whom a token comes may say where it is for: that must never be overlooked.
     let by_users = used.iter().filter_map(|carrier| match carrier {
         Carrier::BasicToken(user) => Some(Locator::Basic(user.clone())),
@@ -178,7 +181,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     });
     let by_users: Vec<Locator> = by_users.filter(|place| !locators.contains(place)).collect();
     let locators = [locators, by_users].concat();
-    let environment_header = document.environment_header.or(environment_header).map(|name| name.to_ascii_lowercase());
+    let environment_header = document.environment_header.or(preset.environment_header).map(|name| name.to_ascii_lowercase());
     if let Some(name) = &environment_header
         && !locators.iter().any(|locator| matches!(locator, Locator::Header(place) if place == name))
     {
@@ -186,7 +189,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
             format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
         return Err(invalid("environment_header", why));
     }
-    let texts: Vec<RuleText> = document.rules.into_iter().chain(more_rules).collect();
+    let texts: Vec<RuleText> = document.rules.into_iter().chain(preset.rules).collect();
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
@@ -213,12 +216,6 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         )),
         None => Ok(policy),
     }
-}
-
-fn read_preset(name: &str) -> Result<Preset, InvalidConfig> {
-    let text = preset::find(name)
-        .ok_or_else(|| invalid("preset", format!("there is no preset {name:?}, only {}", preset::NAMES.join(", "))))?;
-    serde_json::from_str(text).map_err(|error| invalid("preset", format!("{name} is broken: {error}")))
 }
 
 fn parse_list<T, E: fmt::Display>(

@@ -6,15 +6,17 @@
 pub const NAMES: [&str; 3] = ["rancher-1.6", "rancher-2", "portainer"];
 
 /// A preset's JSON.
-pub fn find(name: &str) -> Option<&'static str> {
-    match name {
-        "rancher-1.6" => Some(include_str!("../presets/rancher-1.6.json")),
-        "rancher-2" => Some(include_str!("../presets/rancher-2.json")),
-        "portainer" => Some(include_str!("../presets/portainer.json")),
-        _ => None,
-    }
+pub fn find(name: &str) -> Option<String> {
+    let packed: &[u8] = match name {
+        "rancher-1.6" => include_bytes!(concat!(env!("OUT_DIR"), "/rancher-1.6.packed")),
+        "rancher-2" => include_bytes!(concat!(env!("OUT_DIR"), "/rancher-2.packed")),
+        "portainer" => include_bytes!(concat!(env!("OUT_DIR"), "/portainer.packed")),
+        _ => return None,
+    };
+    packed::unpack(packed)
 }
 
+mod packed;
 #[cfg(test)]
 mod tables;
 
@@ -94,6 +96,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_preset_is_found_as_it_stands_in_its_file_and_says_what_it_must() {
+        for name in NAMES {
+            let file = format!("{}/presets/{name}.json", env!("CARGO_MANIFEST_DIR"));
+            let text = find(name).unwrap();
+            assert_eq!(text, std::fs::read_to_string(file).unwrap(), "{name}");
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let mut fields = value.as_object().unwrap().clone();
+            for field in ["carriers", "strip", "environment_places", "rules"] {
+                assert!(fields.remove(field).is_some(), "{name}: {field}");
+            }
+            fields.remove("environment_header");
+            assert!(fields.is_empty(), "{name}: {fields:?}");
+        }
+    }
+
     fn set(names: &str) -> BTreeSet<&'static str> {
         WHO.into_iter().filter(|who| names.split(' ').any(|name| name == *who)).collect()
     }
@@ -120,7 +138,7 @@ mod tests {
     }
 
     fn examples(name: &str) -> Vec<Example> {
-        let preset: Value = serde_json::from_str(find(name).unwrap()).unwrap();
+        let preset: Value = serde_json::from_str(&find(name).unwrap()).unwrap();
         let example = |rule: &Value| {
             let path = rule["path"].as_str().unwrap();
             let path =

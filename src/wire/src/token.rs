@@ -44,16 +44,19 @@ impl fmt::Debug for JoinToken {
 
 /// A text with whatever in it may be a join token or a key blotted out: for messages that quote what they could not read.
 pub fn redact(text: &str) -> String {
-    [PREFIX, TOKEN_PREFIX].into_iter().fold(text.to_owned(), |text, prefix| {
-        let mut parts = text.split(prefix);
-        let mut redacted = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
+    let (mut redacted, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(letter) = rest.chars().next() {
+        let secret = [PREFIX, TOKEN_PREFIX].into_iter().find_map(|prefix| Some((prefix, rest.strip_prefix(prefix)?)));
+        if let Some((prefix, behind)) = secret {
             redacted.push_str(prefix);
             redacted.push_str("..");
-            redacted.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+            rest = behind.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        } else {
+            redacted.push(letter);
+            rest = rest.get(letter.len_utf8()..).unwrap_or_default();
         }
-        redacted
-    })
+    }
+    redacted
 }
 
 #[cfg(test)]

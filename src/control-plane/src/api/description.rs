@@ -76,8 +76,21 @@ fn body(route: &Route) -> Option<Vec<Field>> {
         ("POST", "/login") => vec![needed("name"), needed("password")],
         ("POST", "/proxies/{proxy}/tokens") => vec![optional("description")],
         ("PUT", "/settings/{setting}") => vec![needed("value")],
+        ("POST", "/takeover") => vec![Field { schema: newcomers(), ..Field::text("accounts", true) }],
         _ => return None,
     })
+}
+
+/// Accounts of another system, with the digests of their tokens.
+fn newcomers() -> Value {
+    let text = json!({"type": "string"});
+    let object = |properties: Value, required: &[&str]| json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties});
+    let token = object(json!({"name": text, "prefix": text, "digest": text}), &["name", "prefix", "digest"]);
+    let account = json!({
+        "name": text, "kind": {"type": "string", "enum": ["admin", "user"]}, "existing": {"type": "boolean", "nullable": true},
+        "tokens": {"type": "array", "items": token},
+    });
+    json!({"type": "array", "items": object(account, &["name", "kind", "tokens"])})
 }
 
 fn query(route: &Route) -> Vec<Field> {

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::input::{Body, Fields, Parameters, Path, number, text};
 use super::{App, Error, reply};
+use crate::class::Class;
 use crate::clock::rfc3339;
 use crate::model::{AccountRef, Key, KeyHolder, key_id};
 use crate::name::{Description, Lifetime, Name};
 use crate::operations::keys::HolderRef;
-use crate::operations::{Missing, Refusal, keys};
+use crate::operations::{Missing, Refusal, environments, keys};
 use crate::permission::Caller;
 use crate::random;
 
@@ -29,20 +30,26 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, body: Body) -
     let pair = random::key_pair().map_err(Refusal::from)?;
     let stored = pair.clone();
     let written = app.change(caller, async move |change, caller| keys::create(change, caller, wish, &stored).await).await?;
-    Ok(reply::created(&written, |key| created_key(key, &pair)))
+    let endpoint = endpoint(&app, &written.value).await?;
+    Ok(reply::created(&written, |key| with_endpoint(created_key(key, &pair), key, endpoint)))
 }
 
 /// GET /keys
 pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Parameters) -> Result<Response, Error> {
-    let holder = parameters.read(holder)?;
-    let keys = keys::list(&mut *app.store.read().await?, &caller, holder).await?;
+    let (holder, never_expires) = parameters.read(|fields| {
+        let never_expires =
+            fields.optional("neverExpires", text(|word| word.parse::<bool>().map_err(|_| "must be true or false")))?;
+        Ok((holder(fields)?, never_expires == Some(true)))
+    })?;
+    let mut keys = keys::list(&mut *app.store.read().await?, &caller, holder).await?;
+    keys.retain(|key| !never_expires || key.expires.is_none());
     Ok(reply::list(&keys, view))
 }
 
 /// GET /keys/{key}
 pub(super) async fn show(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
     let key = keys::show(&mut *app.store.read().await?, &caller, reference(&key)?).await?;
-    Ok(reply::one(view(&key)))
+    Ok(reply::one(with_endpoint(view(&key), &key, endpoint(&app, &key).await?)))
 }
 
 /// GET /keys/{key}/grant
@@ -95,6 +102,21 @@ pub(crate) fn created_key(key: &Key, pair: &KeyPair) -> Value {
     value
 }
 
+/// Where the environment of a key is reached, as far as somebody has said so.
+async fn endpoint(app: &App, key: &Key) -> Result<Option<String>, Error> {
+    match &key.holder {
+        KeyHolder::Environment { id, .. } => Ok(environments::url(&mut *app.store.read().await?, id).await?),
+        KeyHolder::Account { .. } => Ok(None),
+    }
+}
+
+fn with_endpoint(mut shown: Value, key: &Key, endpoint: Option<String>) -> Value {
+    if let (KeyHolder::Environment { .. }, Some(object)) = (&key.holder, shown.as_object_mut()) {
+        object.insert("endpoint".to_owned(), endpoint.into());
+    }
+    shown
+}
+
 /// At most one of `account` and `environment`.
 fn holder(fields: &mut Fields) -> Result<Option<HolderRef>, Error> {
     let account = fields.optional("account", text(AccountRef::parse))?;
@@ -136,6 +158,7 @@ fn view(key: &Key) -> Value {
     let mut value = json!({
         "id": key.id.0.to_string(),
         "purpose": key.form.purpose().as_str(),
+        "class": Class::of(&key.form).map(Class::as_str),
         "accessKey": key.form.label().as_str(),
         "name": key.name.as_str(),
         "description": key.description.as_ref().map(Description::as_str),

@@ -9,6 +9,7 @@ use super::{App, Error, reply};
 use crate::clock::rfc3339;
 use crate::login::{Password, Source};
 use crate::model::{AccountRef, Login, key_id};
+use crate::name::Label;
 use crate::operations::Missing;
 use crate::operations::logins::{self, Attempt};
 use crate::permission::Caller;
@@ -60,6 +61,7 @@ pub(super) async fn end(State(app): State<App>, caller: Caller, Path(login): Pat
 fn view(login: &Login) -> Value {
     json!({
         "id": login.id.0.to_string(),
+        "name": login.label.as_ref().map(Label::as_str),
         "account": login.account.name.as_str(),
         "kind": login.account.kind.as_str(),
         "created": rfc3339(login.created),

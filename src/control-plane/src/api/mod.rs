@@ -46,7 +46,7 @@ use crate::operations::{Refusal, callers};
 use crate::permission::Caller;
 use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
-use crate::{openapi, portainer, rancher16};
+use crate::{openapi, portainer, rancher2, rancher16};
 
 pub(crate) use auth::{is_refused, method_word};
 use error::Error;
@@ -147,7 +147,10 @@ fn native() -> Native {
 /// do, are properties of the route table, not of a handler.
 pub(crate) fn routes(app: App) -> Router {
     let native = native();
-    let page = Bytes::from(openapi::page(&[description::of(&native), rancher16::description()]).to_string());
+    let page = Bytes::from(
+        openapi::page(&[description::of(&native), rancher16::description(), rancher2::description(), portainer::description()])
+            .to_string(),
+    );
     let page = async move || ([(header::CONTENT_TYPE, "application/json")], page);
     let Native { with_body, with_parameters, plain, without_credential } = native;
     let refuse_body = middleware::from_fn(input::refuse_body);
@@ -164,7 +167,7 @@ pub(crate) fn routes(app: App) -> Router {
     let for_admins = routing::get(metrics::show_to_admin)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
-    let dialects = rancher16::router().merge(portainer::router()).route_layer(arrives);
+    let dialects = rancher16::router().merge(rancher2::router()).merge(portainer::router()).route_layer(arrives);
     Router::new()
         .nest("/keygate/v1", native)
         .route("/healthz", routing::get(health::alive))

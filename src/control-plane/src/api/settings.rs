@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::input::{Body, Path, text};
 use super::{App, Error, reply};
-use crate::model::SettingValue;
+use crate::model::{SettingSource, SettingValue};
 use crate::operations::settings;
 use crate::permission::Caller;
 
@@ -37,9 +37,13 @@ fn view(setting: &SettingValue) -> Value {
     let known = setting.known;
     json!({
         "name": known.name,
-        "value": setting.set.as_deref().unwrap_or(known.default),
+        "value": setting.value(),
         "default": known.default,
-        "source": if setting.set.is_some() { "set" } else { "default" },
+        "source": match setting.source() {
+            SettingSource::Default => "default",
+            SettingSource::Set => "set",
+            SettingSource::Environment => "environment",
+        },
         "about": known.about,
     })
 }

@@ -4,12 +4,15 @@
 use axum::response::{IntoResponse as _, Response};
 
 use super::Error;
-use crate::rancher16;
+use crate::{portainer, rancher16};
 
 /// The error as the API has it that the path belongs to.
 pub(super) fn told(path: &str, error: Error) -> Response {
     if rancher16::owns(path) {
         return rancher16::refuse(error.status(), error.message());
+    }
+    if portainer::owns(path) {
+        return portainer::refuse(error.status(), error.message());
     }
     error.into_response()
 }

@@ -273,3 +273,23 @@ fn long_lists_are_cut_for_people() {
     assert!(line.contains(" 1, 2,") && line.contains("50 and 10 more") && !line.contains("51"), "{line}");
     assert_eq!(listed("pass again", "look", &[]), "Keys that pass again: none.");
 }
+
+#[tokio::test]
+async fn logins_do_not_come_back() {
+    let plane = Plane::new(1).await;
+    let file = plane.file("backup");
+    plane
+        .run(
+            "INSERT INTO credential (digest, purpose, account, name, state, created, expires) \
+             VALUES (randomblob(32), 'login', 1, 'login', 'active', 1, 9999999999)",
+        )
+        .await;
+    save(&plane.database(), &file).await.unwrap();
+    let folder = DataFolder::prepare(&plane.data()).unwrap();
+    let staged = restore::stage(&folder, &file).await.unwrap();
+    assert_eq!(staged.contents().keys, 1, "what passes after it");
+    staged.put(NOW).await.unwrap();
+    assert_eq!(plane.count().await, 1);
+    let names = plane.names(&plane.data());
+    assert!(names.iter().all(|name| !name.contains("restoring")), "{names:?}");
+}

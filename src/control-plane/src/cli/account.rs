@@ -39,7 +39,7 @@ pub(crate) enum AccountCommand {
         /// Its name or id
         account: Reference,
     },
-    /// Set the password of an account, which is asked for; it opens logins (keygate login)
+    /// Set the password of an account, which is asked for; it opens logins (keygate login). The first one is set by an admin
     SetPassword(PasswordArgs),
     /// Withdraw all keys of an account until it is activated again
     Deactivate {

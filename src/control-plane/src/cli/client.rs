@@ -135,16 +135,7 @@ impl Client {
             ("https", None) => Roots::Machine,
             _ => Roots::Nobody,
         };
-        let tls = tls::client(roots).map_err(|error| Failure::Usage(format!("{error:#}: set KEYGATE_CA or pass --ca")))?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("keygate/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Failure::Usage(format!("cannot make an HTTP client: {}", root_cause(&error))))?;
-        Ok(Self { http, connection, logins })
+        Ok(Self { http: http(roots)?, connection, logins })
     }
 
     /// The same client with the token of a login to show.
@@ -260,6 +251,19 @@ impl fmt::Display for Reference {
     }
 }
 
+/// What sends requests. It follows no redirect and uses no proxy: either would hand a credential to somebody else.
+pub(super) fn http(roots: Roots<'_>) -> Result<reqwest::Client, Failure> {
+    let tls = tls::client(roots).map_err(|error| Failure::Usage(format!("{error:#}: set KEYGATE_CA or pass --ca")))?;
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("keygate/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Failure::Usage(format!("cannot make an HTTP client: {}", root_cause(&error))))
+}
+
 fn revision(headers: &HeaderMap) -> Option<u64> {
     headers.get(REVISION_HEADER)?.to_str().ok()?.parse().ok()
 }
@@ -274,7 +278,7 @@ fn acknowledgement(headers: &HeaderMap) -> Option<Acknowledgement> {
 }
 
 /// The innermost error: `Connection refused` instead of `error sending request`.
-fn root_cause(error: &dyn Error) -> String {
+pub(super) fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

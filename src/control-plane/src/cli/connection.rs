@@ -34,6 +34,14 @@ pub(crate) struct ConnectionArgs {
     secret_key: Option<SecretKey>,
 }
 
+impl ConnectionArgs {
+    /// The file of those who may have signed the control plane's certificate.
+    pub(super) fn ca(&self) -> Option<PathBuf> {
+        // A variable that is set to nothing counts as missing.
+        self.ca.clone().filter(|file| !file.is_empty()).map(PathBuf::from)
+    }
+}
+
 /// Settings that can be used: an `http` or `https` URL of a host, whom to trust there, and what to show.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -65,7 +73,7 @@ impl Connection {
         let url = parse_url(&args.url)?;
         // A variable that is set to nothing counts as missing.
         let access_key = args.access_key.clone().filter(|text| !text.is_empty());
-        let ca = args.ca.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
+        let ca = args.ca();
         let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
         let credential = match (access_key, secret_key) {
             (Some(access_key), Some(secret_key)) => Ok(Some(Credential::Key(access_key, secret_key))),
@@ -118,7 +126,8 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, Failure> {
+/// Parses the URL of a control plane.
+pub(super) fn parse_url(text: &str) -> Result<Url, Failure> {
     // The text is not repeated: it may hold a password.
     let wrong = |what: &str| Failure::Usage(format!("the URL of the control plane {what}: set KEYGATE_URL or pass --url"));
     let url = Url::parse(text).map_err(|error| wrong(&format!("cannot be read ({error})")))?;

@@ -18,6 +18,7 @@ const KEY: View = &[
     Column::new("CREATED", "created"),
     Column::time("EXPIRES", "expires"),
     Column::time("LAST USED", "lastUsed"),
+    Column::new("CLASS", "class"),
     Column::new("DESCRIPTION", "description"),
 ];
 
@@ -31,6 +32,7 @@ pub(super) const NEW_KEY: View = &[
     Column::new("DESCRIPTION", "description"),
     Column::new("ACCOUNT", "account"),
     Column::new("ENVIRONMENT", "environment"),
+    Column::new("ENDPOINT", "endpoint"),
     Column::new("STATE", "state"),
     Column::new("CREATED", "created"),
     Column::time("EXPIRES", "expires"),
@@ -59,6 +61,9 @@ pub(crate) enum KeyCommand {
     List {
         #[command(flatten)]
         filter: Filter,
+        /// Only keys and tokens that never expire
+        #[arg(long)]
+        never_expires: bool,
     },
     /// Show one key, without its secret
     Show {
@@ -147,8 +152,9 @@ impl From<KeyCommand> for Action {
                 ]);
                 Self::Change(Call::post(&["keys"], Some(body)), Outcome::NewKey, wait)
             }
-            KeyCommand::List { filter } => {
+            KeyCommand::List { filter, never_expires } => {
                 let call = Call::get(&["keys"]).with_query("account", filter.account);
+                let call = call.with_query("neverExpires", never_expires.then_some(true));
                 Self::List(call.with_query("environment", filter.environment), KEY)
             }
             KeyCommand::Show { id } => Self::Show(Call::get(&["keys", id.as_str()]), KEY),

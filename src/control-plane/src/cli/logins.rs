@@ -39,6 +39,12 @@ impl Logins {
 
     /// The token of the login at a URL, if there is one.
     pub(super) fn token(&self, url: &Url) -> Result<Option<SecretKey>, Failure> {
+        let token = |login: Value| login.get("token").and_then(Value::as_str).map(|token| SecretKey::from(token.to_owned()));
+        Ok(self.kept(url)?.and_then(token))
+    }
+
+    /// The login at a URL as it is kept, with its token, if there is one.
+    pub(super) fn kept(&self, url: &Url) -> Result<Option<Value>, Failure> {
         let Ok(path) = self.path(url) else { return Ok(None) };
         let damaged = |why: &str| Failure::Usage(format!("{} {why}: log in again with keygate login", path.display()));
         let text = match fs::read_to_string(&path) {
@@ -55,7 +61,7 @@ impl Logins {
         match (field("url"), field("token")) {
             // Two URLs may share a file name; a token goes to its own alone.
             (Some(own), Some(_)) if own != url.as_str() => Ok(None),
-            (Some(_), Some(token)) => Ok(Some(SecretKey::from(token.to_owned()))),
+            (Some(_), Some(_)) => Ok(Some(login)),
             _ => Err(damaged("is damaged")),
         }
     }

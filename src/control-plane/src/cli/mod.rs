@@ -28,6 +28,7 @@ mod failure;
 mod filter;
 mod import;
 mod key;
+mod kubeconfig_login;
 mod login;
 mod logins;
 mod member;
@@ -50,6 +51,7 @@ pub(crate) use export::ExportArgs;
 pub(crate) use filter::FilterCommand;
 pub(crate) use import::ImportCommand;
 pub(crate) use key::KeyCommand;
+pub(crate) use kubeconfig_login::KubeconfigLoginArgs;
 pub(crate) use login::LoginArgs;
 pub(crate) use member::MemberCommand;
 pub(crate) use output::{OutputFormat, print_key_created, print_note, print_report, print_script};
@@ -110,6 +112,11 @@ pub(crate) async fn run_filter(command: FilterCommand, connection: &ConnectionAr
 /// Runs `keygate export`; it fails as the others do.
 pub(crate) async fn run_export(args: ExportArgs, connection: &ConnectionArgs, output: OutputFormat) -> ExitCode {
     ended(export::run(&args, connection, output).await)
+}
+
+/// Runs `keygate kubeconfig-login`; it fails as the others do.
+pub(crate) async fn run_kubeconfig_login(args: KubeconfigLoginArgs, connection: &ConnectionArgs) -> ExitCode {
+    ended(kubeconfig_login::run(&args, connection).await)
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {

@@ -30,7 +30,8 @@ pub(crate) enum SettingCommand {
     Set {
         /// Its name
         name: Reference,
-        /// Its value
+        /// Its value; it may begin with hyphens, as certificates do
+        #[arg(allow_hyphen_values = true)]
         value: String,
         #[command(flatten)]
         wait: WaitArgs,

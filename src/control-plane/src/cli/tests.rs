@@ -88,6 +88,7 @@ fn each_command_makes_its_call() {
         ("setting list", M::GET, "settings", none.clone()),
         ("setting show login-ttl-minutes", M::GET, "settings/login-ttl-minutes", none.clone()),
         ("setting set login-ttl-minutes 60", M::PUT, "settings/login-ttl-minutes", json!({"value": "60"})),
+        ("setting set cacerts -----BEGIN", M::PUT, "settings/cacerts", json!({"value": "-----BEGIN"})),
         ("setting unset login-ttl-minutes", M::DELETE, "settings/login-ttl-minutes", none.clone()),
         ("audit list", M::GET, "audit", none.clone()),
         ("proxy token create edge-1", M::POST, "proxies/edge-1/tokens", json!({})),
@@ -104,10 +105,17 @@ fn each_command_makes_its_call() {
 }
 
 #[test]
-fn keys_are_listed_by_owner() {
+fn keys_are_listed_by_owner_and_by_whether_they_expire() {
+    assert_eq!(call("keygate key list --never-expires").0.query, [("neverExpires", "true".to_owned())]);
     assert_eq!(call("keygate key list --account alice").0.query, [("account", "alice".to_owned())]);
     assert_eq!(call("keygate key list --environment 1a5").0.query, [("environment", "1a5".to_owned())]);
     assert!(parse("keygate key list --environment 1a5 --account alice").is_err());
+}
+
+#[test]
+fn a_setting_that_begins_with_hyphens_may_still_be_waited_for() {
+    let (call, wait) = call("keygate setting set cacerts -----BEGIN --wait 5");
+    assert_eq!((call.body, wait), (Some(json!({"value": "-----BEGIN"})), Some(5)));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What is done with accounts. There is always an active admin: nobody could make another one.
 
-use super::{Missing, Refusal, require};
+use super::{Missing, Refusal, may, require};
 use crate::model::{Account, AccountRef, Kind, State};
 use crate::name::AccountName;
 use crate::permission::{Action, Caller};
-use crate::store::{Change, Connection, account};
+use crate::store::{Change, Connection, account, environment};
 
 /// Makes an account.
 pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, name: &AccountName, kind: Kind) -> Result<Account, Refusal> {
@@ -28,6 +28,21 @@ pub(crate) async fn list(connection: &mut Connection, caller: &Caller) -> Result
 /// Finds an account.
 pub(crate) async fn show(connection: &mut Connection, caller: &Caller, reference: &AccountRef) -> Result<Account, Refusal> {
     find(connection, caller, reference, Action::SeeAccount).await
+}
+
+/// Finds an account for whoever may let it into an environment: they name accounts that they do not see otherwise.
+pub(crate) async fn look_up(
+    connection: &mut Connection,
+    caller: &Caller,
+    reference: &AccountRef,
+) -> Result<Option<Account>, Refusal> {
+    let Some(account) = account::find(connection, reference).await? else { return Ok(None) };
+    if may(caller, Action::SeeAccount(account.id)) {
+        return Ok(Some(account));
+    }
+    let environments = environment::list(connection, &caller.standing).await?;
+    let lets_in = environments.iter().any(|(_, tie)| may(caller, Action::ManageEnvironment(*tie)));
+    Ok(Some(account).filter(|_| lets_in))
 }
 
 /// Lets an account's keys pass again.
@@ -56,6 +71,16 @@ pub(crate) async fn delete(change: &mut Change<'_>, caller: &Caller, reference: 
     let account = find(change.connection(), caller, reference, Action::ManageAccount).await?;
     keep_an_admin(change, &account).await?;
     Ok(account::remove(change, &account).await?)
+}
+
+/// Ends an operation that nobody does to themselves, where a system that Keygate stands in for has such a rule.
+pub(crate) fn not_oneself(caller: &Caller, account: keygate_decision::AccountId) -> Result<(), Refusal> {
+    match caller.standing.account() {
+        Some(own) if own == account => {
+            Err(Refusal::conflict("own_account", None, "nobody disables or deletes themselves; ask another admin"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Finds an account for an operation, if the caller may do it.

@@ -6,7 +6,8 @@ use super::{Missing, Refusal, require};
 use crate::model::{Environment, parse_shared_id};
 use crate::name::{Label, Name};
 use crate::permission::{Action, Caller, Tie};
-use crate::store::{Change, Connection, StoreError, environment, key};
+use crate::setting::{ENVIRONMENT, ENVIRONMENT_URL};
+use crate::store::{Change, Connection, StoreError, environment, key, setting};
 
 /// Makes an environment. Only admins do, because the id is what requests carry.
 pub(crate) async fn create(
@@ -44,6 +45,12 @@ pub(crate) async fn show(
 /// The environment whose active key has this access key. Whether somebody may enter it is another question.
 pub(crate) async fn of_access_key(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
     key::environment_of(connection, access).await
+}
+
+/// Where an environment is reached, if somebody has said so.
+pub(crate) async fn url(connection: &mut Connection, id: &EnvironmentId) -> Result<Option<String>, StoreError> {
+    let template = setting::value(connection, &ENVIRONMENT_URL).await?;
+    Ok(template.map(|template| template.replace(ENVIRONMENT, id.as_str())))
 }
 
 /// Gives an environment another name; its id never changes.

@@ -131,14 +131,38 @@ pub(crate) async fn list(connection: &mut Connection, caller: &Caller, holder: O
     Ok(key::list(connection, &caller.standing, filter).await?)
 }
 
-/// As [`list`], those that were removed and not purged yet.
-pub(crate) async fn list_removed(
+/// Some of what [`list`] gives: at most so many from this place on, and how many there are in all.
+pub(crate) async fn page(
     connection: &mut Connection,
     caller: &Caller,
     holder: Option<HolderRef>,
-) -> Result<Vec<Key>, Refusal> {
+    start: usize,
+    most: usize,
+) -> Result<(Vec<Key>, usize), Refusal> {
     let filter = filter(connection, caller, holder).await?;
-    Ok(key::list_removed(connection, &caller.standing, filter).await?)
+    Ok(key::page(connection, &caller.standing, filter, start, most).await?)
+}
+
+/// As [`list`], one after the other: there may be millions.
+pub(crate) async fn each(
+    connection: &mut Connection,
+    caller: &Caller,
+    holder: Option<HolderRef>,
+    take: impl FnMut(Key),
+) -> Result<(), Refusal> {
+    let filter = filter(connection, caller, holder).await?;
+    Ok(key::each(connection, &caller.standing, filter, take).await?)
+}
+
+/// As [`each`], those that were removed and not purged yet.
+pub(crate) async fn each_removed(
+    connection: &mut Connection,
+    caller: &Caller,
+    holder: Option<HolderRef>,
+    take: impl FnMut(Key),
+) -> Result<(), Refusal> {
+    let filter = filter(connection, caller, holder).await?;
+    Ok(key::each_removed(connection, &caller.standing, filter, take).await?)
 }
 
 async fn filter(connection: &mut Connection, caller: &Caller, holder: Option<HolderRef>) -> Result<Filter, Refusal> {

@@ -4,7 +4,7 @@
 //! the same work and get the same answer. Only who knows the password is told that the account is inactive.
 
 use keygate_decision::key::SecretKey;
-use keygate_decision::{AccountId, Digest, KeyId};
+use keygate_decision::{AccountId, Digest, KeyId, UnixSeconds};
 use serde_json::json;
 
 use super::audit::Refusals;
@@ -15,7 +15,8 @@ use crate::name::AccountName;
 use crate::permission::{Action, Caller};
 use crate::random;
 use crate::setting;
-use crate::store::{Actor, Change, Connection, Store, Written, account, login, password, setting as stored};
+use crate::store::login::NewLogin;
+use crate::store::{Actor, Change, Connection, Store, StoreError, Written, account, login, password, setting as stored};
 
 /// A number that no account has.
 const NOBODY: AccountId = AccountId(0);
@@ -39,6 +40,28 @@ pub(crate) async fn log_in(
     refusals: &Refusals,
     attempt: Attempt,
 ) -> Result<(Written<Login>, SecretKey), Refusal> {
+    let token = random::secret()?;
+    let digest = Digest::of(token.expose());
+    let written = open(store, gate, refusals, attempt, async move |change, account| {
+        let expires = stored::value(change.connection(), &setting::LOGIN_TTL).await?.end(change.now());
+        let new = NewLogin { digest, label: None, description: None, expires };
+        Ok(login::create(change, account, new).await?)
+    });
+    Ok((written.await?, token))
+}
+
+/// Makes in a change what an account's password opens, if that is the password.
+pub(super) async fn open<T, F>(
+    store: &Store,
+    gate: &Gate,
+    refusals: &Refusals,
+    attempt: Attempt,
+    make: F,
+) -> Result<Written<T>, Refusal>
+where
+    F: AsyncFnOnce(&mut Change<'_>, &Account) -> Result<T, Refusal> + Send + 'static,
+    T: Send + 'static,
+{
     let Attempt { name, password, source, trial } = attempt;
     let (account, digest) = find(store, &name).await?;
     // Without the account's case, as it is looked up; what is no name is one name.
@@ -52,16 +75,15 @@ pub(crate) async fn log_in(
         note(store, refusals, Some(&account), &Refusal::InactiveAccount);
         return Err(Refusal::InactiveAccount);
     }
-    let token = random::secret()?;
-    let token_digest = Digest::of(token.expose());
     let id = account.id;
     let written = store.write(Actor::Account(id), async move |change: &mut Change<'_>| {
         if !trial && !stored::value(change.connection(), &setting::LOGIN_ENABLED).await? {
             return Err(Refusal::Forbidden("logging in is switched off; an admin switches it on (login-enabled)"));
         }
-        begin(change, &AccountRef::Id(id), digest.as_ref(), token_digest).await
+        let account = still(change, &AccountRef::Id(id), digest.as_ref()).await?;
+        make(change, &account).await
     });
-    Ok((written.await?, token))
+    written.await
 }
 
 /// Checks a password within the limits of guessing.
@@ -100,12 +122,7 @@ async fn find(store: &Store, name: &str) -> Result<(Option<Account>, Option<Pass
 }
 
 /// What was checked may have changed while the change stood in the queue.
-async fn begin(
-    change: &mut Change<'_>,
-    account: &AccountRef,
-    checked: Option<&PasswordDigest>,
-    token: Digest,
-) -> Result<Login, Refusal> {
+async fn still(change: &mut Change<'_>, account: &AccountRef, checked: Option<&PasswordDigest>) -> Result<Account, Refusal> {
     let account = account::find(change.connection(), account).await?.ok_or(Refusal::WrongPassword)?;
     if password::find(change.connection(), account.id).await?.as_ref() != checked {
         return Err(Refusal::WrongPassword);
@@ -113,9 +130,7 @@ async fn begin(
     if account.state == State::Inactive {
         return Err(Refusal::InactiveAccount);
     }
-    let lifetime = stored::value(change.connection(), &setting::LOGIN_TTL).await?;
-    let expires = lifetime.end(change.now());
-    Ok(login::create(change, &account, token, expires).await?)
+    Ok(account)
 }
 
 /// Notes a refused attempt at an account that exists. Nobody waits for it: how long the answer takes must not tell that it does.
@@ -133,12 +148,20 @@ fn note(store: &Store, refusals: &Refusals, account: Option<&Account>, refusal: 
     tokio::spawn(async move { refusals.note(&store, actor, "login.refuse", object, detail).await });
 }
 
+/// Takes away the logins that have expired. They pass nowhere, whether they are there or not.
+pub(crate) async fn sweep(store: &Store) -> Result<(), StoreError> {
+    while login::any_expired(&mut *store.read().await?, store.clock().now()).await? {
+        store.write::<_, StoreError, _>(Actor::Local, async |change: &mut Change<'_>| login::sweep(change).await).await?;
+    }
+    Ok(())
+}
+
 /// The logins that the caller sees, or those of one account.
 pub(crate) async fn list(
     connection: &mut Connection,
     caller: &Caller,
     reference: Option<&AccountRef>,
-    now: keygate_decision::UnixSeconds,
+    now: UnixSeconds,
 ) -> Result<Vec<Login>, Refusal> {
     let account = match reference {
         Some(reference) => {
@@ -167,8 +190,18 @@ pub(crate) async fn log_out(change: &mut Change<'_>, caller: &Caller) -> Result<
 
 /// Ends a login.
 pub(crate) async fn end(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
-    let missing = || Missing::login(id.0);
     let now = change.now();
+    end_if_not_expired(change, caller, id, now).await
+}
+
+/// Ends a login, also one that has ended by itself.
+pub(super) async fn end_expired(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
+    // Nothing had expired at the first second of all.
+    end_if_not_expired(change, caller, id, UnixSeconds(0)).await
+}
+
+async fn end_if_not_expired(change: &mut Change<'_>, caller: &Caller, id: KeyId, now: UnixSeconds) -> Result<(), Refusal> {
+    let missing = || Missing::login(id.0);
     let found = login::find(change.connection(), id, now).await?.ok_or_else(missing)?;
     require(caller, Action::ManageLogins(found.account.id), missing)?;
     Ok(login::remove(change, &found).await?)

@@ -15,6 +15,7 @@ mod refusal;
 pub(crate) mod settings;
 pub(crate) mod table;
 pub(crate) mod takeover;
+pub(crate) mod tokens;
 
 pub(crate) use refusal::{Missing, Refusal};
 
@@ -44,6 +45,7 @@ fn way_out(action: Action) -> &'static str {
         Action::ManageAccountKey(_) | Action::ManageEnvironmentKey(_) => {
             "only the account itself, an owner of the environment or an admin manages a key"
         }
+        Action::NameToken => "only an admin chooses a token's name; leave it out, and one is drawn",
         Action::ManageLogins(_) => "only the account itself or an admin sets its password and sees its logins",
         Action::SetFirstPassword(_) => "only an admin gives an account its first password",
         Action::SupplySecret => "only an admin says what the access key or the secret of a key is",

@@ -7,7 +7,7 @@
 use super::logins::throttled;
 use super::{Missing, Refusal, accounts, callers, require};
 use crate::login::{Gate, HashFailure, Password, PasswordDigest, Source};
-use crate::model::{Account, AccountRef, Kind, Purpose};
+use crate::model::{Account, AccountRef, Kind, Purpose, State};
 use crate::name::AccountName;
 use crate::permission::{Action, Caller};
 use crate::setting;
@@ -22,6 +22,40 @@ pub(crate) struct Wish {
     pub(crate) former: Option<Password>,
     /// Where the request comes from.
     pub(crate) source: Source,
+}
+
+/// An account to be made that logs in with a password.
+#[derive(Debug)]
+pub(crate) struct NewAccount {
+    pub(crate) name: AccountName,
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    pub(crate) password: Password,
+}
+
+/// Makes an account with a password, or nothing.
+pub(crate) async fn create_account(
+    store: &Store,
+    gate: &Gate,
+    caller: Caller,
+    wish: NewAccount,
+) -> Result<Written<Account>, Refusal> {
+    let NewAccount { name, kind, state, password } = wish;
+    // Before the hashing, which takes long.
+    require(&caller, Action::CreateAccount, || Missing::account(&name))?;
+    let shortest = stored::value(&mut *store.read().await?, &setting::PASSWORD_MIN_LENGTH).await?;
+    password.check(&name, shortest).map_err(|why| Refusal::invalid("password", why))?;
+    let digest = gate.hasher.hash(password).await?;
+    let written = store.write(Actor::Caller(caller.clone()), async move |change: &mut Change<'_>| {
+        let caller = callers::identify_again(change, &caller).await?;
+        let account = accounts::create(change, &caller, &name, kind).await?;
+        password::set(change, &account, &digest, 0).await?;
+        match state {
+            State::Active => Ok(account),
+            State::Inactive => accounts::deactivate(change, &caller, &AccountRef::Id(account.id)).await,
+        }
+    });
+    written.await
 }
 
 /// Sets an account's password and ends its logins, but for the one that asks.
@@ -51,30 +85,6 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
         let account = AccountRef::Id(account.id);
         let account = accounts::find(change.connection(), &caller, &account, Action::ManageLogins).await?;
         put(change, &caller, &account, current.as_ref(), &digest).await
-    });
-    written.await
-}
-
-/// Makes an account with a password at once.
-pub(crate) async fn create_account(
-    store: &Store,
-    gate: &Gate,
-    caller: Caller,
-    name: AccountName,
-    kind: Kind,
-    password: Password,
-) -> Result<Written<Account>, Refusal> {
-    // Before anything is hashed: that costs, and is for those who may.
-    require(&caller, Action::CreateAccount, || Missing::account(&name))?;
-    let shortest = stored::value(&mut *store.read().await?, &setting::PASSWORD_MIN_LENGTH).await?;
-    password.check(&name, shortest).map_err(|why| Refusal::invalid("password", why))?;
-    let digest = gate.hasher.hash(password).await?;
-    let actor = Actor::Caller(caller.clone());
-    let written = store.write(actor, async move |change: &mut Change<'_>| {
-        let caller = callers::identify_again(change, &caller).await?;
-        let account = accounts::create(change, &caller, &name, kind).await?;
-        password::set(change, &account, &digest, 0).await?;
-        Ok(account)
     });
     written.await
 }

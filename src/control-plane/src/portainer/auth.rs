@@ -34,27 +34,25 @@ pub(super) async fn log_in(app: &App, source: Source, asked: &Asked<'_>) -> Resu
         Refusal::Forbidden(why) => Error::refused(why),
         other => other.into(),
     })?;
-    let (revision, login) = (written.revision, written.value);
+    let login = written.value;
     let seconds = login.expires.0.saturating_sub(login.created.0);
     let cookie = format!("{COOKIE}={}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict", token.expose());
     let mut cookie = HeaderValue::try_from(cookie).map_err(|error| Error::unavailable(&error))?;
     cookie.set_sensitive(true);
-    Ok(Answer::ok(json!({"jwt": token.expose()})).with(header::SET_COOKIE, cookie).at(revision))
+    Ok(Answer::ok(json!({"jwt": token.expose()})).with(header::SET_COOKIE, cookie))
 }
 
 /// POST /auth/logout: ends the login that is shown, if one is; a key is none, and stays.
 pub(super) async fn log_out(app: &App, asked: &Asked<'_>) -> Result<Answer, Error> {
-    let mut answer = Answer::done();
     match caller::find(app, asked).await {
         Ok(Identity::Passes(caller)) if caller.purpose == Purpose::Login => {
             let id = caller.key;
-            let ended = app.change(caller, async move |change, caller| logins::end(change, caller, id).await).await?;
-            answer = answer.at(ended.revision);
+            app.change(caller, async move |change, caller| logins::end(change, caller, id).await).await?;
         }
         Ok(_) => {}
         Err(error) if error.is_unauthenticated() => {}
         Err(error) => return Err(error),
     }
     const GONE: &str = "portainer_api_key=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Strict";
-    Ok(answer.with(header::SET_COOKIE, HeaderValue::from_static(GONE)))
+    Ok(Answer::done().with(header::SET_COOKIE, HeaderValue::from_static(GONE)))
 }

@@ -34,6 +34,11 @@ impl Error {
         Self { status, message: message.into(), details: capitalized(details), allow: None, retry_after_seconds: None }
     }
 
+    /// Of a request that nobody has looked at yet.
+    pub(super) fn early(status: StatusCode, details: &str) -> Self {
+        Self::new(status, status.canonical_reason().unwrap_or("Error"), details)
+    }
+
     /// 401: no credential.
     pub(super) fn no_token() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "A valid authorization token is missing", UNAUTHORIZED)

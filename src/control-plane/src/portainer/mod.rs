@@ -8,14 +8,13 @@
 mod access_token;
 mod auth;
 mod caller;
+mod description;
 mod error;
 mod passwords;
 mod public;
 mod request;
 mod tokens;
 mod users;
-
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
@@ -29,12 +28,23 @@ use serde_json::Value;
 use crate::api::{App, is_of_another_site};
 use crate::login::Source;
 
+pub(crate) use description::description;
 use error::Error;
 use request::{Asked, Route};
 
 /// All paths of the dialect.
 pub(crate) fn router() -> Router<App> {
     Router::new().route("/api/{*rest}", any(answer))
+}
+
+/// Whether a path is the dialect's.
+pub(crate) fn owns(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+/// An error in the dialect's shape for a request that it has not seen.
+pub(crate) fn refuse(status: StatusCode, details: &str) -> Response {
+    Error::early(status, details).into_response()
 }
 
 /// What came of a request.
@@ -44,13 +54,11 @@ struct Answer {
     /// `None` where there is nothing to show.
     body: Option<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The revision of the table from which on it is true at the edge, if it changed anything there.
-    revision: Option<u64>,
 }
 
 impl Answer {
     fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Some(body), headers: Vec::new(), revision: None }
+        Self { status, body: Some(body), headers: Vec::new() }
     }
 
     fn ok(body: Value) -> Self {
@@ -58,11 +66,7 @@ impl Answer {
     }
 
     fn done() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new(), revision: None }
-    }
-
-    fn at(self, revision: u64) -> Self {
-        Self { revision: Some(revision), ..self }
+        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new() }
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -70,10 +74,6 @@ impl Answer {
         self
     }
 }
-
-/// So long an answer is held back until every proxy decides by what it says. Portainer's clients know no revisions: they use a token in the
-/// next request, and expect one that they deleted to be refused. A proxy that is away delays them by no more than this.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Every request of the dialect.
 async fn answer(
@@ -89,10 +89,7 @@ async fn answer(
         Err(error) => Err(error),
     };
     let mut response = match answered {
-        Ok(Answer { status, body, headers, revision }) => {
-            if let Some(revision) = revision {
-                app.publisher.acknowledged(revision, PATIENCE).await;
-            }
+        Ok(Answer { status, body, headers }) => {
             let mut response = match body {
                 Some(body) => (status, Json(body)).into_response(),
                 None => status.into_response(),

@@ -24,10 +24,11 @@ pub(super) async fn change(app: &App, caller: &Caller, source: Source, asked: &A
     if new.is_empty() {
         return Err(Error::invalid_payload("Invalid new password"));
     }
-    Ok(Answer::done().at(set(app, caller, source, id, former, new).await?))
+    set(app, caller, source, id, former, new).await?;
+    Ok(Answer::done())
 }
 
-/// Sets an account's password; `former` may be empty where none is needed. The revision in which the other logins have ended.
+/// Sets an account's password; `former` may be empty where none is needed.
 pub(super) async fn set(
     app: &App,
     caller: &Caller,
@@ -35,7 +36,7 @@ pub(super) async fn set(
     account: AccountId,
     former: &str,
     new: &str,
-) -> Result<u64, Error> {
+) -> Result<(), Error> {
     let password = Password::parse(new).map_err(|why| Error::weak_password(&why))?;
     let former = match former {
         "" => None,
@@ -43,5 +44,6 @@ pub(super) async fn set(
         text => Some(Password::parse(text).map_err(|_| Error::wrong_password())?),
     };
     let wish = Wish { account: AccountRef::Id(account), password, former, source };
-    Ok(passwords::set(&app.store, &app.gate, caller.clone(), wish).await?.revision)
+    passwords::set(&app.store, &app.gate, caller.clone(), wish).await?;
+    Ok(())
 }

@@ -26,7 +26,7 @@ pub(super) enum Route {
 
 impl Route {
     /// The route of a path, if there is one; paths are exact, as in Portainer.
-    fn find(path: &str) -> Option<Self> {
+    pub(super) fn find(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.strip_prefix("/api/")?.split('/').collect();
         if segments.contains(&"") {
             return None;
@@ -50,7 +50,7 @@ impl Route {
     }
 
     /// The methods that it takes, as `Allow` lists them.
-    fn methods(&self) -> &'static str {
+    pub(super) fn methods(&self) -> &'static str {
         match self {
             Self::Auth | Self::Logout | Self::AdminInit => "POST",
             Self::Users | Self::Tokens(_) => "GET, HEAD, POST",

@@ -60,7 +60,7 @@ async fn create(app: &App, caller: &Caller, source: Source, asked: &Asked<'_>, u
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("digest".to_owned(), digest_text(&digest).into());
     }
-    Ok(Answer::new(StatusCode::CREATED, json!({"rawAPIKey": token.expose(), "apiKey": shown})).at(made.revision))
+    Ok(Answer::new(StatusCode::CREATED, json!({"rawAPIKey": token.expose(), "apiKey": shown})))
 }
 
 /// The description, which is the token's name here, and the password that is said again.
@@ -110,7 +110,7 @@ pub(super) async fn remove(app: &App, caller: &Caller, user: &str, token: &str) 
         keys::delete(change, caller, id).await
     });
     match removed.await {
-        Ok(removed) => Ok(Answer::done().at(removed.revision)),
+        Ok(_) => Ok(Answer::done()),
         Err(Refusal::Missing(_)) => Err(Error::no_such_token()),
         Err(other) => Err(other.into()),
     }

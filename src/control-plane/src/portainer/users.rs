@@ -9,7 +9,7 @@ use super::request::{Asked, Payload, account_id};
 use super::{Answer, passwords};
 use crate::api::App;
 use crate::login::{Password, Source};
-use crate::model::{Account, AccountRef, Kind};
+use crate::model::{Account, AccountRef, Kind, State};
 use crate::name::AccountName;
 use crate::operations::{Refusal, accounts, passwords as operations};
 use crate::permission::Caller;
@@ -38,7 +38,8 @@ async fn create(app: &App, caller: &Caller, payload: &Payload) -> Result<Answer,
         _ => return Err(Error::invalid_payload(ROLES)),
     };
     let password = Password::parse(payload.text("password")?).map_err(|why| Error::weak_password(&why))?;
-    let made = operations::create_account(&app.store, &app.gate, caller.clone(), name, kind, password).await?;
+    let wish = operations::NewAccount { name, kind, state: State::Active, password };
+    let made = operations::create_account(&app.store, &app.gate, caller.clone(), wish).await?;
     Ok(Answer::ok(view(&made.value)))
 }
 
@@ -97,7 +98,7 @@ async fn remove(app: &App, caller: &Caller, user: &str) -> Result<Answer, Error>
     let reference = AccountRef::Id(id);
     let removed = app.change(caller.clone(), async move |change, caller| accounts::delete(change, caller, &reference).await);
     match removed.await {
-        Ok(removed) => Ok(Answer::done().at(removed.revision)),
+        Ok(_) => Ok(Answer::done()),
         Err(Refusal::Missing(_)) => Err(Error::no_such_user()),
         Err(other) => Err(other.into()),
     }
@@ -118,14 +119,12 @@ async fn update(app: &App, caller: &Caller, source: Source, account: &Account, p
     }
     match payload.text("newpassword")? {
         "" if !payload.text("password")?.is_empty() => {
-            Err(Error::invalid_payload("newPassword is missing: password is the one that holds now"))
+            return Err(Error::invalid_payload("newPassword is missing: password is the one that holds now"));
         }
-        "" => Ok(Answer::ok(view(account))),
-        new => {
-            let revision = passwords::set(app, caller, source, account.id, payload.text("password")?, new).await?;
-            Ok(Answer::ok(view(account)).at(revision))
-        }
+        "" => {}
+        new => passwords::set(app, caller, source, account.id, payload.text("password")?, new).await?,
     }
+    Ok(Answer::ok(view(account)))
 }
 
 /// The account of this number. Whoever may not see it gets `denied`, whether or not it exists.

@@ -4,10 +4,11 @@ use axum::http::{Method, StatusCode};
 use keygate_decision::{EnvironmentId, KeyId};
 use serde_json::{Map, Value, json};
 
+use super::collection::{self, Gathered};
 use super::error::Error;
 use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{Answer, accounts, collection, projects, resource};
+use super::{Answer, accounts, projects, resource};
 use crate::api::App;
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
 use crate::name::{Description, Label, Name};
@@ -66,14 +67,18 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
     let mut reader = app.store.read().await?;
     enter(&mut reader, caller, environment.as_ref()).await?;
     let place = place(caller, environment);
-    let mut keys = keys::list(&mut reader, caller, place.clone()).await?;
+    if let Some(page) = collection::plain_page(asked, Kind::ApiKey)? {
+        let (keys, total) = keys::page(&mut reader, caller, place, page.start, page.most).await?;
+        let things = keys.iter().map(|key| view(asked, key, None)).collect();
+        return Ok(collection::one_page(asked, Kind::ApiKey, &page, things, total));
+    }
+    let mut gathered = Gathered::new(asked, Kind::ApiKey)?;
+    keys::each(&mut reader, caller, place.clone(), |key| gathered.take(view(asked, &key, None))).await?;
     let removed_wanted = ["_removed", "removed_notnull"].iter().any(|name| asked.parameter(name).is_some());
     if removed_wanted || asked.parameter("state").is_some_and(|state| state.eq_ignore_ascii_case("removed")) {
-        keys.extend(keys::list_removed(&mut reader, caller, place).await?);
-        keys.sort_by_key(|key| key.id.0);
+        keys::each_removed(&mut reader, caller, place, |key| gathered.take(view(asked, &key, None))).await?;
     }
-    let things = keys.iter().map(|key| view(asked, key, None)).collect();
-    collection::answer(asked, Kind::ApiKey, things)
+    Ok(gathered.answer())
 }
 
 /// Whoever may not enter an environment is told so before anything else.
@@ -227,7 +232,13 @@ fn view(asked: &Asked, key: &Key, secret: Option<&str>) -> Value {
         "kind": "apiKey", "state": state, "created": created, "createdTS": created_ts, "removed": removed,
         "removeTime": removed, "publicValue": key.form.label().as_str(), "secretValue": secret,
     });
-    render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key))
+    let mut shown = render::resource(&base, Kind::ApiKey, &id, fields, &["account"], actions(key));
+    // Where the environment of the key is, with links to all that is in it.
+    if let (KeyHolder::Environment { id, .. }, Some(links)) = (&key.holder, shown.get_mut("links").and_then(Value::as_object_mut))
+    {
+        links.insert("project".to_owned(), asked.base.unscoped().url(&["projects", id.as_str()]).into());
+    }
+    shown
 }
 
 fn text<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {

@@ -15,7 +15,7 @@ use crate::api::{App, method_word};
 use crate::model::{AccountRef, shared_id};
 use crate::name::Label;
 use crate::operations::callers::{self, Identity};
-use crate::operations::{accounts, environments};
+use crate::operations::{Refusal, accounts, environments};
 use crate::permission::{Caller, Standing};
 use crate::store::Actor;
 
@@ -89,12 +89,12 @@ pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec
         true => asked.scope.as_deref().and_then(|scope| EnvironmentId::parse(scope).ok()),
         false => None,
     };
-    let mut acting = None;
-    if let Some(id) = entered.or(own) {
-        acting = environments::show(&mut reader, caller, &id).await.ok().map(|(environment, _)| environment);
-    }
+    let acting = match entered.or(own) {
+        Some(id) => seen(environments::show(&mut reader, caller, &id).await)?.map(|(environment, _)| environment),
+        None => None,
+    };
     let account = match caller.standing.account() {
-        Some(id) => accounts::show(&mut reader, caller, &AccountRef::Id(id)).await.ok(),
+        Some(id) => seen(accounts::show(&mut reader, caller, &AccountRef::Id(id)).await)?,
         None => None,
     };
     let user = account.as_ref().map(|account| shared_id(account.id));
@@ -114,6 +114,15 @@ pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec
         .into_iter()
         .filter_map(|(header, value)| Some((HeaderName::from_static(header), HeaderValue::from_str(value?).ok()?)));
     Ok(said.collect())
+}
+
+/// What the caller sees of it, which may be nothing.
+fn seen<T>(shown: Result<T, Refusal>) -> Result<Option<T>, Error> {
+    match shown {
+        Ok(shown) => Ok(Some(shown)),
+        Err(Refusal::Missing(_) | Refusal::Forbidden(_)) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Notes that somebody who is known was refused. Names and texts of the request stay out: they may be anything.

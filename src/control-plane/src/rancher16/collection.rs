@@ -16,40 +16,97 @@ const OTHER: [&str; 9] = ["limit", "marker", "sort", "order", "projectId", "acti
 
 /// Answers with those of the things that the request asks for.
 pub(super) fn answer(asked: &Asked, kind: Kind, things: Vec<Value>) -> Result<Answer, Error> {
-    let resource = resource::of(kind);
-    let mut things = things;
-    let mut filters = Map::new();
-    for (name, value) in &asked.query {
-        if let Some((field, modifier)) = filter(resource, name) {
-            things.retain(|thing| passes(thing.get(field).unwrap_or(&Value::Null), modifier, value));
+    let mut gathered = Gathered::new(asked, kind)?;
+    things.into_iter().for_each(|thing| gathered.take(thing));
+    Ok(gathered.answer())
+}
+
+/// What a list is made of, thing by thing: it holds little more than the page that is asked for, however many things there are.
+#[derive(Debug)]
+pub(super) struct Gathered<'a> {
+    asked: &'a Asked,
+    kind: Kind,
+    /// Field, modifier and value of each.
+    filters: Vec<(&'a str, &'a str, &'a str)>,
+    /// By which field, and whether the last one comes first.
+    sort: Option<(&'a str, bool)>,
+    page: Page,
+    things: Vec<Value>,
+    total: usize,
+}
+
+impl<'a> Gathered<'a> {
+    /// Reads what is asked for.
+    pub(super) fn new(asked: &'a Asked, kind: Kind) -> Result<Self, Error> {
+        let resource = resource::of(kind);
+        let of_filter = |(name, value): &'a (String, String)| {
+            filter(resource, name).map(|(field, modifier)| (field, modifier, value.as_str()))
+        };
+        let descending = asked.parameter("order").is_some_and(|order| order.eq_ignore_ascii_case("desc"));
+        let sort = asked.parameter("sort").filter(|field| resource.all_fields().any(|own| own.name == *field));
+        Ok(Self {
+            asked,
+            kind,
+            filters: asked.query.iter().filter_map(of_filter).collect(),
+            sort: sort.map(|field| (field, descending)),
+            page: Page::of(asked)?,
+            things: Vec::new(),
+            total: 0,
+        })
+    }
+
+    /// Takes a thing in, if it is asked for.
+    pub(super) fn take(&mut self, thing: Value) {
+        let value = |field: &str| thing.get(field).unwrap_or(&Value::Null);
+        if !self.filters.iter().all(|(field, modifier, wanted)| passes(value(field), modifier, wanted)) {
+            return;
+        }
+        self.total += 1;
+        let end = self.page.start.saturating_add(self.page.most);
+        if self.sort.is_some() {
+            self.things.push(thing);
+            if self.things.len() >= end.saturating_mul(2).saturating_add(HIGHEST_LIMIT) {
+                self.sort();
+                self.things.truncate(end);
+            }
+        } else if self.total > self.page.start && self.total <= end {
+            self.things.push(thing);
+        }
+    }
+
+    /// Stable: equal ones stay as they came.
+    fn sort(&mut self) {
+        if let Some((field, descending)) = self.sort {
+            self.things.sort_by(|a, b| {
+                let order = compare(a.get(field), b.get(field));
+                if descending { order.reverse() } else { order }
+            });
+        }
+    }
+
+    /// The list.
+    pub(super) fn answer(mut self) -> Answer {
+        self.sort();
+        if self.sort.is_some() {
+            self.things = self.things.into_iter().skip(self.page.start).take(self.page.most).collect();
+        }
+        let mut answer = one_page(self.asked, self.kind, &self.page, self.things, self.total);
+        let mut filters = Map::new();
+        for (field, modifier, value) in self.filters {
             let said: &mut Value = filters.entry(field).or_insert_with(|| json!([]));
             if let Some(said) = said.as_array_mut() {
                 said.push(json!({"modifier": modifier, "value": value}));
             }
         }
-    }
-    let sort = asked.parameter("sort").filter(|field| resource.all_fields().any(|own| own.name == *field));
-    let descending = asked.parameter("order").is_some_and(|order| order.eq_ignore_ascii_case("desc"));
-    if let Some(field) = sort {
-        // Stable: equal ones stay as they were made.
-        things.sort_by(|a, b| compare(a.get(field), b.get(field)));
-        if descending {
-            things.reverse();
+        if let Some(fields) = answer.body.as_object_mut() {
+            fields.insert("filters".to_owned(), filters.into());
+            if let Some((field, descending)) = self.sort {
+                let order = if descending { "desc" } else { "asc" };
+                fields.insert("sort".to_owned(), json!({"name": field, "order": order, "reverse": null}));
+            }
         }
+        answer
     }
-    let url = asked.base.url(&[resource.plural]);
-    let (things, pagination) = page(asked, &url, things)?;
-    let mut collection = empty_collection(resource.id, &url);
-    if let Some(fields) = collection.as_object_mut() {
-        fields.insert("data".to_owned(), things.into());
-        fields.insert("pagination".to_owned(), pagination);
-        fields.insert("filters".to_owned(), filters.into());
-        if let Some(field) = sort {
-            let order = if descending { "desc" } else { "asc" };
-            fields.insert("sort".to_owned(), json!({"name": field, "order": order, "reverse": null}));
-        }
-    }
-    Ok(Answer::ok(collection))
 }
 
 /// `name` or `name_like`, of a field that the type has.
@@ -120,34 +177,67 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
     by_size(&text(a), &text(b))
 }
 
-/// One page, and where the next one is. Nothing is said of pages if nobody asks and all fits into one.
-fn page(asked: &Asked, url: &str, things: Vec<Value>) -> Result<(Vec<Value>, Value), Error> {
-    let number = |name: &'static str| match asked.parameter(name) {
-        None => Ok(None),
-        Some(text) => text.parse::<usize>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
-    };
-    let limit = number("limit")?;
-    let start = number("marker")?.unwrap_or(0);
-    let most = limit.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
-    let total = things.len();
-    let shown: Vec<Value> = things.into_iter().skip(start).take(most).collect();
-    let next = start.saturating_add(shown.len());
-    let partial = next < total || start > 0;
-    if limit.is_none() && !partial {
-        return Ok((shown, Value::Null));
+/// Which part of a list is asked for.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// How many things come before it.
+    pub(super) start: usize,
+    /// How many things it has at most.
+    pub(super) most: usize,
+    /// Whether the request says how many.
+    is_asked: bool,
+}
+
+impl Page {
+    fn of(asked: &Asked) -> Result<Self, Error> {
+        let number = |name: &'static str| match asked.parameter(name) {
+            None => Ok(None),
+            Some(text) => text.parse::<usize>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
+        };
+        let limit = number("limit")?;
+        let most = limit.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
+        Ok(Self { start: number("marker")?.unwrap_or(0), most, is_asked: limit.is_some() })
     }
-    let at = |marker: usize| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
-        query.append_pair("limit", &most.to_string()).append_pair("marker", &marker.to_string());
-        format!("{url}?{}", query.finish())
-    };
-    let previous = (start > 0).then(|| at(start.saturating_sub(most)));
-    let pagination = json!({
-        "first": at(0), "previous": previous, "next": (next < total).then(|| at(next)),
-        "limit": most, "total": total, "partial": partial,
-    });
-    Ok((shown, pagination))
+
+    /// Where this page and others are. Nothing is said of pages if nobody asks and all fits into one.
+    fn links(&self, asked: &Asked, url: &str, shown: usize, total: usize) -> Value {
+        let next = self.start.saturating_add(shown);
+        let partial = next < total || self.start > 0;
+        if !self.is_asked && !partial {
+            return Value::Null;
+        }
+        let at = |marker: usize| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
+            query.append_pair("limit", &self.most.to_string()).append_pair("marker", &marker.to_string());
+            format!("{url}?{}", query.finish())
+        };
+        let previous = (self.start > 0).then(|| at(self.start.saturating_sub(self.most)));
+        json!({
+            "first": at(0), "previous": previous, "next": (next < total).then(|| at(next)),
+            "limit": self.most, "total": total, "partial": partial,
+        })
+    }
+}
+
+/// The page that is asked for, if nothing else is: then storage can find it without reading the rest.
+pub(super) fn plain_page(asked: &Asked, kind: Kind) -> Result<Option<Page>, Error> {
+    let resource = resource::of(kind);
+    let is_plain =
+        |(name, _): &(String, String)| filter(resource, name).is_none() && name != "sort" && !name.starts_with("_removed");
+    if asked.query.iter().all(is_plain) { Page::of(asked).map(Some) } else { Ok(None) }
+}
+
+/// Answers with one page of things, of so many.
+pub(super) fn one_page(asked: &Asked, kind: Kind, page: &Page, things: Vec<Value>, total: usize) -> Answer {
+    let resource = resource::of(kind);
+    let url = asked.base.url(&[resource.plural]);
+    let mut collection = empty_collection(resource.id, &url);
+    if let Some(fields) = collection.as_object_mut() {
+        fields.insert("pagination".to_owned(), page.links(asked, &url, things.len(), total));
+        fields.insert("data".to_owned(), things.into());
+    }
+    Answer::ok(collection)
 }
 
 #[cfg(test)]
@@ -176,5 +266,27 @@ mod tests {
         }
         assert!(passes(&Value::Null, "null", "") && !passes(&Value::Null, "eq", "") && passes(&Value::Null, "ne", "x"));
         assert!(passes(&json!(10), "gt", "9") && !passes(&json!(10), "lt", "9"));
+    }
+
+    #[test]
+    fn a_page_of_many_is_found_without_holding_them_all() {
+        for (query, first) in
+            [("", 20), ("&sort=createdTS&order=desc", 4979), ("&sort=createdTS", 20), ("&createdTS_gte=100", 120)]
+        {
+            let uri: axum::http::Uri = format!("/v1/apikeys?limit=10&marker=20{query}").parse().unwrap();
+            let none = axum::http::HeaderMap::new();
+            let base = super::super::render::Base::of(&none, uri.path());
+            let asked = Asked::read(&axum::http::Method::GET, &uri, &none, b"", base).unwrap();
+            let mut gathered = Gathered::new(&asked, Kind::ApiKey).unwrap();
+            let mut most = 0;
+            for number in 0..5000 {
+                gathered.take(json!({"createdTS": number}));
+                most = most.max(gathered.things.len());
+            }
+            assert!(most < 2000, "{most}");
+            let body = gathered.answer().body;
+            assert_eq!((&body["data"][0]["createdTS"], body["data"].as_array().unwrap().len()), (&json!(first), 10), "{query}");
+            assert_eq!(body["pagination"]["total"], if query.contains("gte") { 4900 } else { 5000 });
+        }
     }
 }

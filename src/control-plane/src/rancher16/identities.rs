@@ -9,13 +9,15 @@ use super::render::{self, Base};
 use super::request::{Asked, Kind};
 use crate::api::App;
 use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
+use crate::name::AccountName;
 use crate::operations::accounts;
 use crate::permission::Caller;
 
 /// The type of accounts' identities.
 pub(super) const TYPE: &str = "rancher_id";
 
-/// Everything about identities. The caller's own are listed; others are found by name, among the accounts that the caller sees.
+/// Everything about identities. The caller's own are listed; others are found by their exact name by whoever may make them members, or by a part of it
+/// among the accounts that the caller sees.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     if !matches!(asked.method, Method::GET | Method::HEAD) || asked.link.is_some() {
         return Err(Error::method_not_allowed("identities are only read"));
@@ -23,19 +25,26 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     let mut reader = app.store.read().await?;
     if let Some(id) = &asked.id {
         let account = id.strip_prefix("rancher_id:").and_then(parse_shared_id).ok_or_else(Error::not_found)?;
-        let account = accounts::show(&mut reader, caller, &AccountRef::Id(account)).await?;
-        return Ok(Answer::ok(view(&asked.base, &account)));
+        let account = accounts::look_up(&mut reader, caller, &AccountRef::Id(account)).await?;
+        return account.map(|account| Answer::ok(view(&asked.base, &account))).ok_or_else(Error::not_found);
     }
-    let mut seen = accounts::list(&mut reader, caller).await?;
-    match (asked.parameter("name"), asked.parameter("all")) {
-        (Some(name), _) => seen.retain(|account| account.name.as_str().eq_ignore_ascii_case(name)),
-        (None, Some(part)) => {
-            let part = part.to_lowercase();
-            seen.retain(|account| account.name.as_str().to_lowercase().contains(&part));
+    let found = match (asked.parameter("name"), asked.parameter("all")) {
+        (Some(name), _) => match AccountName::parse(name) {
+            Ok(name) => accounts::look_up(&mut reader, caller, &AccountRef::Name(name)).await?.into_iter().collect(),
+            // What cannot be a name is nobody's.
+            Err(_) => Vec::new(),
+        },
+        (None, all) => {
+            let part = all.map(str::to_lowercase);
+            let mut seen = accounts::list(&mut reader, caller).await?;
+            seen.retain(|account| match &part {
+                Some(part) => account.name.as_str().to_lowercase().contains(part),
+                None => Some(account.id) == caller.standing.account(),
+            });
+            seen
         }
-        (None, None) => seen.retain(|account| Some(account.id) == caller.standing.account()),
-    }
-    let things: Vec<Value> = seen.iter().map(|account| view(&asked.base, account)).collect();
+    };
+    let things: Vec<Value> = found.iter().map(|account| view(&asked.base, account)).collect();
     let mut collection = super::empty_collection("identity", &asked.base.unscoped().url(&["identities"]));
     if let Some(fields) = collection.as_object_mut() {
         fields.insert("data".to_owned(), things.into());

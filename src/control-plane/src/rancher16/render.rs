@@ -30,7 +30,7 @@ impl Base {
 
     /// The same for what is in an environment.
     pub(super) fn scoped(self, environment: &str) -> Self {
-        Self { scope: Some(environment.to_ascii_lowercase()), ..self }
+        Self { scope: Some(environment.to_owned()), ..self }
     }
 
     /// The same for what is in none.
@@ -38,10 +38,11 @@ impl Base {
         Self { version: self.version.clone(), scope: None }
     }
 
-    /// The URL of a path; ids and types are in lower case.
+    /// The URL of a path: a type, which is in lower case there, and an id, which is as it is.
     pub(super) fn url(&self, segments: &[&str]) -> String {
         let scope = self.scope.as_ref().map(|scope| format!("/projects/{scope}")).unwrap_or_default();
-        let path: String = segments.iter().map(|segment| format!("/{}", segment.to_ascii_lowercase())).collect();
+        let part = |(place, part): (usize, &&str)| if place == 0 { part.to_ascii_lowercase() } else { (*part).to_owned() };
+        let path: String = segments.iter().enumerate().map(part).map(|part| format!("/{part}")).collect();
         format!("{}{scope}{path}", self.version)
     }
 }
@@ -49,7 +50,12 @@ impl Base {
 /// What the version itself shows: where everything is.
 pub(super) fn root(base: &Base) -> Value {
     let mut links = Map::from_iter([("self".to_owned(), Value::from(base.url(&[])))]);
-    links.extend(resource::ALL.iter().map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())));
+    links.extend(
+        resource::ALL
+            .iter()
+            .chain([&resource::SCHEMA])
+            .map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())),
+    );
     json!({"id": base.version.rsplit('/').next(), "type": "apiVersion", "links": links, "actions": {}})
 }
 

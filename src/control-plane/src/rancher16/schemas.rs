@@ -53,7 +53,7 @@ fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
     json!({
         "id": resource.id, "type": "schema", "baseType": "schema", "pluralName": resource.plural,
         "links": {
-            "self": asked.base.url(&["schemas", resource.id]), "collection": asked.base.url(&[resource.plural]),
+            "self": asked.base.url(&["schemas", &resource.id.to_ascii_lowercase()]), "collection": asked.base.url(&[resource.plural]),
         },
         "actions": {}, "collectionMethods": collection_methods, "resourceMethods": resource.resource_methods,
         "resourceActions": actions, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,

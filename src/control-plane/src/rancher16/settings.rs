@@ -70,7 +70,7 @@ fn view(asked: &Asked, setting: &SettingValue, ranchers: bool) -> Value {
     };
     let fields = json!({
         "name": name, "value": setting.set.as_deref().map(shown), "description": setting.known.about,
-        "activeValue": shown(setting.set.as_deref().unwrap_or(setting.known.default)),
+        "activeValue": shown(setting.value()),
         "source": if setting.set.is_some() { "Database" } else { "Code Packaged Defaults" }, "inDb": setting.set.is_some(),
     });
     render::resource(&asked.base.unscoped(), Kind::Setting, &format!("{PREFIX}{name}"), fields, &[], &[])

@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use tokio_stream::{Stream, StreamExt as _};
 
 use super::history::ROWS_IN_A_STATEMENT;
-use super::login::logins_pass;
+use super::login::{self, logins_pass};
 use super::{Connection, StoreError, row};
 use crate::model::{Kind, Role};
 
@@ -121,8 +121,7 @@ pub(crate) async fn table(connection: &mut Connection) -> Result<Vec<(Digest, Gr
 pub(crate) async fn each(connection: &mut Connection, mut take: impl FnMut(Digest, Grant)) -> Result<(), StoreError> {
     let reaches = reaches(sqlx::query(memberships!()).fetch(&mut *connection)).await?;
     // A backup that is looked at, and not brought up to date, may be older than logins.
-    let has_logins = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'").fetch_optional(&mut *connection).await?;
-    let query = if has_logins.is_some() { passing!() } else { PASSING_BEFORE_LOGINS };
+    let query = if login::are_known(connection).await? { passing!() } else { PASSING_BEFORE_LOGINS };
     let mut rows = sqlx::query(query).fetch(connection);
     while let Some(row) = rows.try_next().await? {
         take(row::digest(&row)?, grant(&row, &reaches)?);

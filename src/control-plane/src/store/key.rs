@@ -2,7 +2,9 @@
 
 use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use tokio_stream::StreamExt as _;
 
 use super::login::logins_pass;
@@ -80,22 +82,66 @@ pub(crate) enum Filter {
 macro_rules! managed {
     ($($removed:ident)?) => {
         keys!($($removed)? "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
-         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id")
+         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id \
+         LIMIT $5 OFFSET $6")
     };
 }
 
+/// All that there is, for [`read_managed`].
+const ALL: (i64, i64) = (-1, 0);
+
 /// The keys that a caller manages, oldest first: all for an admin; a user's own and those of environments that the user owns.
 pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filter: Filter) -> Result<Vec<Key>, StoreError> {
-    read_managed(connection, managed!(), standing, filter).await
+    read_managed(connection, managed!(), standing, filter, ALL).await
 }
 
-/// As [`list`], those that were removed and not purged yet.
-pub(crate) async fn list_removed(
+/// Some of what [`list`] gives: at most so many from this place on, and how many there are in all.
+pub(crate) async fn page(
     connection: &mut Connection,
     standing: &Standing,
     filter: Filter,
-) -> Result<Vec<Key>, StoreError> {
-    read_managed(connection, managed!(removed), standing, filter).await
+    start: usize,
+    most: usize,
+) -> Result<(Vec<Key>, usize), StoreError> {
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let keys = read_managed(connection, managed!(), standing, filter, (number(most), number(start))).await?;
+    let count = bind_managed(sqlx::query(concat!("SELECT count(*) AS number FROM (", managed!(), ")")), standing, filter, ALL);
+    let total = row::number(&count.fetch_one(connection).await?, "number")?;
+    Ok((keys, usize::try_from(total).unwrap_or(usize::MAX)))
+}
+
+/// As [`list`], one after the other.
+pub(crate) async fn each(
+    connection: &mut Connection,
+    standing: &Standing,
+    filter: Filter,
+    take: impl FnMut(Key),
+) -> Result<(), StoreError> {
+    take_managed(connection, managed!(), standing, filter, take).await
+}
+
+/// As [`each`], those that were removed and not purged yet.
+pub(crate) async fn each_removed(
+    connection: &mut Connection,
+    standing: &Standing,
+    filter: Filter,
+    take: impl FnMut(Key),
+) -> Result<(), StoreError> {
+    take_managed(connection, managed!(removed), standing, filter, take).await
+}
+
+async fn take_managed(
+    connection: &mut Connection,
+    query: &'static str,
+    standing: &Standing,
+    filter: Filter,
+    mut take: impl FnMut(Key),
+) -> Result<(), StoreError> {
+    let mut rows = bind_managed(sqlx::query(query), standing, filter, ALL).fetch(connection);
+    while let Some(row) = rows.next().await {
+        take(read(&row?)?);
+    }
+    Ok(())
 }
 
 async fn read_managed(
@@ -103,20 +149,27 @@ async fn read_managed(
     query: &'static str,
     standing: &Standing,
     filter: Filter,
+    part: (i64, i64),
 ) -> Result<Vec<Key>, StoreError> {
+    // One by one: a row takes many times what is kept of it.
+    bind_managed(sqlx::query(query), standing, filter, part).fetch(connection).map(|row| read(&row?)).collect().await
+}
+
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
+
+fn bind_managed(query: SqliteQuery, standing: &Standing, filter: Filter, (most, start): (i64, i64)) -> SqliteQuery {
     let (account, environment) = match filter {
         Filter::All => (None, None),
         Filter::Account(account) => (Some(account.0), None),
         Filter::Environment(number) => (None, Some(number)),
     };
-    let rows = sqlx::query(query)
+    query
         .bind(account.map(row::integer))
         .bind(environment.map(row::integer))
         .bind(standing.sees_all())
         .bind(standing.account().map(|own| row::integer(own.0)))
-        .fetch(connection);
-    // One by one: a row takes many times what is kept of it.
-    rows.map(|row| read(&row?)).collect().await
+        .bind(most)
+        .bind(start)
 }
 
 /// What [`read_caller`] reads.

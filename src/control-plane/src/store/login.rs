@@ -1,7 +1,7 @@
 //! Logins in storage: the digests of their tokens, never the tokens. It does not ask who may do what.
 //!
-//! A login that is over leaves no row: its number is not given out again, and the audit record keeps it. Every new login takes away
-//! a number of those that have expired, more than one, so that they never pile up.
+//! A login that is over leaves no row: its number is not given out again, and the audit record keeps it. Those that have expired are
+//! taken away now and then, and with every new login a number of them, more than one, so that they never pile up.
 
 use keygate_decision::{AccountId, Digest, KeyId, UnixSeconds};
 use serde_json::json;
@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{Change, Connection, StoreError, account, row};
 use crate::model::{Account, Login};
+use crate::name::{Description, Label};
 
 /// So many expired logins a new one takes away.
 const SWEPT_AT_ONCE: u32 = 100;
@@ -27,7 +28,8 @@ pub(super) use logins_pass;
 macro_rules! logins {
     ($rest:literal) => {
         concat!(
-            "SELECT c.id AS login, c.created AS begun, c.expires, a.* FROM credential c JOIN account a ON a.id = c.account ",
+            "SELECT c.id AS login, c.access_key, c.description, c.created AS begun, c.expires, a.* ",
+            "FROM credential c JOIN account a ON a.id = c.account ",
             "WHERE c.purpose = 'login' AND ",
             $rest
         )
@@ -51,26 +53,36 @@ pub(crate) async fn list(
     rows.iter().map(read).collect()
 }
 
-/// Makes a login whose token has this digest.
-pub(crate) async fn create(
-    change: &mut Change<'_>,
-    account: &Account,
-    digest: Digest,
-    expires: UnixSeconds,
-) -> Result<Login, StoreError> {
+/// A login that is about to be made. Its token stays with whoever drew it.
+#[derive(Debug)]
+pub(crate) struct NewLogin {
+    /// Of the token.
+    pub(crate) digest: Digest,
+    /// The name, if the token is one of name and secret. The caller has checked that it is free.
+    pub(crate) label: Option<Label>,
+    pub(crate) description: Option<Description>,
+    pub(crate) expires: UnixSeconds,
+}
+
+/// Makes a login.
+pub(crate) async fn create(change: &mut Change<'_>, account: &Account, new: NewLogin) -> Result<Login, StoreError> {
     make_room(change, account.id).await?;
     let now = change.now();
+    let NewLogin { digest, label, description, expires } = new;
     let row = sqlx::query(
-        "INSERT INTO credential (digest, purpose, account, name, state, created, expires) \
-         VALUES ($1, 'login', $2, 'login', 'active', $3, $4) RETURNING id",
+        "INSERT INTO credential (digest, purpose, access_key, account, name, description, state, created, expires) \
+         VALUES ($1, 'login', $2, $3, 'login', $4, 'active', $5, $6) RETURNING id",
     )
     .bind(digest.as_bytes().as_slice())
+    .bind(label.as_ref().map(Label::as_str))
     .bind(row::integer(account.id.0))
+    .bind(description.as_ref().map(Description::as_str))
     .bind(row::integer(now.0))
     .bind(row::integer(expires.0))
     .fetch_one(change.connection())
     .await?;
-    let login = Login { id: KeyId(row::number(&row, "id")?), account: account.clone(), created: now, expires };
+    let id = KeyId(row::number(&row, "id")?);
+    let login = Login { id, label, description, account: account.clone(), created: now, expires };
     change.touch([digest]);
     change.audit("login.create", object(login.id), json!({"account": account.name.as_str(), "expires": expires.0})).await?;
     Ok(login)
@@ -84,10 +96,11 @@ pub(crate) async fn remove(change: &mut Change<'_>, login: &Login) -> Result<(),
     change.audit("login.delete", object(login.id), json!({"account": login.account.name.as_str()})).await
 }
 
-/// Ends all logins of an account but one; how many there were.
+/// Ends all logins of an account but one, and but those whose token has a name: Rancher 2's outlive a password. How many there were.
 pub(crate) async fn remove_others(change: &mut Change<'_>, account: AccountId, but: Option<KeyId>) -> Result<usize, StoreError> {
     let query = sqlx::query(
-        "DELETE FROM credential WHERE purpose = 'login' AND account = $1 AND ($2 IS NULL OR id <> $2) RETURNING digest",
+        "DELETE FROM credential WHERE purpose = 'login' AND access_key IS NULL AND account = $1 AND ($2 IS NULL OR id <> $2) \
+         RETURNING digest",
     );
     let query = query.bind(row::integer(account.0)).bind(but.map(|id| row::integer(id.0)));
     let rows = query.fetch_all(change.connection()).await?;
@@ -101,15 +114,38 @@ pub(crate) async fn switched(change: &mut Change<'_>) -> Result<(), StoreError> 
     touch(change, &rows)
 }
 
-/// Takes away what has expired, some at a time, and the oldest logins of an account that would have too many.
-async fn make_room(change: &mut Change<'_>, account: AccountId) -> Result<(), StoreError> {
+/// Whether there are logins that have expired.
+pub(crate) async fn any_expired(connection: &mut Connection, now: UnixSeconds) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM credential WHERE purpose = 'login' AND expires <= $1 LIMIT 1");
+    Ok(query.bind(row::integer(now.0)).fetch_optional(connection).await?.is_some())
+}
+
+/// Takes away what has expired, some at a time.
+pub(crate) async fn sweep(change: &mut Change<'_>) -> Result<(), StoreError> {
     let now = row::integer(change.now().0);
     let expired = sqlx::query(
         "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND expires <= $1 \
          ORDER BY expires LIMIT $2) RETURNING digest",
     );
     let expired = expired.bind(now).bind(SWEPT_AT_ONCE).fetch_all(change.connection()).await?;
-    touch(change, &expired)?;
+    touch(change, &expired)
+}
+
+/// Whether a database, which may be an old one, knows logins.
+pub(super) async fn are_known(connection: &mut Connection) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'setting'");
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// Ends all logins of a database that nobody serves.
+pub(super) async fn end_all(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM credential WHERE purpose = 'login'").execute(connection).await?;
+    Ok(())
+}
+
+/// Takes away some of what has expired, and the oldest logins of an account that would have too many.
+async fn make_room(change: &mut Change<'_>, account: AccountId) -> Result<(), StoreError> {
+    sweep(change).await?;
     let oldest = sqlx::query(
         "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND account = $1 \
          ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING digest",
@@ -132,6 +168,8 @@ fn object(login: KeyId) -> String {
 fn read(row: &SqliteRow) -> Result<Login, StoreError> {
     Ok(Login {
         id: KeyId(row::number(row, "login")?),
+        label: row::optional_text(row, "access_key", Label::parse)?,
+        description: row::optional_text(row, "description", Description::parse)?.flatten(),
         account: account::read(row)?,
         created: row::seconds(row, "begun")?,
         expires: row::seconds(row, "expires")?,

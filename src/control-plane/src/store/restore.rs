@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keygate_decision::UnixSeconds;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::backup::sync_folder_of;
 use super::folder::{DataFolder, FolderError, io_error};
 use super::inspect::{Contents, Difference, Unfit, compare, inspect};
-use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code};
+use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, compile, login};
 use crate::clock;
 
 /// Why nothing was restored. Nothing is changed then.
@@ -65,11 +65,36 @@ pub(crate) async fn stage<'f>(folder: &'f DataFolder, file: &Path) -> Result<Sta
         return Err(unfit(Unfit::NoDatabase));
     }
     let path = beside(folder.database(), ".restoring");
-    remove(&path)?;
+    // A journal of an earlier attempt that was killed would be read into this copy.
+    for left in [path.clone(), beside(&path, "-journal"), beside(&path, "-wal"), beside(&path, "-shm")] {
+        remove(&left)?;
+    }
     let mut staged = Staged { folder, path, contents: Contents::default() };
     copy(file, &staged.path).map_err(io_error(&staged.path))?;
     staged.contents = inspect(&staged.path).await.map_err(unfit)?;
+    if let Some(keys) = end_logins(&staged.path).await.map_err(|error| unfit(Unfit::Store(error)))? {
+        staged.contents.keys = keys;
+    }
     Ok(staged)
+}
+
+/// Ends the logins of a copy: some of them have been ended since, for a reason that the copy does not know. How many keys may pass then;
+/// none if the copy is older than logins are.
+async fn end_logins(path: &Path) -> Result<Option<u64>, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        // So that nothing of it is left beside the file.
+        .journal_mode(SqliteJournalMode::Delete)
+        .synchronous(SqliteSynchronous::Full);
+    let mut connection: Connection = options.connect().await?;
+    let keys = if login::are_known(&mut connection).await? {
+        login::end_all(&mut connection).await?;
+        Some(compile::count(&mut connection).await?)
+    } else {
+        None
+    };
+    connection.close().await?;
+    Ok(keys)
 }
 
 impl Staged<'_> {

@@ -8,14 +8,17 @@ use crate::setting::{self, Known, Setting};
 
 /// What a setting means now.
 pub(crate) async fn value<T>(connection: &mut Connection, setting: &Setting<T>) -> Result<T, StoreError> {
-    let set = read(connection, setting.name).await?;
+    let set = match setting::fixed(setting.name) {
+        Some(fixed) => Some(fixed.to_owned()),
+        None => read(connection, setting.name).await?,
+    };
     let text = set.as_deref().unwrap_or(setting.default);
     (setting.parse)(text).map_err(|_| StoreError::Damaged { column: setting.name, value: text.to_owned() })
 }
 
 /// A setting as it stands.
 pub(crate) async fn find(connection: &mut Connection, known: &'static Known) -> Result<SettingValue, StoreError> {
-    Ok(SettingValue { known, set: read(connection, known.name).await? })
+    Ok(SettingValue { known, set: read(connection, known.name).await?, fixed: setting::fixed(known.name) })
 }
 
 /// All settings, by name.
@@ -45,7 +48,7 @@ pub(crate) async fn set(
     query.execute(change.connection()).await?;
     let action = if value.is_some() { "setting.set" } else { "setting.unset" };
     change.audit(action, format!("setting {}", known.name), json!({"value": value, "former": former})).await?;
-    Ok(SettingValue { known, set: value })
+    Ok(SettingValue { known, set: value, fixed: setting::fixed(known.name) })
 }
 
 async fn read(connection: &mut Connection, name: &str) -> Result<Option<String>, StoreError> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::certificates::read_roots;
+use super::certificates::{read_roots, roots as roots_of};
 use super::provider;
 
 /// Who may have signed the server's certificate.
@@ -16,6 +16,8 @@ pub(crate) enum Roots<'a> {
     Nobody,
     /// Those in the file that a flag names, and nobody else.
     File(&'static str, &'a Path),
+    /// Those in this PEM, which comes from here, and nobody else.
+    Given(&'static str, &'a [u8]),
     /// Those whom this machine trusts.
     Machine,
 }
@@ -29,6 +31,7 @@ pub(crate) fn client(roots: Roots<'_>) -> anyhow::Result<ClientConfig> {
     let builder = match roots {
         Roots::Nobody => builder.with_root_certificates(RootCertStore::empty()),
         Roots::File(flag, path) => builder.with_root_certificates(read_roots(flag, path)?),
+        Roots::Given(from, pem) => builder.with_root_certificates(roots_of(pem).context(from)?),
         Roots::Machine => builder
             .with_platform_verifier()
             .map_err(|error| anyhow!("{error}"))

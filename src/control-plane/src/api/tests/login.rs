@@ -278,3 +278,17 @@ async fn logins_that_are_switched_off_pass_nowhere_until_they_are_switched_on() 
     assert_eq!(plane.status(&token).await, 200);
     assert!(plane.login_grant(&token).is_some());
 }
+
+#[tokio::test]
+async fn logins_that_have_expired_go_though_nobody_logs_in() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    plane.password("alice", PASSWORD).await;
+    let token = plane.login("alice").await;
+    plane.pass(12 * 60 * 60 - 1);
+    crate::operations::logins::sweep(&plane.store).await.unwrap();
+    assert!(plane.login_grant(&token).is_some());
+    plane.pass(1);
+    crate::operations::logins::sweep(&plane.store).await.unwrap();
+    assert_eq!(plane.login_grant(&token), None, "proxies forget it, too");
+}

@@ -15,6 +15,7 @@ mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
 mod rancher16_callers; // who asks, and for which project
 mod rancher16_input; // what is refused, and that nothing came of it
 mod rancher16_people; // accounts, passwords and members there
+mod rancher2; // the dialect of Rancher 2, as its clients speak it
 mod records; // settings, and what the audit record shows
 mod takeover; // accounts and tokens of another system
 

@@ -129,8 +129,8 @@ async fn an_epoch_ends_where_the_next_one_begins() {
     assert_eq!((start.history.revision, start.history.epochs.last().map(|epoch| epoch.ended_at)), (ended_at, Some(ended_at)));
     let revisions: Vec<u64> = start.history.changes.iter().map(|(revision, _)| *revision).collect();
     assert_eq!(revisions, [1, 2]);
-    let pushed = plane.pushed.lock().unwrap();
-    let pushed: HashMap<_, _> = pushed.table.iter().map(|(digest, grant)| (*digest, EncodedGrant::from(grant))).collect();
+    let encoded = |(digest, grant): (&Digest, &Grant)| (*digest, EncodedGrant::from(grant));
+    let pushed: HashMap<_, _> = plane.pushed.lock().unwrap().table.iter().map(encoded).collect();
     assert_eq!(pushed, start.table.into_iter().collect());
     let start = history::begin_epoch(&mut connection, [8; 16]).await.unwrap();
     assert_eq!(start.history.epochs.last().map(|epoch| epoch.epoch), Some([7; 16]));

@@ -253,6 +253,13 @@ async fn lists_are_filtered_sorted_and_paged() {
     assert_eq!(names("sort=name&order=desc").await, ["test", "c-three", "b-two", "a-one"]);
     assert_eq!(names("state=inactive").await, Vec::<String>::new());
     assert_eq!(names("unheard=of").await.len(), 4, "what no key has is no filter");
+    let first = client.get("/v1/apikeys?limit=3").await;
+    let page = &first["pagination"];
+    assert_eq!((&first["data"][0]["name"], &page["total"], &page["partial"]), (&json!("test"), &json!(4), &json!(true)));
+    let next = client.get(page["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap()).await;
+    assert_eq!((next["data"].as_array().unwrap().len(), &next["data"][0]["name"]), (1, &json!("c-three")));
+    assert_eq!(next["pagination"]["previous"], page["first"].as_str().unwrap());
+    assert_eq!(client.get("/v1/apikeys?marker=9").await["data"], json!([]));
     let first = client.get("/v1/apikeys?limit=3&sort=name").await;
     assert_eq!((&first["pagination"]["partial"], &first["data"][0]["name"]), (&json!(true), &json!("a-one")));
     let next = first["pagination"]["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap();
@@ -420,4 +427,59 @@ async fn a_body_that_is_too_large_is_refused_in_ranchers_own_shape_and_read_to_b
         assert_eq!((answer.status, &answer.body["type"], &answer.body["status"]), (413, &json!("error"), &json!(413)), "{path}");
     }
     assert_eq!(client.ids("/v1/apikeys").await.len(), 1, "nothing was made");
+}
+
+#[tokio::test]
+async fn access_modes_are_stored_and_shown_and_local_accounts_pass_in_each() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    for name in ["alice", "root"] {
+        plane.admin("PUT", &format!("accounts/{name}/password"), Some(json!({"password": PASSWORD})), 204).await;
+    }
+    let (admin, nobody) = (plane.rancher(&plane.admin), plane.rancher(""));
+    let config = |mode: Value| json!({"accessMode": mode, "username": "root", "password": PASSWORD, "enabled": true, "allowedIdentities": []});
+    let login = json!({"code": format!("alice:{PASSWORD}")});
+    for mode in ["restricted", "required", "unrestricted"] {
+        assert_eq!(admin.send("POST", "/v1/localauthconfig", Some(config(json!(mode))), 201).await["accessMode"], mode);
+        assert_eq!(admin.get("/v1/localauthconfig").await["data"][0]["accessMode"], mode);
+        assert_eq!(plane.admin("GET", "settings/access-mode", None, 200).await.body["value"], mode);
+        let token = nobody.send("POST", "/v1/token", Some(login.clone()), 201).await;
+        plane.rancher(token["jwt"].as_str().unwrap()).get("/v1/apikeys").await;
+    }
+    for (mode, code) in [(json!("open"), "InvalidOption"), (json!(7), "InvalidFormat"), (json!(""), "InvalidOption")] {
+        let refused = admin.send("POST", "/v1/localauthconfig", Some(config(mode)), 422).await;
+        assert_eq!((&refused["code"], &refused["fieldName"]), (&json!(code), &json!("accessMode")));
+    }
+    assert_eq!(admin.get("/v1/localauthconfig").await["data"][0]["accessMode"], "unrestricted");
+}
+
+#[tokio::test]
+async fn everything_that_is_shown_can_be_viewed_by_its_own_link() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    plane.environment("1a5").await;
+    plane.environment("Prod.1").await;
+    plane.member("Prod.1", "alice", "owner").await;
+    plane.key(json!({"environment": "Prod.1", "name": "m"})).await;
+    plane.member("1a5", "alice", "owner").await;
+    plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    let admin = plane.rancher(&plane.admin);
+    let path = |link: &Value| link.as_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
+    let mut seen = Vec::new();
+    for (name, link) in admin.get("/v1").await["links"].as_object().unwrap() {
+        let body = admin.get(&path(link)).await;
+        for thing in body["data"].as_array().into_iter().flatten().filter(|thing| thing["links"].get("self").is_some()) {
+            assert_eq!(admin.get(&path(&thing["links"]["self"])).await["id"], thing["id"], "{name}");
+            seen.push(thing["type"].as_str().unwrap().to_owned());
+        }
+    }
+    for name in ["apiKey", "account", "project", "projectMember", "password", "identity", "setting", "schema"] {
+        assert!(seen.iter().any(|seen| seen == name), "{name}: {seen:?}");
+    }
+    let made = admin.send("POST", "/v1/projects/1a5/apikeys", None, 201).await;
+    let project = admin.get(&path(&made["links"]["project"])).await;
+    for link in ["apiKeys", "schemas", "projectMembers"] {
+        admin.get(&path(&project["links"][link])).await;
+    }
 }

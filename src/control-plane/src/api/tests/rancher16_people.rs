@@ -137,7 +137,11 @@ async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     assert_eq!(json!(plain(&one.get(&members).await)), turned);
 
     // One by one; an identity that was looked up is a member, too.
-    let mut identity = admin.get("/v1/identities?name=olga").await["data"][0].clone();
+    assert_eq!(stranger.get("/v1/identities?name=olga").await["data"], json!([]), "who owns nothing lets nobody in");
+    stranger.send("GET", &format!("/v1/identities/rancher_id:{olga}"), None, 404).await;
+    one.get(&format!("/v1/identities/rancher_id:{olga}")).await;
+    assert_eq!(one.get("/v1/identities?all=olg").await["data"], json!([]));
+    let mut identity = one.get("/v1/identities?name=olga").await["data"][0].clone();
     identity["role"] = json!("readonly");
     let made = one.send("POST", &members, Some(identity), 201).await;
     let own = format!("/v1/projectmembers/{}", made["id"].as_str().unwrap());

@@ -189,3 +189,15 @@ async fn what_calls_the_api_has_been_used_unless_it_was_refused() {
     assert_eq!(plane.pushed.lock().unwrap().revisions.len(), before, "proxies hear nothing of it");
     assert!(plane.records("").await.iter().all(|[actor, ..]| actor != "sync"), "a use is no action");
 }
+
+#[tokio::test]
+async fn a_key_of_an_environment_says_where_that_is_once_somebody_has_said_so() {
+    let plane = Plane::start().await;
+    plane.environment("1a5").await;
+    let make = async |wish: Value| plane.admin("POST", "keys", Some(wish), 201).await.body["endpoint"].clone();
+    assert_eq!(make(json!({"environment": "1a5", "name": "x"})).await, Value::Null);
+    let url = json!({"value": "https://keys.example.com/v1/projects/{environment}"});
+    plane.admin("PUT", "settings/environment-url", Some(url), 200).await;
+    assert_eq!(make(json!({"environment": "1a5", "name": "y"})).await, "https://keys.example.com/v1/projects/1a5");
+    assert_eq!(make(json!({"account": "root", "name": "z"})).await, Value::Null);
+}

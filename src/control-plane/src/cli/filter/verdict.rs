@@ -1,7 +1,6 @@
 //! The verdict on a request: as [`keygate_decision`] decides, or, where a key decides that nobody named, what that key must be.
 
-use keygate_decision::route::Place;
-use keygate_decision::{Access, Decision, Explanation, Header, ReadinessPath, Reason, Screening, Target, UnixSeconds};
+use keygate_decision::{Access, Decision, Explanation, Header, Place, ReadinessPath, Reason, Screening, Target, UnixSeconds};
 use keygate_wire::FilterConfig;
 use serde_json::{Value, json};
 
@@ -83,11 +82,11 @@ impl Verdict {
 
 /// Which keys reach a target; says what [`keygate_decision::decide`] does.
 fn wanted(target: &Target) -> String {
-    let access = match target.access {
+    let access = match target.access() {
         Access::Read => "read",
         Access::Write => "write",
     };
-    match &target.place {
+    match target.place() {
         Place::Environment(id) | Place::Own { named: Some(id), .. } => {
             format!("a key of environment {id}, or of an account that may {access} there")
         }

@@ -1,7 +1,6 @@
 //! What becomes of reported uses, and what they never do.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use keygate_decision::Digest;
 
@@ -104,9 +103,7 @@ async fn a_flood_of_uses_is_bounded_and_goes_in_small_transactions() {
     assert!(sink(ago(&[(1, 0)])));
     assert_eq!(plane.store.usage.take().first().map(|(key, _)| *key), Some(ROWS as u64 + 1));
 
-    let started = Instant::now();
     plane.store.write_some_uses().await.unwrap();
     assert_eq!(plane.number("SELECT COUNT(*) FROM credential WHERE last_used IS NOT NULL").await, ROWS as u64);
-    assert!(started.elapsed() < Duration::from_secs(2), "changes would wait for {:?}", started.elapsed());
     plane.end().await;
 }

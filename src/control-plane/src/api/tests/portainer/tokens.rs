@@ -1,6 +1,13 @@
 //! Access tokens, as Portainer's clients make and delete them.
 
+use keygate_decision::{AccountId, EnvironmentId, KeyId};
+
 use super::*;
+use crate::model::{AccountRef, Form, Purpose};
+use crate::name::Label;
+use crate::operations::Refusal;
+use crate::operations::keys::TokenWish;
+use crate::permission::{Caller, Standing};
 
 #[tokio::test]
 async fn an_access_token_is_shown_once_used_and_deleted() {
@@ -143,4 +150,43 @@ async fn a_key_of_another_dialect_is_seen_used_and_deleted_here_and_the_other_wa
     plane.portainer(&Shown::Header(raw.clone()), "GET", "/api/users/me", None, 200).await;
     plane.admin("DELETE", &format!("keys/{own}"), None, 204).await;
     assert!(!plane.passes(&raw));
+}
+
+#[tokio::test]
+async fn tokens_of_other_systems_and_limited_ones_are_seen_and_deleted_here_too() {
+    let plane = Plane::start().await;
+    let (id, login) = plane.portainer_user("alice").await;
+    plane.environment("4").await;
+    plane.member("4", "alice", "member").await;
+    let make = async |name: &'static str, limit: Option<&'static str>| {
+        let made = async move |change: &mut Change<'_>| {
+            let admin = Caller { key: KeyId(1), purpose: Purpose::Key, standing: Standing::Admin(AccountId(1)) };
+            let wish = TokenWish {
+                account: AccountRef::Id(AccountId(id)),
+                form: Form::Named(Label::parse(name).unwrap()),
+                digest: Digest::of(&format!("{name}:secret")),
+                name: Name::parse("of rancher").unwrap(),
+                description: None,
+                lifetime: None,
+                limit: limit.map(|id| EnvironmentId::parse(id).unwrap()),
+            };
+            keys::create_token(change, &admin, wish).await
+        };
+        plane.store.write::<_, Refusal, _>(Actor::Local, made).await.unwrap().value.id.0
+    };
+    let (whole, limited) = (make("token-x7k2p", None).await, make("token-limited", Some("4")).await);
+    let path = format!("/api/users/{id}/tokens");
+    let listed = plane.portainer(&login, "GET", &path, None, 200).await.body;
+    assert_eq!((&listed[0]["id"], &listed[0]["prefix"], &listed[1]["id"]), (&json!(whole), &json!("token-x"), &json!(limited)));
+    let shown = |name: &str| Shown::Bearer(format!("{name}:secret"));
+    assert_eq!(plane.portainer(&shown("token-x7k2p"), "GET", "/api/users/me", None, 200).await.body["Id"], id);
+    // Of what its account may do, one that is limited to an environment has nothing but that.
+    for (method, path) in [("GET", "/api/users/me"), ("GET", &path), ("DELETE", &format!("{path}/{whole}"))] {
+        plane.portainer(&shown("token-limited"), method, path, None, 403).await;
+    }
+    for (number, name) in [(whole, "token-x7k2p"), (limited, "token-limited")] {
+        plane.portainer(&login, "DELETE", &format!("{path}/{number}"), None, 204).await;
+        assert!(!plane.passes(&format!("{name}:secret")));
+        plane.portainer(&shown(name), "GET", "/api/users/me", None, 401).await;
+    }
 }

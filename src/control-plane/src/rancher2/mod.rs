@@ -1,0 +1,148 @@
+//! The dialect of Rancher 2, `/v3` and `/v3-public`: its tokens, users, settings and kubeconfig files, with its links and errors, for
+//! clients that were written for it. It translates to and from the operations that the native API uses; it holds no rule of who may do
+//! what, and stores nothing of its own.
+//!
+//! One request, in the order of the files: `request.rs` reads what is asked, `caller.rs` who asks, a resource's file (`tokens.rs` and its
+//! kin) does it, `render.rs` makes links, `collection.rs` filters, sorts and pages, `error.rs` says what went wrong. `resource.rs` has the
+//! one table per resource from which the schemas, the writable fields, the methods and the actions follow.
+
+mod caller;
+mod clusters;
+mod collection;
+mod description;
+mod error;
+mod field;
+mod kubeconfig;
+mod public;
+mod render;
+mod request;
+mod resource;
+mod schemas;
+mod settings;
+mod tokens;
+mod users;
+
+use axum::body::Bytes;
+use axum::extract::{OriginalUri, State};
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use serde_json::Value;
+
+use crate::api::{App, is_of_another_site};
+use crate::login::Source;
+use crate::permission::Caller;
+
+pub(crate) use description::description;
+use error::Error;
+use request::{Asked, Kind};
+
+#[cfg(test)]
+pub(crate) use resource::is_documented;
+
+/// All paths of the dialect.
+pub(crate) fn router() -> Router<App> {
+    let mut router = Router::new();
+    for version in ["/v3", "/v3-public"] {
+        router = router.route(version, any(answer)).route(&format!("{version}/{{*rest}}"), any(answer));
+        router = router.route(&format!("{version}/"), any(answer));
+    }
+    router
+}
+
+/// What came of a request.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    /// `None` for an empty one.
+    body: Option<Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body: Some(body), headers: Vec::new() }
+    }
+
+    fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    fn empty(status: StatusCode) -> Self {
+        Self { status, body: None, headers: Vec::new() }
+    }
+
+    fn with(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+}
+
+/// Every request of the dialect. What it answers always names the schemas: clients begin with them.
+async fn answer(
+    State(app): State<App>,
+    source: Source,
+    method: Method,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let asked = Asked::read(&method, &uri, &headers, body);
+    let answered = dispatch(&app, source, &headers, &asked).await;
+    let mut response = match answered {
+        Ok(Answer { status, body: Some(body), headers }) => with((status, Json(body)).into_response(), headers),
+        Ok(Answer { status, body: None, headers }) => with(status.into_response(), headers),
+        Err(error) => error.into_response(),
+    };
+    if let Ok(schemas) = HeaderValue::try_from(asked.base.url(&["schemas"])) {
+        response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
+    }
+    if let Some(cookie) = caller::csrf_cookie(&headers, &asked.base) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn with(mut response: Response, headers: Vec<(HeaderName, HeaderValue)>) -> Response {
+    for (name, value) in headers {
+        response.headers_mut().append(name, value);
+    }
+    response
+}
+
+async fn dispatch(app: &App, source: Source, headers: &HeaderMap, asked: &Asked) -> Result<Answer, Error> {
+    let from_elsewhere = !asked.method.is_safe() && is_of_another_site(headers);
+    if asked.base.is_public() {
+        asked.check()?;
+        return if from_elsewhere { Err(Error::forged()) } else { public::answer(app, source, asked).await };
+    }
+    if let Some(name) = settings::open(asked) {
+        return settings::show_open(app, asked, name).await;
+    }
+    let caller = caller::identify(app, headers, asked).await?;
+    let answered = match asked.check() {
+        Ok(()) if from_elsewhere => Err(Error::forged()),
+        Ok(()) => handle(app, &caller, source, asked).await.map_err(|error| error.on(asked)),
+        Err(error) => Err(error),
+    };
+    match &answered {
+        Err(error) if error.refuses(&caller, asked) => caller::note(app, caller, asked, error).await,
+        _ => app.store.note_use(caller.key),
+    }
+    answered
+}
+
+async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
+    match asked.kind {
+        None if asked.id.is_none() => schemas::root(asked),
+        Some(Kind::Schema) => schemas::answer(asked),
+        Some(Kind::Token) => tokens::answer(app, caller, asked).await,
+        Some(Kind::User) => users::answer(app, caller, source, asked).await,
+        Some(Kind::Cluster) => clusters::answer(app, caller, asked).await,
+        Some(Kind::Setting) => settings::answer(app, caller, asked).await,
+        // Those of the other version, and unknown ones.
+        Some(Kind::AuthProvider | Kind::LocalProvider) | None => Err(Error::not_found()),
+    }
+}
