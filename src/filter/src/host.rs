@@ -74,6 +74,20 @@ unsafe extern "C" {
         metadata_len: usize,
         token: *mut u32,
     ) -> u32;
+    fn proxy_grpc_call(
+        service: *const u8,
+        service_len: usize,
+        name: *const u8,
+        name_len: usize,
+        method: *const u8,
+        method_len: usize,
+        metadata: *const u8,
+        metadata_len: usize,
+        message: *const u8,
+        message_len: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, len: usize, end_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
 }
@@ -323,14 +337,26 @@ pub(crate) fn open_grpc_stream(service: &str, name: &str, method: &str) -> Resul
 }
 
 /// Calls a gRPC method with one message; `service` as in [`open_grpc_stream`]. Its answer, or that there is none within so many
-/// milliseconds, comes in `on_grpc_call_response`.
-///
-/// Through the SDK for the same reason, and with the same statuses.
-#[expect(clippy::disallowed_methods, reason = "see above")]
+/// milliseconds, comes to the root context under the token that this returns.
 pub(crate) fn call_grpc(service: &str, name: &str, method: &str, message: &[u8], timeout_ms: u32) -> Result<u32> {
-    let timeout = std::time::Duration::from_millis(u64::from(timeout_ms));
-    proxy_wasm::hostcalls::dispatch_grpc_call(service, name, method, Vec::new(), Some(message), timeout)
-        .map_err(|status| HostError(status as u32))
+    let (metadata, mut token) = (serialize_headers(&[]), 0);
+    check(unsafe {
+        proxy_grpc_call(
+            service.as_ptr(),
+            service.len(),
+            name.as_ptr(),
+            name.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            message.as_ptr(),
+            message.len(),
+            timeout_ms,
+            &mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// What the other side said when it ended the stream, in the callback that tells of the end.

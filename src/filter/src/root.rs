@@ -136,6 +136,12 @@ impl Root {
         self.slow_down(now_ns);
     }
 
+    fn call_answered(&mut self, token: u32, status: u32) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.answered(token, status);
+        }
+    }
+
     fn slow_down(&mut self, now_ns: u64) {
         if self.first_ticks == 0 {
             return;
@@ -179,22 +185,19 @@ impl Context for Root {
         true
     }
 
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, _: usize) {
-        if let Some(reporter) = &mut self.reporter {
-            reporter.answered(token, status);
-        }
-    }
-
+    // The host numbers calls and streams alike, so that each knows its own; and it ends a call that was answered without a word.
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         if let Some(subscription) = &mut self.subscription {
             subscription.receive(token, size);
         }
+        self.call_answered(token, 0);
     }
 
     fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
         if let Some(subscription) = &mut self.subscription {
             subscription.closed(token, status);
         }
+        self.call_answered(token, status);
     }
 }
 
