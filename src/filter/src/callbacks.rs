@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "the only place where functions are exported")]
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use keygate_decision::Reason;
 use proxy_wasm::traits::{Context as _, RootContext as _};
@@ -15,16 +16,19 @@ use proxy_wasm::types::Action;
 use crate::http::Http;
 use crate::reply;
 use crate::root::Root;
+use crate::usage::ById;
 
 thread_local! {
-    static CONTEXTS: RefCell<Contexts> = const { RefCell::new(Contexts { roots: Vec::new(), requests: BTreeMap::new() }) };
+    static CONTEXTS: RefCell<Contexts> = const {
+        RefCell::new(Contexts { roots: Vec::new(), requests: HashMap::with_hasher(BuildHasherDefault::new()) })
+    };
 }
 
 /// By their ids, which the host gives.
 struct Contexts {
     /// Few: one for each configuration that is in force or on its way out.
     roots: Vec<(u32, Root)>,
-    requests: BTreeMap<u32, Http>,
+    requests: HashMap<u32, Http, BuildHasherDefault<ById>>,
 }
 
 impl Contexts {

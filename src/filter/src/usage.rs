@@ -202,13 +202,17 @@ fn count(counter: Option<Counter>, times: u64) {
     }
 }
 
-/// Ids are small numbers that the control plane gives out in order: nobody chooses them to collide.
+/// Ids are small numbers that the control plane or the host gives out in order: nobody chooses them to collide.
 #[derive(Default)]
-struct ById(u64);
+pub(crate) struct ById(u64);
 
 impl Hasher for ById {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.write_u64(u64::from(id));
     }
 
     fn write_u64(&mut self, id: u64) {

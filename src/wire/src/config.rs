@@ -7,7 +7,7 @@ use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, Readin
 use serde::Deserialize;
 
 use crate::embedded::EntryTexts;
-use crate::json;
+use crate::json::{self, Object};
 use crate::preset;
 use crate::source::{self, ControlPlaneText, Source, SourceText};
 use crate::token;
@@ -59,7 +59,7 @@ struct Document {
     proxy: Option<String>,
     #[serde(default = "default_table")]
     table: String,
-    control_plane: Option<ControlPlaneText>,
+    control_plane: Option<Object<ControlPlaneText>>,
     staleness_limit_seconds: Option<u64>,
     embedded_table: Option<EntryTexts>,
     embedded_revision: Option<u64>,
@@ -74,10 +74,10 @@ struct Document {
     strip: Option<Vec<String>>,
     environment_places: Option<Vec<String>>,
     #[serde(default)]
-    rules: Vec<RuleText>,
+    rules: Vec<Object<RuleText>>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleText {
     path: String,
@@ -126,7 +126,7 @@ impl FilterConfig {
         Ok(Self {
             source: source::parse(SourceText {
                 proxy: document.proxy.take(),
-                control_plane: document.control_plane.take(),
+                control_plane: document.control_plane.take().map(|text| text.0),
                 staleness_limit_seconds: document.staleness_limit_seconds,
                 embedded_table: document.embedded_table.take(),
                 embedded_revision: document.embedded_revision,
@@ -143,7 +143,7 @@ impl FilterConfig {
 impl Document {
     fn read(json: &[u8]) -> Result<Self, InvalidConfig> {
         let mut json = serde_json::Deserializer::from_slice(json);
-        let document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let Object(document) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
             let field = if field == "." { "" } else { field.as_str() };
             invalid(field, format!("the configuration is not usable JSON: {}", error.inner()))
@@ -173,14 +173,16 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     }
     let stripped = parse_list("strip", &document.strip.or(preset.strip).unwrap_or_default(), Carrier::parse_stripped)?;
     let places = document.environment_places.or(preset.environment_places).unwrap_or_default();
-    let locators = parse_list("environment_places", &places, Locator::parse)?;
+    let mut locators = parse_list("environment_places", &places, Locator::parse)?;
     // Who may say by whom a token comes may say where it is for: that must never be overlooked.
-    let by_users = used.iter().filter_map(|carrier| match carrier {
-        Carrier::BasicToken(user) => Some(Locator::Basic(user.clone())),
-        _ => None,
-    });
-    let by_users: Vec<Locator> = by_users.filter(|place| !locators.contains(place)).collect();
-    let locators = [locators, by_users].concat();
+    for carrier in &used {
+        if let Carrier::BasicToken(user) = carrier {
+            let place = Locator::Basic(user.clone());
+            if !locators.contains(&place) {
+                locators.push(place);
+            }
+        }
+    }
     let environment_header = document.environment_header.or(preset.environment_header).map(|name| name.to_ascii_lowercase());
     if let Some(name) = &environment_header
         && !locators.iter().any(|locator| matches!(locator, Locator::Header(place) if place == name))
@@ -189,11 +191,12 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
             format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
         return Err(invalid("environment_header", why));
     }
-    let texts: Vec<RuleText> = document.rules.into_iter().chain(preset.rules).collect();
+    let mut texts = document.rules;
+    texts.extend(preset.rules);
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
-    let rules = texts.into_iter().enumerate().map(|(index, text)| parse_rule(index, text, !locators.is_empty()));
+    let rules = texts.into_iter().enumerate().map(|(index, text)| parse_rule(index, text.0, !locators.is_empty()));
     let policy = Policy {
         carriers: Carriers { used, stripped },
         environment_prefix: prefix,

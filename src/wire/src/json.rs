@@ -1,10 +1,11 @@
-//! Reading one field of a JSON object, for environments that are named in one. Nothing else of the document is looked at.
+//! Reading JSON objects: one field of one, for environments that are named in it, where nothing else of the document is looked at; and
+//! those of a configuration, which are objects and nothing else.
 
 use std::fmt;
 
 use keygate_decision::carrier::is_same_word;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 /// See [`keygate_decision::locator::JsonField`]. A field that stands twice is not read: which one an upstream takes is its own affair.
 pub fn field(document: &[u8], name: &str) -> Option<Option<String>> {
@@ -61,9 +62,46 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// A struct that stands as an object. Serde would take an array of its fields in their order, too, which is a second spelling of
+/// everything, and twice the code.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(ObjectOnly(deserializer)).map(Self)
+    }
+}
+
+struct ObjectOnly<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::field;
+    use super::{Object, field};
+
+    #[test]
+    fn an_array_is_no_object() {
+        #[derive(serde::Deserialize)]
+        struct Pair {
+            one: u8,
+            two: u8,
+        }
+        let read = |text| serde_json::from_str::<Object<Pair>>(text).map(|Object(pair)| (pair.one, pair.two));
+        assert_eq!(read(r#"{"two":2,"one":1}"#).unwrap(), (1, 2));
+        assert!(read("[1,2]").unwrap_err().to_string().contains("invalid type: sequence, expected struct Pair"));
+    }
 
     #[test]
     fn only_what_has_one_meaning_is_read() {
