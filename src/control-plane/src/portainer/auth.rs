@@ -10,9 +10,7 @@ use super::error::Error;
 use super::request::Asked;
 use crate::api::App;
 use crate::login::{Password, Source};
-use crate::model::Purpose;
 use crate::operations::Refusal;
-use crate::operations::callers::Identity;
 use crate::operations::logins::{self, Attempt};
 
 /// POST /auth
@@ -45,11 +43,7 @@ pub(super) async fn log_in(app: &App, source: Source, asked: &Asked<'_>) -> Resu
 /// POST /auth/logout: ends the login that is shown, if one is; a key is none, and stays.
 pub(super) async fn log_out(app: &App, asked: &Asked<'_>) -> Result<Answer, Error> {
     match caller::find(app, asked).await {
-        Ok(Identity::Passes(caller)) if caller.purpose == Purpose::Login => {
-            let id = caller.key;
-            app.change(caller, async move |change, caller| logins::end(change, caller, id).await).await?;
-        }
-        Ok(_) => {}
+        Ok(identity) => logins::end_presented(&app.store, identity).await?,
         Err(error) if error.is_unauthenticated() => {}
         Err(error) => return Err(error),
     }

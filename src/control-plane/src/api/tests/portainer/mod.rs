@@ -238,3 +238,13 @@ async fn what_is_no_user_or_no_path_here_is_refused() {
         ["GET portainer users/{id}/tokens", "GET portainer users/{id}", "GET portainer users", "GET portainer users/me"]
     );
 }
+
+#[tokio::test]
+async fn logging_out_ends_a_login_that_does_not_pass_now() {
+    let plane = Plane::start().await;
+    let (_, login) = plane.portainer_user("alice").await;
+    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    plane.portainer(&login, "POST", "/api/auth/logout", None, 204).await;
+    plane.admin("POST", "accounts/alice/activate", None, 200).await;
+    plane.portainer(&login, "GET", "/api/users/me", None, 401).await;
+}
