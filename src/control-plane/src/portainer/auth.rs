@@ -34,7 +34,9 @@ pub(super) async fn log_in(app: &App, source: Source, asked: &Asked<'_>) -> Resu
     })?;
     let login = written.value;
     let seconds = login.expires.0.saturating_sub(login.created.0);
-    let cookie = format!("{COOKIE}={}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict", token.expose());
+    // A browser that came by TLS never shows it otherwise.
+    let secure = if asked.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https") { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", token.expose());
     let mut cookie = HeaderValue::try_from(cookie).map_err(|error| Error::unavailable(&error))?;
     cookie.set_sensitive(true);
     Ok(Answer::ok(json!({"jwt": token.expose()})).with(header::SET_COOKIE, cookie))

@@ -111,6 +111,9 @@ async fn a_password_opens_a_login_and_logging_out_ends_it() {
     let cookie = format!("portainer_api_key={token}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
     assert_eq!(answer.headers["set-cookie"], cookie.as_str());
     assert!(plane.passes(&token));
+    let by_tls = plane.ask(&Shown::Nothing, "POST", "/api/auth").header("x-forwarded-proto", "https");
+    let by_tls = read(by_tls.json(&json!({"username": "alice", "password": PASSWORD}))).await;
+    assert!(by_tls.headers["set-cookie"].to_str().unwrap().ends_with("; SameSite=Strict; Secure"), "{by_tls:?}");
 
     for shown in [Shown::Bearer(token.clone()), Shown::Cookie(token.clone())] {
         let me = plane.portainer(&shown, "GET", "/api/users/me", None, 200).await.body;
