@@ -36,7 +36,7 @@ pub(crate) struct KubeconfigLoginArgs {
     #[arg(long, value_name = "URL")]
     server: String,
     /// The cluster that the token is for; without it, all that the account reaches
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", allow_hyphen_values = true)]
     cluster: String,
     /// The account's name; asked for if it is missing. KEYGATE_PASSWORD holds the password where there is no terminal
     #[arg(long, value_name = "NAME", env = USER, hide_env_values = true)]
@@ -195,6 +195,18 @@ mod tests {
         assert_eq!(told(json!({"server": "https://host"})).unwrap(), None);
         assert_eq!(told(json!({"certificate-authority-data": ""})).unwrap(), None);
         assert!(told(json!({"certificate-authority-data": "!"})).is_err() && authority("").is_err());
+    }
+
+    #[test]
+    fn a_cluster_of_any_id_is_taken() {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: KubeconfigLoginArgs,
+        }
+        let line = Line::try_parse_from(["keygate", "--server", "https://host", "--cluster", "-x", "--user", "bob"]).unwrap();
+        assert_eq!((line.args.cluster.as_str(), line.args.user.as_deref()), ("-x", Some("bob")));
     }
 
     #[test]

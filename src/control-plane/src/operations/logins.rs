@@ -8,6 +8,7 @@ use keygate_decision::{AccountId, Digest, KeyId, UnixSeconds};
 use serde_json::json;
 
 use super::audit::Refusals;
+use super::callers::Identity;
 use super::{Missing, Refusal, accounts, require};
 use crate::login::{Gate, Password, PasswordDigest, Source, Wait};
 use crate::model::{Account, AccountRef, Login, Purpose, State};
@@ -186,6 +187,25 @@ pub(crate) async fn log_out(change: &mut Change<'_>, caller: &Caller) -> Result<
             Err(Refusal::conflict("not_a_login", None, message))
         }
     }
+}
+
+/// Ends the login whose token was presented, if it was one. Also one that does not pass now: it would again, once its account is active
+/// or logins are switched on. Whoever has the token may end it.
+pub(crate) async fn end_presented(store: &Store, identity: Identity) -> Result<(), Refusal> {
+    let (Identity::Passes(caller) | Identity::Withdrawn(caller)) = identity else { return Ok(()) };
+    if caller.purpose != Purpose::Login {
+        return Ok(());
+    }
+    let id = caller.key;
+    let ended = store.write::<_, StoreError, _>(Actor::Caller(caller), async move |change: &mut Change<'_>| {
+        // Nothing had expired at the first second of all. One that is gone already is gone.
+        match login::find(change.connection(), id, UnixSeconds(0)).await? {
+            Some(found) => login::remove(change, &found).await,
+            None => Ok(()),
+        }
+    });
+    ended.await?;
+    Ok(())
 }
 
 /// Ends a login.

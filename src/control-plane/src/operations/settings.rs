@@ -32,12 +32,19 @@ pub(crate) async fn set(change: &mut Change<'_>, caller: &Caller, name: &str, va
     if known.name == KUBECONFIG_TTL.name {
         fits(change.connection(), &value).await?;
     }
-    // Whoever switches logins off by a login could not switch them on again.
-    if known.name == LOGIN_ENABLED.name && value == "false" && caller.purpose == Purpose::Login {
-        let message = "with this login you could not switch logins on again; do it with a key";
-        return Err(Refusal::conflict("own_login", None, message));
+    if known.name == LOGIN_ENABLED.name {
+        may_switch_logins(caller, value == "true")?;
     }
     put(change, known, Some(value)).await
+}
+
+/// Whoever switches logins off by a login could not switch them on again.
+pub(crate) fn may_switch_logins(caller: &Caller, on: bool) -> Result<(), Refusal> {
+    if on || caller.purpose != Purpose::Login {
+        return Ok(());
+    }
+    let message = "with this login you could not switch logins on again; do it with a key";
+    Err(Refusal::conflict("own_login", None, message))
 }
 
 /// Gives a setting its default back.

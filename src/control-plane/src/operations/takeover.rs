@@ -4,6 +4,8 @@
 //! What was withdrawn here stays withdrawn, and nobody reaches more than they did: what is there already is named, and whoever asks
 //! says what is meant.
 
+use std::collections::BTreeSet;
+
 use keygate_decision::Digest;
 
 use super::keys::{self, TokenWish};
@@ -58,8 +60,13 @@ pub(crate) async fn take_over(change: &mut Change<'_>, caller: &Caller, newcomer
     Ok(taken)
 }
 
-/// All of them are named at once.
+/// All of them are named at once. Two of one name are two people there: neither gets what is the other's.
 async fn refuse_namesakes(connection: &mut Connection, newcomers: &[Newcomer]) -> Result<(), Refusal> {
+    let mut given = BTreeSet::new();
+    if let Some(twice) = newcomers.iter().find(|newcomer| !given.insert(newcomer.name.as_str().to_ascii_lowercase())) {
+        let message = format!("names {} twice (case does not matter); choose another name for one of them", twice.name);
+        return Err(Refusal::invalid("accounts", message));
+    }
     let mut names = Vec::new();
     for newcomer in newcomers.iter().filter(|newcomer| !newcomer.existing) {
         if account::find(connection, &AccountRef::Name(newcomer.name.clone())).await?.is_some() {

@@ -10,9 +10,7 @@ use super::error::Error;
 use super::request::Asked;
 use crate::api::App;
 use crate::login::{Password, Source};
-use crate::model::Purpose;
 use crate::operations::Refusal;
-use crate::operations::callers::Identity;
 use crate::operations::logins::{self, Attempt};
 
 /// POST /auth
@@ -36,7 +34,9 @@ pub(super) async fn log_in(app: &App, source: Source, asked: &Asked<'_>) -> Resu
     })?;
     let login = written.value;
     let seconds = login.expires.0.saturating_sub(login.created.0);
-    let cookie = format!("{COOKIE}={}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict", token.expose());
+    // A browser that came by TLS never shows it otherwise.
+    let secure = if asked.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https") { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", token.expose());
     let mut cookie = HeaderValue::try_from(cookie).map_err(|error| Error::unavailable(&error))?;
     cookie.set_sensitive(true);
     Ok(Answer::ok(json!({"jwt": token.expose()})).with(header::SET_COOKIE, cookie))
@@ -45,11 +45,7 @@ pub(super) async fn log_in(app: &App, source: Source, asked: &Asked<'_>) -> Resu
 /// POST /auth/logout: ends the login that is shown, if one is; a key is none, and stays.
 pub(super) async fn log_out(app: &App, asked: &Asked<'_>) -> Result<Answer, Error> {
     match caller::find(app, asked).await {
-        Ok(Identity::Passes(caller)) if caller.purpose == Purpose::Login => {
-            let id = caller.key;
-            app.change(caller, async move |change, caller| logins::end(change, caller, id).await).await?;
-        }
-        Ok(_) => {}
+        Ok(identity) => logins::end_presented(&app.store, identity).await?,
         Err(error) if error.is_unauthenticated() => {}
         Err(error) => return Err(error),
     }

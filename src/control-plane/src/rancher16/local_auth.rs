@@ -48,6 +48,8 @@ async fn save(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Resu
     let enabled = given.get("enabled").and_then(Value::as_bool).unwrap_or(false);
     let username = text("username").ok_or_else(|| Error::invalid("MissingRequired", "username", "is missing"))?;
     let password = text("password").ok_or_else(|| Error::invalid("MissingRequired", "password", "is missing"))?;
+    // Before anybody gets a password by it: of a request that is refused nothing is done.
+    settings::may_switch_logins(caller, enabled)?;
     prove(app, caller, source, username, password).await?;
     let written = app.change(caller.clone(), async move |change, caller| {
         settings::set(change, caller, ACCESS_MODE.name, mode.as_str().to_owned()).await?;

@@ -2,7 +2,6 @@
 //! shows it.
 
 use axum::http::{HeaderMap, Method, StatusCode};
-use keygate_decision::KeyId;
 use serde_json::{Value, json};
 
 use super::error::Error;
@@ -64,14 +63,11 @@ async fn log_in(app: &App, source: Source, asked: &Asked) -> Result<Answer, Erro
 }
 
 async fn log_out(app: &App, headers: &HeaderMap) -> Result<Answer, Error> {
-    if caller::digest(headers).is_none() {
-        return Err(Error::no_token());
-    }
+    let digest = caller::digest(headers).ok_or_else(Error::no_token)?;
+    let now = app.store.clock().now();
+    let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
     // A token that has ended already is gone: that is all that was asked.
-    if let Some(caller) = login(app, headers).await? {
-        let id: KeyId = caller.key;
-        app.change(caller, async move |change, caller| logins::end(change, caller, id).await).await?;
-    }
+    logins::end_presented(&app.store, identity).await?;
     Ok(Answer { headers: vec![forget_cookie()], ..Answer::new(StatusCode::NO_CONTENT, Value::Null) })
 }
 

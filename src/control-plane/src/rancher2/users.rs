@@ -69,12 +69,20 @@ async fn update(app: &App, caller: &Caller, source: Source, asked: &Asked, id: &
     let account = find(app, caller, id).await?;
     let given = asked.fields("InvalidBodyContent")?;
     let written = field::writable(resource::of(Kind::User).fields, &given, false)?;
+    let wanted = written.get("enabled").and_then(Value::as_bool).filter(|enabled| *enabled != (account.state == State::Active));
     if let Some(password) = password(&written, "password")? {
+        // They are two changes, and of a request that is refused nothing is done.
+        if wanted.is_some() {
+            return Err(Error::invalid(
+                "InvalidFormat",
+                "password",
+                "is not changed together with enabled; ask one after the other",
+            ));
+        }
         let wish = passwords::Wish { account: AccountRef::Id(account.id), password, former: None, source };
         set(app, caller, wish).await?;
     }
-    let wanted = written.get("enabled").and_then(Value::as_bool);
-    let Some(enabled) = wanted.filter(|enabled| *enabled != (account.state == State::Active)) else {
+    let Some(enabled) = wanted else {
         return Ok(Answer::ok(view(asked, caller, &account)));
     };
     let reference = AccountRef::Id(account.id);

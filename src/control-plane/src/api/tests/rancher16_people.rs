@@ -204,3 +204,39 @@ async fn an_admin_brings_keys_along_and_nobody_else_does() {
     let drawn = user.send("POST", "/v1/apikeys", Some(json!({"publicValue": "mine", "secretValue": secret})), 201).await;
     assert!(drawn["publicValue"] != "mine" && drawn["secretValue"] != secret);
 }
+
+#[tokio::test]
+async fn logging_out_ends_a_login_that_does_not_pass_now() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    let nobody = plane.rancher("");
+    let switch = async |enabled: &str| plane.admin("PUT", "settings/login-enabled", Some(json!({"value": enabled})), 200).await;
+    switch("false").await;
+    let trial = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
+    let trial = plane.rancher(trial["jwt"].as_str().unwrap());
+    trial.send("DELETE", "/v1/token/current", None, 204).await;
+    switch("true").await;
+    trial.send("GET", "/v1/apikeys", None, 401).await;
+
+    let login = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
+    let login = plane.rancher(login["jwt"].as_str().unwrap());
+    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    login.send("DELETE", "/v1/token/current", None, 204).await;
+    plane.admin("POST", "accounts/alice/activate", None, 200).await;
+    login.send("GET", "/v1/apikeys", None, 401).await;
+}
+
+#[tokio::test]
+async fn a_refused_configuration_gives_nobody_a_password() {
+    let plane = Plane::start().await;
+    plane.account("boss", "admin").await;
+    plane.admin("PUT", "accounts/boss/password", Some(json!({"password": PASSWORD})), 204).await;
+    let nobody = plane.rancher("");
+    let login = nobody.send("POST", "/v1/token", Some(json!({"code": format!("boss:{PASSWORD}")})), 201).await;
+    let boss = plane.rancher(login["jwt"].as_str().unwrap());
+    // Who switches logins off by a login is refused; root has no password yet, and gets none by this.
+    let config = json!({"username": "root", "password": "another horse battery", "enabled": false});
+    boss.send("POST", "/v1/localauthconfig", Some(config), 409).await;
+    nobody.send("POST", "/v1/token", Some(json!({"code": "root:another horse battery"})), 401).await;
+}

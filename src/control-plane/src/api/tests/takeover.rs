@@ -131,3 +131,15 @@ async fn thousands_are_taken_over_in_one_body_that_nothing_else_may_have() {
     let too_much = json!({"accounts": "x".repeat(5 * 1024 * 1024)});
     assert_eq!(plane.admin("POST", "takeover", Some(too_much), 413).await.body["code"], "body_too_large");
 }
+
+#[tokio::test]
+async fn two_of_one_name_are_never_taken_for_one() {
+    let plane = Plane::start().await;
+    let two = [account("Bob", "user", false, &["ptr_1"]), account("bob", "user", false, &["ptr_2"])];
+    let refused = plane.take_over(&two, 422).await.body;
+    assert_eq!(refused["field"], "accounts");
+    assert!(refused["message"].as_str().unwrap().contains("bob twice"), "{refused}");
+    let mapped = [account("bob", "admin", true, &["ptr_1"]), account("bob", "admin", true, &["ptr_2"])];
+    plane.take_over(&mapped, 422).await;
+    assert_eq!((plane.number_of_accounts().await, plane.speaks("ptr_1").await, plane.speaks("ptr_2").await), (1, 401, 401));
+}

@@ -111,6 +111,9 @@ async fn a_password_opens_a_login_and_logging_out_ends_it() {
     let cookie = format!("portainer_api_key={token}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
     assert_eq!(answer.headers["set-cookie"], cookie.as_str());
     assert!(plane.passes(&token));
+    let by_tls = plane.ask(&Shown::Nothing, "POST", "/api/auth").header("x-forwarded-proto", "https");
+    let by_tls = read(by_tls.json(&json!({"username": "alice", "password": PASSWORD}))).await;
+    assert!(by_tls.headers["set-cookie"].to_str().unwrap().ends_with("; SameSite=Strict; Secure"), "{by_tls:?}");
 
     for shown in [Shown::Bearer(token.clone()), Shown::Cookie(token.clone())] {
         let me = plane.portainer(&shown, "GET", "/api/users/me", None, 200).await.body;
@@ -237,4 +240,14 @@ async fn what_is_no_user_or_no_path_here_is_refused() {
         said,
         ["GET portainer users/{id}/tokens", "GET portainer users/{id}", "GET portainer users", "GET portainer users/me"]
     );
+}
+
+#[tokio::test]
+async fn logging_out_ends_a_login_that_does_not_pass_now() {
+    let plane = Plane::start().await;
+    let (_, login) = plane.portainer_user("alice").await;
+    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    plane.portainer(&login, "POST", "/api/auth/logout", None, 204).await;
+    plane.admin("POST", "accounts/alice/activate", None, 200).await;
+    plane.portainer(&login, "GET", "/api/users/me", None, 401).await;
 }

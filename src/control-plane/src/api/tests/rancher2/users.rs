@@ -82,3 +82,21 @@ async fn what_cannot_be_done_to_users_is_refused_as_in_rancher() {
     admin.send("PUT", "/v3/users/user-2", Some(json!({"password": PASSWORD})), 200).await;
     plane.log_in(new("alice", PASSWORD), 201).await;
 }
+
+#[tokio::test]
+async fn what_is_refused_of_a_user_leaves_the_password_as_it_was() {
+    let plane = Plane::start().await;
+    plane.user("alice").await;
+    let admin = plane.rancher2(&plane.admin);
+    let both = json!({"password": "another horse battery", "enabled": false});
+    let refused = admin.send("PUT", "/v3/users/user-2", Some(both.clone()), 422).await;
+    assert_eq!(refused["fieldName"], "password");
+    admin.send("PUT", "/v3/users/user-1", Some(both), 422).await;
+    assert_eq!(admin.get("/v3/users/user-2").await["enabled"], true);
+    plane.log_in(json!({"username": "alice", "password": PASSWORD}), 201).await;
+    plane.log_in(json!({"username": "root", "password": "another horse battery"}), 401).await;
+
+    let same = json!({"password": "another horse battery", "enabled": true});
+    admin.send("PUT", "/v3/users/user-2", Some(same), 200).await;
+    plane.log_in(json!({"username": "alice", "password": "another horse battery"}), 201).await;
+}
