@@ -18,6 +18,8 @@ pub fn find(name: &str) -> Option<String> {
 
 mod packed;
 #[cfg(test)]
+mod shortcuts;
+#[cfg(test)]
 mod tables;
 
 #[cfg(test)]
