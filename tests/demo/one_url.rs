@@ -6,15 +6,25 @@ use harness::{Config, demo_filter};
 use serde_json::{Value, json};
 
 /// What is managed there, as rules write it. The demo's own rules keep `/v1/projects` and `/v1/settings` for the upstream.
-const MANAGED: [&str; 21] = [
+const MANAGED: [&str; 37] = [
+    "/openapi.json",
     "/v1",
+    "/v1/",
     "/v1/apikeys/**",
+    "/v1/apikey/**",
+    "/v1/tokens/**",
+    "/v1/passwords/**",
+    "/v1/projectmembers/**",
+    "/v1/localauthconfig/**",
     "/v1/token/**",
     "/v1/accounts/**",
     "/v1/identities/**",
     "/v1/schemas/**",
     "/v1/projects/{environment}/apikeys/**",
     "/v2-beta",
+    "/v2-beta/",
+    "/v2-beta/accounts/**",
+    "/v2-beta/settings/**",
     "/v2-beta/apikeys/**",
     "/v2-beta/apikey/**",
     "/v2-beta/token/**",
@@ -22,12 +32,30 @@ const MANAGED: [&str; 21] = [
     "/v2-beta/projects/{environment}/apikeys/**",
     "/v2-beta/identities/**",
     "/v2-beta/schemas/**",
+    "/v3",
+    "/v3/",
+    "/v3/schemas/**",
+    "/v3/users/**",
+    "/v3/clusters",
+    "/v3/clusters/{environment}",
     "/v3/tokens/**",
     "/v3/settings/**",
     "/v3-public/**",
     "/api/auth/**",
     "/api/users/**",
     "/keygate/v1/**",
+];
+
+/// Where the clients of all of them put their credentials.
+const CARRIERS: [&str; 8] = [
+    "basic",
+    "basic:x-api-bearer",
+    "bearer",
+    "header:x-api-key",
+    "query:x-api-key",
+    "cookie:token",
+    "cookie:R_SESS",
+    "cookie:portainer_api_key",
 ];
 
 /// Adds it to the demo's Envoy.
@@ -40,6 +68,7 @@ pub(crate) fn add_to(config: &mut Config, management_port: u16) -> Result<()> {
     // Before the demo's: the first that matches decides.
     let own = filter.get_mut("rules").and_then(Value::as_array_mut).context("the demo's filter has no rules")?;
     own.splice(..0, MANAGED.iter().map(rule));
+    filter.as_object_mut().context("the demo's filter is no object")?.insert("carriers".to_owned(), json!(CARRIERS));
     config.filter = filter.to_string();
 
     let route = |path: &&str| {

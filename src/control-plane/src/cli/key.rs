@@ -14,6 +14,7 @@ const KEY: View = &[
     Column::new("NAME", "name"),
     Column::new("ACCOUNT", "account"),
     Column::new("ENVIRONMENT", "environment"),
+    Column::new("LIMITED TO", "limitedTo"),
     Column::new("STATE", "state"),
     Column::new("CREATED", "created"),
     Column::time("EXPIRES", "expires"),

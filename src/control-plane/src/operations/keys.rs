@@ -184,6 +184,13 @@ pub(crate) async fn show(connection: &mut Connection, caller: &Caller, id: KeyId
     find(connection, caller, id).await
 }
 
+/// Finds a key or a token by its access key or name.
+pub(crate) async fn show_named(connection: &mut Connection, caller: &Caller, label: &Label) -> Result<Key, Refusal> {
+    let found = key::named(connection, label).await?;
+    let id = found.as_ref().map_or(KeyId(0), |key| key.id);
+    permit(connection, caller, id, found).await
+}
+
 /// What proxies know of a key, with the environments that it reaches by name.
 pub(crate) async fn grant(
     connection: &mut Connection,

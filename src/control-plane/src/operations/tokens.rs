@@ -254,6 +254,17 @@ pub(crate) async fn list(connection: &mut Connection, caller: &Caller) -> Result
     Ok(keys.into_iter().map(Token::Lasting).chain(logins.into_iter().map(Token::Login)).collect())
 }
 
+/// A token by the name that an admin gave it, of whomever the caller manages the keys of. One whose name was drawn is for its owner alone.
+pub(crate) async fn named(connection: &mut Connection, caller: &Caller, name: &str) -> Result<Token, Refusal> {
+    let missing = || Missing::key("of such a name");
+    let label = Label::parse(name).map_err(|_| missing())?;
+    let key = keys::show_named(connection, caller, &label).await?;
+    match &key.form {
+        Form::Named(label) if !label.as_str().starts_with(DRAWN) => Ok(Token::Lasting(key)),
+        _ => Err(missing().into()),
+    }
+}
+
 /// Ends a token, whatever it is.
 pub(crate) async fn end(change: &mut Change<'_>, caller: &Caller, token: &Token) -> Result<(), Refusal> {
     match token {

@@ -54,6 +54,12 @@ pub(crate) async fn is_taken(connection: &mut Connection, label: &Label) -> Resu
     Ok(query.bind(label.as_str()).fetch_optional(connection).await?.is_some())
 }
 
+/// The key or token, not removed, that has this access key or name, whatever the case.
+pub(crate) async fn named(connection: &mut Connection, label: &Label) -> Result<Option<Key>, StoreError> {
+    let row = sqlx::query(keys!("lower(c.access_key) = lower($1)")).bind(label.as_str()).fetch_optional(connection).await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Whether there is, or ever was, a key of this digest.
 pub(crate) async fn is_used(connection: &mut Connection, digest: &Digest) -> Result<bool, StoreError> {
     let query = sqlx::query("SELECT 1 FROM credential WHERE digest = $1").bind(digest.as_bytes().as_slice());

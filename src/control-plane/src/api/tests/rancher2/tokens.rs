@@ -282,6 +282,16 @@ async fn rancher_s_own_tokens_have_their_names_and_are_found_described_and_delet
 
     admin.send("DELETE", "/v3/tokens/kubectl-shell-user-vqkqt", None, 204).await;
     assert!(!admin.ids("/v3/tokens").await.contains(&"kubectl-shell-user-vqkqt".to_owned()));
+    // An admin finds and deletes those of others by their names, too; nobody else does.
+    let given = json!({"name": "kubectl-shell-user-2", "userId": "user-2"});
+    let (_, of_alice) = admin.make(given).await;
+    let bob = plane.user("bob").await;
+    bob.send("GET", "/v3/tokens/kubectl-shell-user-2", None, 404).await;
+    bob.send("DELETE", "/v3/tokens/kubectl-shell-user-2", None, 404).await;
+    assert!(plane.rancher2(&of_alice).passes().await);
+    assert_eq!(admin.get("/v3/tokens/kubectl-shell-user-2").await["userId"], "user-2");
+    admin.send("DELETE", "/v3/tokens/kubectl-shell-user-2", None, 204).await;
+    assert!(!plane.rancher2(&of_alice).passes().await);
     // A name is free again once its token is gone, and never before.
     admin.make(json!({"name": "kubectl-shell-user-vqkqt"})).await;
     assert_eq!(admin.refused("POST", "/v3/tokens", Some(json!({"name": "agent-user-vqkqt"})), 422).await, "NotUnique");
