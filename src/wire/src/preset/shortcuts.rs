@@ -40,7 +40,7 @@ fn configuration(index: usize) -> Value {
                 "query:token"
             ]);
             config["strip"] =
-                json!(["basic", "header:k-*", "header:impersonate-*", "header:x-custom_claim-*", "cookie:old", "query:old"]);
+                json!(["basic", "header:kab-*", "header:impersonate-*", "header:x-custom_claim-*", "cookie:old", "query:old"]);
             config["environment_places"] = json!([
                 "header:x_project",
                 "opaque:x-unknown-id",
