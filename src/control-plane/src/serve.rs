@@ -1,5 +1,6 @@
 //! `keygate serve`: wires storage, push and API together, and takes them down in order. It holds no logic of theirs.
 
+use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -161,13 +162,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         served.context("proxies cannot be served any longer")
     };
     let outcome = tokio::select! {
-        () = sweep_logins(&store) => bail!("logins are not swept any longer"),
         outcome = async { tokio::try_join!(api, push).map(|((), ())| ()) } => outcome,
         end = writer.ended() => {
             end?;
             bail!("the writer ended before the server was stopped");
         }
         never = store.keep_uses() => match never {},
+        never = sweep_logins(&store) => match never {},
     };
     // What was answered is durable; what is still queued is made before the database closes.
     let closed = async {
@@ -183,7 +184,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 }
 
 /// Takes away logins that have expired, for as long as the server runs.
-async fn sweep_logins(store: &Store) {
+async fn sweep_logins(store: &Store) -> Infallible {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
