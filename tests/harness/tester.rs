@@ -78,7 +78,9 @@ impl Round {
         let mut command = Command::new(venv.program("schemathesis"));
         command
             .args(["run", &format!("{}/openapi.json", control_plane.url())])
-            .args(["--checks", "not_a_server_error,status_code_conformance", "--workers", "2"])
+            // One worker: with more of them no seed gives the same requests again, and Python's parser, which the tester calls, fails
+            // now and then when two threads are in it.
+            .args(["--checks", "not_a_server_error,status_code_conformance", "--workers", "1"])
             .args([
                 "--max-time",
                 &self.time.as_secs().max(1).to_string(),
