@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use harness::{
     Answers, Authority, Connection, Envoy, Key, OneUrl, OneUrlSample, Protocol, Upstream, loopback, one_url_rules, raw,
 };
@@ -193,31 +195,49 @@ async fn no_spelling_of_a_management_path_reaches_the_upstream_unjudged() -> Res
     Ok(())
 }
 
+/// A key in each of the sample's carriers, as what is put behind the query or as a header; Basic and Rancher 2's cookie come first.
+fn in_every_carrier(key: &Key) -> Vec<(String, Option<(&'static str, String)>)> {
+    let (name, basic) = key.basic();
+    let pair = key.pair();
+    let by_user = format!("Basic {}", STANDARD.encode(format!("x-api-bearer=c-abc:{pair}")));
+    let cookies = ["R_SESS", "token", "portainer_api_key"].map(|name| ("cookie", format!("a=b; {name}={pair}")));
+    let others = [(name, by_user), (name, format!("Bearer {}", key.token)), ("x-api-key", pair.clone())];
+    let headers = [(name, basic)].into_iter().chain(cookies).chain(others);
+    let parameters = [format!("&x-api-key={pair}"), format!("&a;X%2dApi-%4bey=Bearer+{pair}"), format!("&?x-api-key={pair}")];
+    let by_header = headers.map(|header| (String::new(), Some(header)));
+    by_header.chain(parameters.map(|parameter| (parameter, None))).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_method_carries_a_credential_past_the_control_plane() -> Result<()> {
     let site = Site::start("rancher-2").await?;
     site.edge.change(&["environment", "create", "--id", "c-abc", "--name", "cluster"]).await?;
     site.edge.change(&["member", "add", "--environment", "c-abc", "--account", "alice", "--role", "owner"]).await?;
     let alice = site.key().await?;
-    let (name, basic) = alice.basic();
-    let cookie = format!("R_SESS={}", alice.pair());
+    let presented = in_every_carrier(&alice);
     let upstream = &site.edge.upstream;
     let mut connection = Connection::open(site.envoy().edge(), Protocol::Http1).await?;
     let mut reached = 0;
-    let paths = [examples("rancher-1.6")?, examples("rancher-2")?].concat();
+    let mut paths = examples("rancher-1.6")?;
+    // Before an owner has deleted the environment, which is among what is tried.
+    paths.sort_by_key(|path| !path.starts_with("/v3/cluster"));
     for path in paths.iter().map(|path| path.replace("1a5", "c-abc")) {
+        // Where some of it goes to the upstream, everything is tried, elsewhere the two that clients use most.
+        let presented = if path.starts_with("/v3/cluster") { &presented[..] } else { &presented[..2] };
         for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "REPORT"] {
-            for query in ["", "?action=generateKubeconfig", "?action=enable", "?action=enable&action=generateKubeconfig"] {
-                for credential in [(name, basic.as_str()), ("cookie", cookie.as_str())] {
+            for query in ["?", "?action=generateKubeconfig", "?action=enable", "?action=enable&action=generateKubeconfig"] {
+                for (parameter, header) in presented {
                     let before = upstream.received();
-                    let answer = connection.send(method, &format!("{path}{query}"), &[credential], "").await?;
+                    let headers: Vec<(&str, &str)> = header.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                    let answer = connection.send(method, &format!("{path}{query}{parameter}"), &headers, "").await?;
                     if upstream.received() == before {
                         continue;
                     }
-                    reached += 1;
-                    let seen = upstream.last()["headers"].to_string();
+                    reached += usize::from(method == "POST" && query == "?action=enable");
+                    let seen = upstream.last().to_string();
                     let shown = format!("{method} {path}{query}: {} {seen}", answer.status);
-                    ensure!(!seen.contains("authorization") && !seen.contains("cookie"), "{shown}");
+                    ensure!(!seen.contains(&alice.secret_key), "{shown}");
+                    ensure!(!seen.contains("authorization"), "{shown}");
                     ensure!(seen.contains("x-keygate-key"), "{shown}");
                 }
             }
