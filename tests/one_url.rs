@@ -247,6 +247,73 @@ async fn no_method_carries_a_credential_past_the_control_plane() -> Result<()> {
     Ok(())
 }
 
+/// What is asked of one environment's keys while something else names another: neither reaches the upstream, and what the control plane
+/// tells is of the first alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_names_another_environment_opens_none_of_its_keys() -> Result<()> {
+    for preset in ["rancher-1.6", "rancher-2", "portainer"] {
+        let site = Site::start(preset).await?;
+        let elsewhere = ["--environment", "1a6", "--name", "not for alice", "--wait"];
+        let other = site.edge.control_plane.cli().create_key(&elsewhere).await?;
+        let alice = site.key().await?;
+        // Whom it belongs to sees it.
+        let (name, admin) = site.edge.control_plane.admin().basic();
+        let seen = send(site.envoy().edge(), "GET", b"/v1/projects/1a6/apikeys", &format!("{name}: {admin}\r\n")).await?;
+        ensure!(seen.contains(&other.access_key) && seen.contains("not for alice"), "{preset}: {seen}");
+        let basic = |user: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{}", alice.pair())));
+        let own = format!("authorization: {}\r\n", basic("x-api-bearer"));
+        let told = format!("authorization: {}\r\n", basic("x-api-bearer=1a6"));
+        let nowhere = format!("authorization: {}\r\n", basic("x-api-bearer="));
+        let cookie = format!("cookie: token={}\r\n", alice.token);
+        let header = "x-api-project-id: 1a6\r\n";
+        for path in [
+            "/v1/projects/1a5/apikeys",
+            "/v1/projects/1a5/apikeys?projectId=1a6",
+            "/v1/projects/1a5/apikeys?accountId=1a6",
+            "/v1/projects/1a5/apikeys/x%2f..%2f..%2f1a6%2fapikeys",
+            "/v1/projects/1a5/apikeys/%2e%2e/%2e%2e/1a6/apikeys",
+            "/v1/projects/1a5/../1a6/apikeys",
+            "/v1/projects/1a5%2f..%2f1a6/apikeys",
+            "/v1/projects/1a6%2fapikeys",
+            "/v1/projects/1a6%3f/apikeys",
+            "/v1/projects/1a6/apikeys",
+            "/v1/projects/1A6/apikeys",
+            "/V1/APIKEYS",
+            "/v1/apikeys",
+            "/v1/apikeys?projectId=1a6",
+            "http://1a6:80@edge/v1/projects/1a6/apikeys",
+            "http://edge:99999/v1/projects/1a6/apikeys",
+            "//v1/projects/1a6/apikeys",
+            "v1/projects/1a6/apikeys",
+            "*",
+        ] {
+            let by_query = format!("{path}{}x-api-key={}", if path.contains('?') { '&' } else { '?' }, alice.token);
+            for (path, headers) in [
+                (path, own.clone()),
+                (path, format!("{own}{header}")),
+                (path, told.clone()),
+                (path, format!("{told}{cookie}")),
+                (path, nowhere.clone()),
+                (path, format!("{own}{told}")),
+                (path, format!("{cookie}{header}")),
+                (by_query.as_str(), header.to_owned()),
+            ] {
+                for method in ["GET", "POST", "CONNECT", "get", "TRACE"] {
+                    let before = site.edge.upstream.received();
+                    let answer = send(site.envoy().edge(), method, path.as_bytes(), &headers).await?;
+                    let shown = format!("{preset}: {method} {path} {headers}: {answer}");
+                    ensure!(!answer.contains(&other.access_key) && !answer.contains("not for alice"), "{shown}");
+                    if site.edge.upstream.received() > before {
+                        ensure!(!answer.contains(&alice.secret_key) && !answer.contains("authorization"), "{shown}");
+                        ensure!(answer.contains("x-keygate-key"), "unjudged: {shown}");
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_just_made_passes_at_once() -> Result<()> {
     const TIMES: usize = 200;
