@@ -42,8 +42,7 @@ impl Site {
         ] {
             edge.change(command).await?;
         }
-        let set = ["account", "set-password", "alice", "--stdin"];
-        crate::login::admin(&edge.control_plane)?.text(&set, &format!("{PASSWORD}\n")).await?;
+        edge.set_password("alice", PASSWORD).await?;
         let authority = Authority::new()?;
         let certificate = authority.issue("edge", &["localhost"])?;
         let sample = OneUrlSample { management_port: edge.control_plane.http_port(), certificate, preset };
