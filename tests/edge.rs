@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use harness::{Config, Connection, ControlPlane, Envoy, Key, Protocol, Upstream, demo_filter};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 /// How many requests decide that a change has arrived everywhere.
@@ -41,22 +42,77 @@ impl Edge {
 
     /// Starts another Envoy under a name, and waits for its table.
     pub(crate) async fn add_envoy(&mut self, proxy: &str) -> Result<()> {
-        let envoy = Envoy::start(&self.config(proxy)?).await?;
-        envoy.until_table().await?;
-        self.envoys.push(envoy);
-        Ok(())
+        let config = self.config(proxy)?;
+        self.add(&config).await
     }
 
     /// Starts another Envoy, which reports use every second, and waits for its table.
     pub(crate) async fn add_reporting_envoy(&mut self, proxy: &str) -> Result<()> {
         let mut config = self.config(proxy)?;
-        let mut filter: serde_json::Value = serde_json::from_str(&config.filter)?;
-        filter["control_plane"]["usage_seconds"] = 1.into();
-        config.filter = filter.to_string();
-        let envoy = Envoy::start(&config).await?;
+        config.edit_filter(|filter| filter["control_plane"]["usage_seconds"] = 1.into())?;
+        self.add(&config).await
+    }
+
+    /// Starts another Envoy that is to be so, and waits for its table.
+    pub(crate) async fn add(&mut self, config: &Config) -> Result<()> {
+        let envoy = Envoy::start(config).await?;
         envoy.until_table().await?;
         self.envoys.push(envoy);
         Ok(())
+    }
+
+    /// An Envoy with these rules before a preset's, which sends what is about a path of these regular expressions to the control plane,
+    /// and the rest to the upstream; it has a table.
+    pub(crate) async fn one_url(&self, preset: &str, rules: Value, managed: &[&str]) -> Result<Envoy> {
+        const INDENT: &str = "\n                        ";
+        let mut config = self.config("edge-1")?;
+        config.edit_filter(|filter| {
+            filter["preset"] = preset.into();
+            filter["rules"] = rules;
+        })?;
+        let route = |regex: &&str| {
+            format!("- match: {{ safe_regex: {{ regex: '{regex}' }} }}{INDENT}  route: {{ cluster: management }}{INDENT}")
+        };
+        let managed: String = managed.iter().map(route).collect();
+        let routes = format!("routes:{INDENT}{managed}- match: {{ prefix: \"/\" }}");
+        let cluster = format!(
+            "clusters:
+    - name: management
+      type: STATIC
+      connect_timeout: 5s
+      load_assignment:
+        cluster_name: management
+        endpoints:
+          - lb_endpoints:
+              - endpoint:
+                  address:
+                    socket_address: {{ address: 127.0.0.1, port_value: {} }}
+    # What is protected.",
+            self.control_plane.http_port()
+        );
+        config.edits.push(("routes:\n                        - match: { prefix: \"/\" }", routes.leak()));
+        config.edits.push(("clusters:\n    # What is protected.", cluster.leak()));
+        let envoy = Envoy::start(&config).await?;
+        envoy.until_table().await?;
+        Ok(envoy)
+    }
+
+    /// Makes environment `1a5`, and a user alice who may write there.
+    pub(crate) async fn add_alice(&self) -> Result<()> {
+        for command in [
+            &["environment", "create", "--id", "1a5", "--name", "production"][..],
+            &["account", "create", "--name", "alice", "--kind", "user"],
+            &["member", "add", "--environment", "1a5", "--account", "alice", "--role", "member"],
+        ] {
+            self.change(command).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives an account a password, which is in force when this returns.
+    pub(crate) async fn set_password(&self, account: &str, password: &str) -> Result<()> {
+        let set = ["account", "set-password", account, "--stdin", "--wait", "20"];
+        crate::login::admin(&self.control_plane)?.text(&set, &format!("{password}\n")).await.map(|_| ())
     }
 
     /// The configuration of an Envoy under a name.

@@ -69,19 +69,9 @@ async fn statuses(envoy: &Envoy, token: &str) -> Result<[u16; 2]> {
 async fn a_login_opens_the_edge_and_its_end_closes_it() -> Result<()> {
     let mut edge = Edge::start(0).await?;
     let mut config = edge.config("edge-1")?;
-    let mut filter: Value = serde_json::from_str(&config.filter)?;
-    filter["carriers"] = serde_json::json!(["basic", "bearer", "cookie:token"]);
-    config.filter = filter.to_string();
-    let envoy = Envoy::start(&config).await?;
-    envoy.until_table().await?;
-    edge.envoys.push(envoy);
-    for command in [
-        &["environment", "create", "--id", "1a5", "--name", "production"][..],
-        &["account", "create", "--name", "alice", "--kind", "user"],
-        &["member", "add", "--environment", "1a5", "--account", "alice", "--role", "member"],
-    ] {
-        edge.change(command).await?;
-    }
+    config.edit_filter(|filter| filter["carriers"] = serde_json::json!(["basic", "bearer", "cookie:token"]))?;
+    edge.add(&config).await?;
+    edge.add_alice().await?;
     let key = edge.control_plane.cli().create_key(&["--account", "alice", "--name", "ci"]).await?;
 
     let person = Person::at(&edge.control_plane)?;

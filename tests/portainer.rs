@@ -20,37 +20,10 @@ const CONTAINERS: &str = "/api/endpoints/4/docker/containers/json";
 
 /// An Envoy whose listener serves both.
 async fn one_url(edge: &Edge) -> Result<Envoy> {
-    let mut config = edge.config("edge-1")?;
-    let mut filter: Value = serde_json::from_str(&config.filter)?;
-    filter["preset"] = "portainer".into();
     // Whoever asks there is known to the control plane, which answers by itself; credentials travel on to it.
     let public = |path: &str| json!({"path": path, "target": "public", "keep_credentials": true});
-    filter["rules"] = json!([public("/api/auth"), public("/api/auth/logout"), public("/api/users/**")]);
-    config.filter = filter.to_string();
-    let indent = "\n                        ";
-    let management = "- match: { safe_regex: { regex: '/api/(auth(/logout)?|users(/.*)?)' } }";
-    let routes =
-        format!("routes:{indent}{management}{indent}  route: {{ cluster: management }}{indent}- match: {{ prefix: \"/\" }}");
-    let cluster = format!(
-        "clusters:
-    - name: management
-      type: STATIC
-      connect_timeout: 5s
-      load_assignment:
-        cluster_name: management
-        endpoints:
-          - lb_endpoints:
-              - endpoint:
-                  address:
-                    socket_address: {{ address: 127.0.0.1, port_value: {} }}
-    # What is protected.",
-        edge.control_plane.http_port()
-    );
-    config.edits.push(("routes:\n                        - match: { prefix: \"/\" }", routes.leak()));
-    config.edits.push(("clusters:\n    # What is protected.", cluster.leak()));
-    let envoy = Envoy::start(&config).await?;
-    envoy.until_table().await?;
-    Ok(envoy)
+    let rules = json!([public("/api/auth"), public("/api/auth/logout"), public("/api/users/**")]);
+    edge.one_url("portainer", rules, &["/api/(auth(/logout)?|users(/.*)?)"]).await
 }
 
 /// Whoever speaks to the one URL.

@@ -23,43 +23,13 @@ const ELSEWHERE: &str = "/k8s/clusters/c-bbbbb/api/v1/pods";
 
 /// An Envoy whose listener serves both.
 async fn one_url(edge: &Edge) -> Result<Envoy> {
-    let mut config = edge.config("edge-1")?;
-    let mut filter: Value = serde_json::from_str(&config.filter)?;
-    filter["preset"] = "rancher-2".into();
     // Whoever asks there is known to the control plane, which answers by itself; credentials travel on to it.
     let kept = |path: String, target: &str| json!({"path": path, "target": target, "keep_credentials": true});
     let mut rules: Vec<Value> = TYPES.iter().map(|name| kept(format!("/v3/{name}/**"), "public")).collect();
     rules.extend(["/v3", "/v3/", "/v3/clusters", "/v3/cluster"].map(|path| kept(path.to_owned(), "public")));
     rules.extend(["clusters", "cluster"].map(|name| kept(format!("/v3/{name}/{{environment}}"), "environment")));
-    filter["rules"] = rules.into();
-    config.filter = filter.to_string();
-    let route = |regex: &str| {
-        format!("- match: {{ safe_regex: {{ regex: '{regex}' }} }}\n                          route: {{ cluster: management }}")
-    };
-    let managed =
-        [route("/v3/?|/v3-public(/.*)?"), route("/v3/(token|user|setting|schema)s?(/.*)?"), route("/v3/clusters?(/[^/]+)?")];
-    let indent = "\n                        ";
-    let routes = format!("routes:{indent}{}{indent}- match: {{ prefix: \"/\" }}", managed.join(indent));
-    let cluster = format!(
-        "clusters:
-    - name: management
-      type: STATIC
-      connect_timeout: 5s
-      load_assignment:
-        cluster_name: management
-        endpoints:
-          - lb_endpoints:
-              - endpoint:
-                  address:
-                    socket_address: {{ address: 127.0.0.1, port_value: {} }}
-    # What is protected.",
-        edge.control_plane.http_port()
-    );
-    config.edits.push(("routes:\n                        - match: { prefix: \"/\" }", routes.leak()));
-    config.edits.push(("clusters:\n    # What is protected.", cluster.leak()));
-    let envoy = Envoy::start(&config).await?;
-    envoy.until_table().await?;
-    Ok(envoy)
+    let managed = ["/v3/?|/v3-public(/.*)?", "/v3/(token|user|setting|schema)s?(/.*)?", "/v3/clusters?(/[^/]+)?"];
+    edge.one_url("rancher-2", rules.into(), &managed).await
 }
 
 /// A control plane with a user of two clusters, and an Envoy before it.
@@ -74,8 +44,7 @@ async fn start() -> Result<(Edge, Envoy)> {
     ] {
         edge.change(command).await?;
     }
-    let set = ["account", "set-password", "alice", "--stdin"];
-    crate::login::admin(&edge.control_plane)?.text(&set, &format!("{PASSWORD}\n")).await?;
+    edge.set_password("alice", PASSWORD).await?;
     let envoy = one_url(&edge).await?;
     Ok((edge, envoy))
 }

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::{Connection, Envoy, Protocol, loopback, until};
-use serde_json::{Value, json};
+use harness::{Connection, Protocol, loopback, until};
+use serde_json::json;
 
 use crate::edge::Edge;
 
@@ -14,30 +14,20 @@ const PASSWORD: &str = "correct horse battery";
 async fn start() -> Result<Edge> {
     let mut edge = Edge::start(0).await?;
     let mut config = edge.config("edge-1")?;
-    let mut filter: Value = serde_json::from_str(&config.filter)?;
-    for field in ["rules", "carriers", "strip", "environment_places", "environment_header"] {
-        filter.as_object_mut().context("an object")?.remove(field);
-    }
-    filter["preset"] = "rancher-1.6".into();
-    config.filter = filter.to_string();
-    let envoy = Envoy::start(&config).await?;
-    envoy.until_table().await?;
-    edge.envoys.push(envoy);
-    for command in [
-        &["environment", "create", "--id", "1a5", "--name", "production"][..],
-        &["environment", "create", "--id", "1a6", "--name", "staging"],
-        &["account", "create", "--name", "alice", "--kind", "user"],
-        &["member", "add", "--environment", "1a5", "--account", "alice", "--role", "member"],
-    ] {
-        edge.change(command).await?;
-    }
+    config.edit_filter(|filter| {
+        let own = ["rules", "carriers", "strip", "environment_places", "environment_header"];
+        filter.as_object_mut().into_iter().for_each(|fields| fields.retain(|field, _| !own.contains(&field.as_str())));
+        filter["preset"] = "rancher-1.6".into();
+    })?;
+    edge.add(&config).await?;
+    edge.change(&["environment", "create", "--id", "1a6", "--name", "staging"]).await?;
+    edge.add_alice().await?;
     Ok(edge)
 }
 
 /// Logs in as clients of Rancher 1.6 do; the token.
 async fn log_in(edge: &Edge) -> Result<String> {
-    let set = ["account", "set-password", "alice", "--stdin", "--wait", "20"];
-    crate::login::admin(&edge.control_plane)?.text(&set, &format!("{PASSWORD}\n")).await?;
+    edge.set_password("alice", PASSWORD).await?;
     let mut api = Connection::open(loopback(edge.control_plane.http_port()), Protocol::Http1).await?;
     let body = json!({"code": format!("alice:{PASSWORD}")}).to_string();
     let answer = api.send("POST", "/v1/token", &[("content-type", "application/json")], &body).await?;

@@ -69,6 +69,14 @@ impl Config {
         })
     }
 
+    /// Changes the filter's configuration, which must be JSON.
+    pub fn edit_filter(&mut self, edit: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut filter = serde_json::from_str(&self.filter).context("reading the filter's configuration")?;
+        edit(&mut filter);
+        self.filter = filter.to_string();
+        Ok(())
+    }
+
     fn render(&self) -> Result<String> {
         let (before, _, after) = around_filter()?;
         let filter = serde_json::to_string(&self.filter)?;

@@ -284,3 +284,42 @@ proptest! {
         }
     }
 }
+
+/// One text by every carrier, and what Basic makes of it, one behind the other: what was remembered for one means nothing for another
+/// that reads the same bytes otherwise.
+#[test]
+fn a_grant_is_remembered_for_no_carrier_that_reads_its_credential_otherwise() {
+    let policy = FilterConfig::parse(configuration(3).to_string().as_bytes()).unwrap().policy;
+    let table: HashMap<Digest, Grant> = grants().into_iter().map(|(canonical, grant)| (Digest::of(canonical), grant)).collect();
+    let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+    let texts = ["A:one", "A:two", "token", "Bearer"].map(str::to_owned).into_iter();
+    let texts = texts.flat_map(|text| {
+        let schemes = [format!("Bearer {text}"), format!("bearer  {text}"), basic(&text), basic(&format!("by:{text}"))];
+        [STANDARD.encode(&text), text].into_iter().chain(schemes)
+    });
+    let carried = |text: String| {
+        let query = format!("/?token={}", text.replace(' ', "+"));
+        [
+            ("cookie", format!("token={text}")),
+            ("authorization", basic(&format!("someone:{text}"))),
+            (":path", query),
+            ("k", text.clone()),
+            ("x.own_key", text.clone()),
+            ("authorization", text),
+        ]
+    };
+    let requests: Vec<(&str, String)> = texts.flat_map(carried).collect();
+    let mut passed = 0;
+    for first in &requests {
+        for second in &requests {
+            let mut remembered = Remembered { key: FingerprintKey::from_random([7; 16]), grants: HashMap::new() };
+            for (name, value) in [first, second] {
+                let credentials = policy.read([(name.as_bytes(), value.as_bytes())]).credentials;
+                let plain = credentials.digest().map(|digest| table.get(&digest).cloned());
+                assert_eq!(remembered.find(&table, &credentials), plain, "{name}: {value} behind {first:?}");
+                passed += usize::from(matches!(plain, Ok(Some(_))));
+            }
+        }
+    }
+    assert!(passed > requests.len(), "hardly any of them is a credential");
+}
