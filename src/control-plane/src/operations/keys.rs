@@ -5,7 +5,7 @@ use keygate_decision::key::KeyPair;
 use keygate_decision::{Access, Digest, EnvironmentId, Grant, KeyId};
 
 use super::{Missing, Refusal, accounts, environments, require};
-use crate::model::{AccountRef, Form, Key, KeyHolder, Limit, Purpose, State};
+use crate::model::{Account, AccountRef, Form, Key, KeyHolder, Limit, Purpose, State};
 use crate::name::{Description, Label, Lifetime, Name};
 use crate::permission::{Action, Caller};
 use crate::store::key::{Filter, NewKey};
@@ -56,7 +56,10 @@ pub(crate) async fn create_supplied(
 
 async fn make(change: &mut Change<'_>, caller: &Caller, wish: Wish, access: Label, digest: Digest) -> Result<Key, Refusal> {
     let holder = match &wish.holder {
-        HolderRef::Account(reference) => holding_account(change.connection(), caller, reference).await?,
+        HolderRef::Account(reference) => {
+            let account = holding_account(change.connection(), caller, reference).await?;
+            KeyHolder::Account { id: account.id, name: account.name }
+        }
         HolderRef::Environment(id) => {
             let found = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await;
             let (environment, _) = found.map_err(|refusal| refusal.in_field("environment"))?;
@@ -85,7 +88,8 @@ pub(crate) struct TokenWish {
 
 /// Makes a token of an account.
 pub(crate) async fn create_token(change: &mut Change<'_>, caller: &Caller, wish: TokenWish) -> Result<Key, Refusal> {
-    let holder = holding_account(change.connection(), caller, &wish.account).await?;
+    let account = holding_account(change.connection(), caller, &wish.account).await?;
+    let holder = KeyHolder::Account { id: account.id, name: account.name };
     let label = wish.form.label();
     if matches!(wish.form, Form::Named(_)) && key::is_taken(change.connection(), label).await? {
         let message = format!("there is a key or token {} already; choose another name or delete that one first", label.as_str());
@@ -104,10 +108,9 @@ pub(crate) async fn create_token(change: &mut Change<'_>, caller: &Caller, wish:
     Ok(key::create(change, NewKey { digest, form, holder, limit, name, description, expires }).await?)
 }
 
-async fn holding_account(connection: &mut Connection, caller: &Caller, reference: &AccountRef) -> Result<KeyHolder, Refusal> {
+async fn holding_account(connection: &mut Connection, caller: &Caller, reference: &AccountRef) -> Result<Account, Refusal> {
     let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
-    let account = account.map_err(|refusal| refusal.in_field("account"))?;
-    Ok(KeyHolder::Account { id: account.id, name: account.name })
+    account.map_err(|refusal| refusal.in_field("account"))
 }
 
 /// Makes a key for a holder, without asking who may.
@@ -168,10 +171,7 @@ pub(crate) async fn each_removed(
 async fn filter(connection: &mut Connection, caller: &Caller, holder: Option<HolderRef>) -> Result<Filter, Refusal> {
     Ok(match &holder {
         None => Filter::All,
-        Some(HolderRef::Account(reference)) => {
-            let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
-            Filter::Account(account.map_err(|refusal| refusal.in_field("account"))?.id)
-        }
+        Some(HolderRef::Account(reference)) => Filter::Account(holding_account(connection, caller, reference).await?.id),
         Some(HolderRef::Environment(id)) => {
             let found = environments::find(connection, caller, id, Action::ManageEnvironment).await;
             Filter::Environment(found.map_err(|refusal| refusal.in_field("environment"))?.0.number)
@@ -182,13 +182,6 @@ async fn filter(connection: &mut Connection, caller: &Caller, holder: Option<Hol
 /// Finds a key.
 pub(crate) async fn show(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
     find(connection, caller, id).await
-}
-
-/// Finds a key or a token by its access key or name.
-pub(crate) async fn show_named(connection: &mut Connection, caller: &Caller, label: &Label) -> Result<Key, Refusal> {
-    let found = key::named(connection, label).await?;
-    let id = found.as_ref().map_or(KeyId(0), |key| key.id);
-    permit(connection, caller, id, found).await
 }
 
 /// What proxies know of a key, with the environments that it reaches by name.

@@ -65,6 +65,24 @@ pub(crate) async fn is_used(connection: &mut Connection, digest: &Digest) -> Res
     Ok(query.fetch_optional(connection).await?.is_some())
 }
 
+/// The tokens of an account, limited to this environment or not at all, whose names begin so and that have expired.
+pub(crate) async fn expired(
+    connection: &mut Connection,
+    account: AccountId,
+    limit: Option<&EnvironmentId>,
+    prefix: &str,
+    now: UnixSeconds,
+) -> Result<Vec<Key>, StoreError> {
+    // Names are of ASCII, so that this is all that begins so. The plus keeps to the index of names: an account may have many others.
+    let query = sqlx::query(keys!(
+        "lower(c.access_key) >= lower($1) AND lower(c.access_key) < lower($1) || char(128) \
+         AND c.purpose = 'token' AND +c.account = $2 AND l.id IS $3 AND c.expires <= $4 ORDER BY c.id"
+    ));
+    let query = query.bind(prefix.to_owned()).bind(row::integer(account.0)).bind(limit.map(|limit| limit.as_str().to_owned()));
+    let rows = query.bind(row::integer(now.0)).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
 /// The environment whose active key has this access key, whatever the case.
 pub(crate) async fn environment_of(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
     let query = sqlx::query(

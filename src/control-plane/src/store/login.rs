@@ -42,6 +42,12 @@ pub(crate) async fn find(connection: &mut Connection, id: KeyId, now: UnixSecond
     query.fetch_optional(connection).await?.as_ref().map(read).transpose()
 }
 
+/// The login whose token has this name, whatever the case, also if it has expired.
+pub(crate) async fn named(connection: &mut Connection, label: &Label) -> Result<Option<Login>, StoreError> {
+    let query = sqlx::query(logins!("lower(c.access_key) = lower($1) AND c.state <> 'removed'")).bind(label.as_str());
+    query.fetch_optional(connection).await?.as_ref().map(read).transpose()
+}
+
 /// The logins that have not expired, of one account or of all, oldest first.
 pub(crate) async fn list(
     connection: &mut Connection,
