@@ -86,9 +86,16 @@ pub(crate) struct TokenWish {
     pub(crate) limit: Option<EnvironmentId>,
 }
 
+/// So many tokens an account may have. Each of them takes room in every proxy, and programs that ask for one more each time never end.
+const MOST_TOKENS: u64 = 10_000;
+
 /// Makes a token of an account.
 pub(crate) async fn create_token(change: &mut Change<'_>, caller: &Caller, wish: TokenWish) -> Result<Key, Refusal> {
     let account = holding_account(change.connection(), caller, &wish.account).await?;
+    if key::count_tokens(change.connection(), account.id).await? >= MOST_TOKENS {
+        let message = format!("{} has {MOST_TOKENS} tokens, and no account has more; delete some that nobody uses", account.name);
+        return Err(Refusal::conflict("too_many_tokens", None, message));
+    }
     let holder = KeyHolder::Account { id: account.id, name: account.name };
     let label = wish.form.label();
     if matches!(wish.form, Form::Named(_)) && key::is_taken(change.connection(), label).await? {
@@ -279,4 +286,65 @@ async fn permit(connection: &mut Connection, caller: &Caller, id: KeyId, found: 
     };
     require(caller, action, missing)?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use keygate_decision::AccountId;
+
+    use super::*;
+    use crate::api::Scratch;
+    use crate::clock::Clock;
+    use crate::permission::Standing;
+    use crate::store::{Actor, DataFolder, Store};
+
+    #[tokio::test]
+    async fn an_account_has_many_tokens_and_not_one_more() {
+        let scratch = Scratch::new();
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        let (store, mut writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+        let connection = writer.connection().await.unwrap();
+        let fill = "INSERT INTO credential (digest, purpose, access_key, account, name, state, created) \
+                    SELECT randomblob(32), $1, $1 || n, $2, 'k', $3, 1 FROM \
+                    (WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $4) SELECT n FROM n)";
+        for (id, name) in [(1_i64, "busy"), (2, "other")] {
+            let query = sqlx::query("INSERT INTO account (id, name, kind, state, created) VALUES ($1, $2, 'user', 'active', 1)");
+            query.bind(id).bind(name).execute(&mut *connection).await.unwrap();
+        }
+        // Neither keys nor what is gone nor what others have counts.
+        let most = i64::try_from(MOST_TOKENS).unwrap();
+        for (purpose, account, state, number) in
+            [("token", 1_i64, "active", most - 1), ("key", 1, "active", 5), ("token", 1, "removed", 5)]
+        {
+            let query = sqlx::query(fill).bind(purpose).bind(account).bind(state).bind(number);
+            query.execute(&mut *connection).await.unwrap();
+        }
+        let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
+        let make = async |account: u64, name: &'static str| {
+            let made = store.write(Actor::Local, async move |change: &mut Change<'_>| {
+                let account = AccountId(account);
+                let caller = Caller { key: KeyId(1), purpose: Purpose::Key, standing: Standing::User(account) };
+                let wish = TokenWish {
+                    account: AccountRef::Id(account),
+                    form: Form::Named(Label::parse(name).unwrap()),
+                    digest: Digest::of(name),
+                    name: Name::parse(name).unwrap(),
+                    description: None,
+                    lifetime: None,
+                    limit: None,
+                };
+                create_token(change, &caller, wish).await
+            });
+            made.await.map(|written| written.value)
+        };
+        let last = make(1, "last").await.unwrap();
+        let refused = make(1, "further").await.unwrap_err().to_string();
+        assert!(refused.contains("busy has 10000 tokens") && refused.contains("delete"), "{refused}");
+        make(2, "of-another").await.unwrap();
+        let delete = async move |change: &mut Change<'_>| key::remove(change, &last).await;
+        store.write::<_, crate::store::StoreError, _>(Actor::Local, delete).await.unwrap();
+        make(1, "further").await.unwrap();
+        store.stop().await;
+        writer.ended().await.unwrap();
+    }
 }

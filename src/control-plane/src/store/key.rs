@@ -83,6 +83,13 @@ pub(crate) async fn expired(
     rows.iter().map(read).collect()
 }
 
+/// How many tokens an account has, also those that have expired.
+pub(crate) async fn count_tokens(connection: &mut Connection, account: AccountId) -> Result<u64, StoreError> {
+    let query =
+        sqlx::query("SELECT count(*) AS number FROM credential WHERE account = $1 AND purpose = 'token' AND state <> 'removed'");
+    row::number(&query.bind(row::integer(account.0)).fetch_one(connection).await?, "number")
+}
+
 /// The environment whose active key has this access key, whatever the case.
 pub(crate) async fn environment_of(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
     let query = sqlx::query(
