@@ -77,7 +77,7 @@ async fn refuse_namesakes(connection: &mut Connection, newcomers: &[Newcomer]) -
         return Ok(());
     }
     let message = format!(
-        "accounts of these names are here already: {}; say `existing` for those that are the same, or choose other names",
+        "accounts of these names are here already: {}; those that are the same must be marked as existing, the others need other names",
         names.join(", ")
     );
     Err(Refusal::conflict("name_taken", Some("accounts"), message))
