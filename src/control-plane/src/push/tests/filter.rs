@@ -19,6 +19,8 @@ use crate::push::TABLE;
 
 pub(super) const CLOCK_OFF: &str = "the clocks differ by 1000 s";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever has sent nothing for so long waits for something.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// A good Hello of a proxy that has nothing.
 pub(crate) fn hello(proxy: &str, instance: u8) -> sync::Hello {
@@ -148,14 +150,20 @@ impl Filter {
         }
     }
 
-    /// Takes messages in without an answer until nothing comes for a while; returns the serials.
-    pub(super) async fn take_without_answer(&mut self, quiet: Duration) -> Vec<(u64, Option<Position>)> {
+    /// Takes the next messages in without an answer; returns their serials, and what Acks would say.
+    pub(super) async fn take_without_answer(&mut self, messages: usize) -> Vec<(u64, Option<Position>)> {
         let mut unanswered = Vec::new();
-        while let Ok(message) = timeout(quiet, self.receive_table()).await {
-            let (serial, says) = message.unwrap();
+        for _ in 0..messages {
+            let (serial, says) = self.receive_table().await.unwrap();
             unanswered.push((serial, self.stored.take(says)));
         }
         unanswered
+    }
+
+    /// Sees that nothing but heartbeats comes for a while.
+    pub(super) async fn is_told_nothing(&mut self) {
+        let told = timeout(QUIET, self.receive_table()).await;
+        assert!(told.is_err(), "there came {told:?}");
     }
 }
 
