@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
+use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId};
 
 use super::audit::Refusals;
 use super::keys::{self, HolderRef, TokenWish};
@@ -266,8 +266,7 @@ async fn free_name(connection: &mut Connection, prefix: &str) -> Result<Label, R
 pub(crate) async fn list(connection: &mut Connection, caller: &Caller) -> Result<Vec<Token>, Refusal> {
     let Some(account) = caller.standing.account() else { return Ok(Vec::new()) };
     let keys = keys::list(connection, caller, Some(HolderRef::Account(AccountRef::Id(account)))).await?;
-    // Nothing had expired at the first second of all.
-    let logins = logins::list(connection, caller, Some(&AccountRef::Id(account)), UnixSeconds(0)).await?;
+    let logins = logins::list(connection, caller, Some(&AccountRef::Id(account)), login::ALSO_EXPIRED).await?;
     Ok(keys.into_iter().map(Token::Lasting).chain(logins.into_iter().map(Token::Login)).collect())
 }
 
@@ -280,8 +279,7 @@ pub(crate) async fn find(connection: &mut Connection, caller: &Caller, reference
             None => login::named(connection, label).await?.map(Token::Login),
         },
         TokenRef::Key(id) => key::find(connection, *id).await?.map(Token::Lasting),
-        // Nothing had expired at the first second of all.
-        TokenRef::Login(id) => login::find(connection, *id, UnixSeconds(0)).await?.map(Token::Login),
+        TokenRef::Login(id) => login::find(connection, *id, login::ALSO_EXPIRED).await?.map(Token::Login),
     };
     let missing = || Missing::key("of such a name");
     let token = found.ok_or_else(missing)?;
