@@ -54,6 +54,8 @@ pub(super) struct Filter {
     outbox: mpsc::Sender<FromFilter>,
     inbox: Streaming<FromControlPlane>,
     last_serial: u64,
+    /// Serials, and what Acks will say: messages are answered in their order.
+    pub(super) unanswered: Vec<(u64, Option<Position>)>,
 }
 
 impl Filter {
@@ -75,7 +77,7 @@ impl Filter {
         let path = format!("/{}/{}", sync::SERVICE, sync::METHOD).try_into().unwrap();
         let codec = ProstCodec::<FromFilter, FromControlPlane>::default();
         let inbox = client.streaming(Request::new(ReceiverStream::new(outgoing)), path, codec).await.unwrap().into_inner();
-        Self { stored, outbox, inbox, last_serial: 0 }
+        Self { stored, outbox, inbox, last_serial: 0, unanswered: Vec::new() }
     }
 
     pub(super) async fn say(&self, says: FilterSays) {
@@ -104,11 +106,14 @@ impl Filter {
         self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: true })).await;
     }
 
-    /// The next message that is no heartbeat; heartbeats are acknowledged.
+    /// The next message that is no heartbeat; heartbeats are acknowledged, unless it is not their turn.
     pub(super) async fn receive_table(&mut self) -> Result<(u64, ControlPlaneSays), Status> {
         loop {
             match self.receive().await? {
-                (serial, ControlPlaneSays::Heartbeat(_)) => self.ack(serial, self.stored.position).await,
+                (serial, ControlPlaneSays::Heartbeat(_)) if self.unanswered.is_empty() => {
+                    self.ack(serial, self.stored.position).await;
+                }
+                (serial, ControlPlaneSays::Heartbeat(_)) => self.unanswered.push((serial, self.stored.position)),
                 message => return Ok(message),
             }
         }
@@ -150,14 +155,20 @@ impl Filter {
         }
     }
 
-    /// Takes the next messages in without an answer; returns their serials, and what Acks would say.
-    pub(super) async fn take_without_answer(&mut self, messages: usize) -> Vec<(u64, Option<Position>)> {
-        let mut unanswered = Vec::new();
+    /// Takes the next messages about the table in without an answer.
+    pub(super) async fn take_without_answer(&mut self, messages: usize) {
         for _ in 0..messages {
             let (serial, says) = self.receive_table().await.unwrap();
-            unanswered.push((serial, self.stored.take(says)));
+            let position = self.stored.take(says);
+            self.unanswered.push((serial, position));
         }
-        unanswered
+    }
+
+    /// Acknowledges what was taken in without an answer.
+    pub(super) async fn answer(&mut self) {
+        for (serial, position) in std::mem::take(&mut self.unanswered) {
+            self.ack(serial, position).await;
+        }
     }
 
     /// Sees that nothing but heartbeats comes for a while.
