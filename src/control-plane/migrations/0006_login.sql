@@ -39,6 +39,8 @@ ALTER TABLE credential_with_purpose RENAME TO credential;
 
 CREATE INDEX credential_account ON credential (account);
 CREATE INDEX credential_environment ON credential (environment);
+-- How many tokens an account has is asked before it gets another one.
+CREATE INDEX credential_token ON credential (account) WHERE purpose = 'token' AND state <> 'removed';
 CREATE INDEX credential_limited_to ON credential (limited_to) WHERE limited_to IS NOT NULL;
 -- The name of a token that is gone may be given again; its digest may not.
 CREATE UNIQUE INDEX credential_access_key ON credential (lower(access_key)) WHERE state <> 'removed';

@@ -7,9 +7,9 @@ use crate::model::{Purpose, Role};
 /// Whoever makes a request, as proved by a credential.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// The key or login that was presented.
+    /// The key, token or login that was presented.
     pub(crate) key: KeyId,
-    /// Which of the two it is.
+    /// Which of them it is.
     pub(crate) purpose: Purpose,
     /// What it stands for.
     pub(crate) standing: Standing,

@@ -163,29 +163,40 @@ pub(crate) struct Known {
     pub(crate) check: fn(&str) -> Result<(), String>,
 }
 
+/// A setting without its meaning; the variable of the server's environment is one of Rancher's.
+macro_rules! known {
+    ($setting:ident) => {
+        known!($setting, None)
+    };
+    ($setting:ident from $variable:literal) => {
+        known!($setting, Some($variable))
+    };
+    ($setting:ident, $variable:expr) => {
+        Known {
+            name: $setting.name,
+            default: $setting.default,
+            about: $setting.about,
+            variable: $variable,
+            check: |text| ($setting.parse)(text).map(drop),
+        }
+    };
+}
+
 /// All settings, by name.
 pub(crate) const ALL: [Known; 12] = [
-    known(&ACCESS_MODE, |text| (ACCESS_MODE.parse)(text).map(drop)),
-    ranchers(&TOKEN_MAX_TTL, "CATTLE_AUTH_TOKEN_MAX_TTL_MINUTES", |text| (TOKEN_MAX_TTL.parse)(text).map(drop)),
-    ranchers(&SESSION_TTL, "CATTLE_AUTH_USER_SESSION_TTL_MINUTES", |text| (SESSION_TTL.parse)(text).map(drop)),
-    ranchers(&CA_CERTS, "CATTLE_CACERTS", |text| (CA_CERTS.parse)(text).map(drop)),
-    known(&ENVIRONMENT_URL, |text| (ENVIRONMENT_URL.parse)(text).map(drop)),
-    ranchers(&KUBECONFIG_GENERATE, "CATTLE_KUBECONFIG_GENERATE_TOKEN", |text| (KUBECONFIG_GENERATE.parse)(text).map(drop)),
-    ranchers(&KUBECONFIG_TTL, "CATTLE_KUBECONFIG_TOKEN_TTL_MINUTES", |text| (KUBECONFIG_TTL.parse)(text).map(drop)),
-    known(&LOGIN_ENABLED, |text| (LOGIN_ENABLED.parse)(text).map(drop)),
-    known(&LOGIN_TTL, |text| (LOGIN_TTL.parse)(text).map(drop)),
-    known(&PASSWORD_MIN_LENGTH, |text| (PASSWORD_MIN_LENGTH.parse)(text).map(drop)),
-    ranchers(&SERVER_URL, "CATTLE_SERVER_URL", |text| (SERVER_URL.parse)(text).map(drop)),
-    known(&TRUSTED_PROXIES, |text| (TRUSTED_PROXIES.parse)(text).map(drop)),
+    known!(ACCESS_MODE),
+    known!(TOKEN_MAX_TTL from "CATTLE_AUTH_TOKEN_MAX_TTL_MINUTES"),
+    known!(SESSION_TTL from "CATTLE_AUTH_USER_SESSION_TTL_MINUTES"),
+    known!(CA_CERTS from "CATTLE_CACERTS"),
+    known!(ENVIRONMENT_URL),
+    known!(KUBECONFIG_GENERATE from "CATTLE_KUBECONFIG_GENERATE_TOKEN"),
+    known!(KUBECONFIG_TTL from "CATTLE_KUBECONFIG_TOKEN_TTL_MINUTES"),
+    known!(LOGIN_ENABLED),
+    known!(LOGIN_TTL),
+    known!(PASSWORD_MIN_LENGTH),
+    known!(SERVER_URL from "CATTLE_SERVER_URL"),
+    known!(TRUSTED_PROXIES),
 ];
-
-const fn known<T>(setting: &Setting<T>, check: fn(&str) -> Result<(), String>) -> Known {
-    Known { name: setting.name, default: setting.default, about: setting.about, variable: None, check }
-}
-
-const fn ranchers<T>(setting: &Setting<T>, variable: &'static str, check: fn(&str) -> Result<(), String>) -> Known {
-    Known { name: setting.name, default: setting.default, about: setting.about, variable: Some(variable), check }
-}
 
 /// What the server's environment says of settings, by their names. Read once: it does not change while a process runs.
 static FIXED: LazyLock<HashMap<&'static str, String>> = LazyLock::new(|| {

@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::api::Scratch;
-    use crate::store::key;
+    use crate::store::caller;
 
     fn name(text: &str) -> AccountName {
         AccountName::parse(text).unwrap()
@@ -138,7 +138,7 @@ mod tests {
 
         let (store, _writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
         let now = store.clock().now();
-        let caller = key::identify(&mut store.read().await.unwrap(), &pair.digest(), now).await.unwrap();
+        let caller = caller::identify(&mut store.read().await.unwrap(), &pair.digest(), now).await.unwrap();
         assert_eq!(caller.map(|caller| caller.key), Some(key.id));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(scratch.path()), mode(folder.database())), (0o700, 0o600));

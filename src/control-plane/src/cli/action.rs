@@ -41,6 +41,8 @@ pub(super) enum Outcome {
     NewKey,
     /// A new join token, with its text.
     NewToken,
+    /// What came of an import; so many tokens were not sent.
+    TakenOver { left_out: usize },
     /// Something is gone: a sentence for people; JSON has nothing to show.
     Gone(String),
 }
@@ -77,7 +79,7 @@ impl Action {
     /// key is asked about afterwards: its secret is shown once, and must be printed before a wait fails or is interrupted.
     pub(super) fn sent(call: Call, outcome: &Outcome, wait: WaitArgs) -> Call {
         match (wait.seconds(), outcome) {
-            (Some(seconds), Outcome::Object(_) | Outcome::Gone(_)) => call.waiting(seconds),
+            (Some(seconds), Outcome::Object(_) | Outcome::TakenOver { .. } | Outcome::Gone(_)) => call.waiting(seconds),
             _ => call,
         }
     }
@@ -89,6 +91,7 @@ impl Outcome {
             Self::Object(view) => output::print_object(object(reply)?, view, output)?,
             Self::NewKey => output::print_key_created(object(reply)?, output)?,
             Self::NewToken => output::print_token_created(object(reply)?, output)?,
+            Self::TakenOver { left_out } => import::print_report(object(reply)?, *left_out, output)?,
             Self::Gone(sentence) => output::print_gone(sentence, output)?,
         }
         Ok(())

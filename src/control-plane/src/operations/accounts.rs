@@ -90,10 +90,7 @@ pub(super) async fn find(
     reference: &AccountRef,
     action: fn(keygate_decision::AccountId) -> Action,
 ) -> Result<Account, Refusal> {
-    let missing = || match reference {
-        AccountRef::Id(id) => Missing::account(id.0),
-        AccountRef::Name(name) => Missing::account(name),
-    };
+    let missing = || Missing::account_of(reference);
     let account = account::find(connection, reference).await?.ok_or_else(missing)?;
     require(caller, action(account.id), missing)?;
     Ok(account)

@@ -4,7 +4,7 @@ use keygate_decision::{Digest, UnixSeconds};
 
 use super::Refusal;
 use crate::permission::Caller;
-use crate::store::{Change, Connection, StoreError, key};
+use crate::store::{Change, Connection, StoreError, caller as stored};
 
 /// Whose credential was presented.
 #[derive(Clone, Debug)]
@@ -19,13 +19,13 @@ pub(crate) enum Identity {
 
 /// Looks up the digest of a credential.
 pub(crate) async fn identify(connection: &mut Connection, digest: &Digest, now: UnixSeconds) -> Result<Identity, StoreError> {
-    if let Some(caller) = key::identify(connection, digest, now).await? {
+    if let Some(caller) = stored::identify(connection, digest, now).await? {
         return Ok(Identity::Passes(caller));
     }
-    Ok(key::recognize(connection, digest).await?.map_or(Identity::Unknown, Identity::Withdrawn))
+    Ok(stored::recognize(connection, digest).await?.map_or(Identity::Unknown, Identity::Withdrawn))
 }
 
 /// The caller as the change finds it. What is asked of it after this is asked of a key that may pass now.
 pub(crate) async fn identify_again(change: &mut Change<'_>, caller: &Caller) -> Result<Caller, Refusal> {
-    key::identify_again(change, caller.key).await?.ok_or(Refusal::Unauthorized)
+    stored::identify_again(change, caller.key).await?.ok_or(Refusal::Unauthorized)
 }

@@ -5,7 +5,7 @@ use keygate_decision::key::KeyPair;
 use keygate_decision::{Access, Digest, EnvironmentId, Grant, KeyId};
 
 use super::{Missing, Refusal, accounts, environments, require};
-use crate::model::{AccountRef, Form, Key, KeyHolder, Limit, Purpose, State};
+use crate::model::{Account, AccountRef, Form, Key, KeyHolder, Limit, Purpose, State};
 use crate::name::{Description, Label, Lifetime, Name};
 use crate::permission::{Action, Caller};
 use crate::store::key::{Filter, NewKey};
@@ -56,7 +56,10 @@ pub(crate) async fn create_supplied(
 
 async fn make(change: &mut Change<'_>, caller: &Caller, wish: Wish, access: Label, digest: Digest) -> Result<Key, Refusal> {
     let holder = match &wish.holder {
-        HolderRef::Account(reference) => holding_account(change.connection(), caller, reference).await?,
+        HolderRef::Account(reference) => {
+            let account = holding_account(change.connection(), caller, reference).await?;
+            KeyHolder::Account { id: account.id, name: account.name }
+        }
         HolderRef::Environment(id) => {
             let found = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await;
             let (environment, _) = found.map_err(|refusal| refusal.in_field("environment"))?;
@@ -83,9 +86,17 @@ pub(crate) struct TokenWish {
     pub(crate) limit: Option<EnvironmentId>,
 }
 
+/// So many tokens an account may have. Each of them takes room in every proxy, and programs that ask for one more each time never end.
+const MOST_TOKENS: u64 = 10_000;
+
 /// Makes a token of an account.
 pub(crate) async fn create_token(change: &mut Change<'_>, caller: &Caller, wish: TokenWish) -> Result<Key, Refusal> {
-    let holder = holding_account(change.connection(), caller, &wish.account).await?;
+    let account = holding_account(change.connection(), caller, &wish.account).await?;
+    if key::count_tokens(change.connection(), account.id).await? >= MOST_TOKENS {
+        let message = format!("{} has {MOST_TOKENS} tokens, and no account has more; delete some that nobody uses", account.name);
+        return Err(Refusal::conflict("too_many_tokens", None, message));
+    }
+    let holder = KeyHolder::Account { id: account.id, name: account.name };
     let label = wish.form.label();
     if matches!(wish.form, Form::Named(_)) && key::is_taken(change.connection(), label).await? {
         let message = format!("there is a key or token {} already; choose another name or delete that one first", label.as_str());
@@ -104,10 +115,9 @@ pub(crate) async fn create_token(change: &mut Change<'_>, caller: &Caller, wish:
     Ok(key::create(change, NewKey { digest, form, holder, limit, name, description, expires }).await?)
 }
 
-async fn holding_account(connection: &mut Connection, caller: &Caller, reference: &AccountRef) -> Result<KeyHolder, Refusal> {
+async fn holding_account(connection: &mut Connection, caller: &Caller, reference: &AccountRef) -> Result<Account, Refusal> {
     let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
-    let account = account.map_err(|refusal| refusal.in_field("account"))?;
-    Ok(KeyHolder::Account { id: account.id, name: account.name })
+    account.map_err(|refusal| refusal.in_field("account"))
 }
 
 /// Makes a key for a holder, without asking who may.
@@ -168,10 +178,7 @@ pub(crate) async fn each_removed(
 async fn filter(connection: &mut Connection, caller: &Caller, holder: Option<HolderRef>) -> Result<Filter, Refusal> {
     Ok(match &holder {
         None => Filter::All,
-        Some(HolderRef::Account(reference)) => {
-            let account = accounts::find(connection, caller, reference, Action::ManageAccountKey).await;
-            Filter::Account(account.map_err(|refusal| refusal.in_field("account"))?.id)
-        }
+        Some(HolderRef::Account(reference)) => Filter::Account(holding_account(connection, caller, reference).await?.id),
         Some(HolderRef::Environment(id)) => {
             let found = environments::find(connection, caller, id, Action::ManageEnvironment).await;
             Filter::Environment(found.map_err(|refusal| refusal.in_field("environment"))?.0.number)
@@ -182,13 +189,6 @@ async fn filter(connection: &mut Connection, caller: &Caller, holder: Option<Hol
 /// Finds a key.
 pub(crate) async fn show(connection: &mut Connection, caller: &Caller, id: KeyId) -> Result<Key, Refusal> {
     find(connection, caller, id).await
-}
-
-/// Finds a key or a token by its access key or name.
-pub(crate) async fn show_named(connection: &mut Connection, caller: &Caller, label: &Label) -> Result<Key, Refusal> {
-    let found = key::named(connection, label).await?;
-    let id = found.as_ref().map_or(KeyId(0), |key| key.id);
-    permit(connection, caller, id, found).await
 }
 
 /// What proxies know of a key, with the environments that it reaches by name.
@@ -286,4 +286,65 @@ async fn permit(connection: &mut Connection, caller: &Caller, id: KeyId, found: 
     };
     require(caller, action, missing)?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use keygate_decision::AccountId;
+
+    use super::*;
+    use crate::api::Scratch;
+    use crate::clock::Clock;
+    use crate::permission::Standing;
+    use crate::store::{Actor, DataFolder, Store};
+
+    #[tokio::test]
+    async fn an_account_has_many_tokens_and_not_one_more() {
+        let scratch = Scratch::new();
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        let (store, mut writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+        let connection = writer.connection().await.unwrap();
+        let fill = "INSERT INTO credential (digest, purpose, access_key, account, name, state, created) \
+                    SELECT randomblob(32), $1, $1 || n, $2, 'k', $3, 1 FROM \
+                    (WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $4) SELECT n FROM n)";
+        for (id, name) in [(1_i64, "busy"), (2, "other")] {
+            let query = sqlx::query("INSERT INTO account (id, name, kind, state, created) VALUES ($1, $2, 'user', 'active', 1)");
+            query.bind(id).bind(name).execute(&mut *connection).await.unwrap();
+        }
+        // Neither keys nor what is gone nor what others have counts.
+        let most = i64::try_from(MOST_TOKENS).unwrap();
+        for (purpose, account, state, number) in
+            [("token", 1_i64, "active", most - 1), ("key", 1, "active", 5), ("token", 1, "removed", 5)]
+        {
+            let query = sqlx::query(fill).bind(purpose).bind(account).bind(state).bind(number);
+            query.execute(&mut *connection).await.unwrap();
+        }
+        let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
+        let make = async |account: u64, name: &'static str| {
+            let made = store.write(Actor::Local, async move |change: &mut Change<'_>| {
+                let account = AccountId(account);
+                let caller = Caller { key: KeyId(1), purpose: Purpose::Key, standing: Standing::User(account) };
+                let wish = TokenWish {
+                    account: AccountRef::Id(account),
+                    form: Form::Named(Label::parse(name).unwrap()),
+                    digest: Digest::of(name),
+                    name: Name::parse(name).unwrap(),
+                    description: None,
+                    lifetime: None,
+                    limit: None,
+                };
+                create_token(change, &caller, wish).await
+            });
+            made.await.map(|written| written.value)
+        };
+        let last = make(1, "last").await.unwrap();
+        let refused = make(1, "further").await.unwrap_err().to_string();
+        assert!(refused.contains("busy has 10000 tokens") && refused.contains("delete"), "{refused}");
+        make(2, "of-another").await.unwrap();
+        let delete = async move |change: &mut Change<'_>| key::remove(change, &last).await;
+        store.write::<_, crate::store::StoreError, _>(Actor::Local, delete).await.unwrap();
+        make(1, "further").await.unwrap();
+        store.stop().await;
+        writer.ended().await.unwrap();
+    }
 }

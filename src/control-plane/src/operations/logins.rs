@@ -198,8 +198,8 @@ pub(crate) async fn end_presented(store: &Store, identity: Identity) -> Result<(
     }
     let id = caller.key;
     let ended = store.write::<_, StoreError, _>(Actor::Caller(caller), async move |change: &mut Change<'_>| {
-        // Nothing had expired at the first second of all. One that is gone already is gone.
-        match login::find(change.connection(), id, UnixSeconds(0)).await? {
+        // One that is gone already is gone.
+        match login::find(change.connection(), id, login::ALSO_EXPIRED).await? {
             Some(found) => login::remove(change, &found).await,
             None => Ok(()),
         }
@@ -216,8 +216,7 @@ pub(crate) async fn end(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> 
 
 /// Ends a login, also one that has ended by itself.
 pub(super) async fn end_expired(change: &mut Change<'_>, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
-    // Nothing had expired at the first second of all.
-    end_if_not_expired(change, caller, id, UnixSeconds(0)).await
+    end_if_not_expired(change, caller, id, login::ALSO_EXPIRED).await
 }
 
 async fn end_if_not_expired(change: &mut Change<'_>, caller: &Caller, id: KeyId, now: UnixSeconds) -> Result<(), Refusal> {

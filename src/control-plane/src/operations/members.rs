@@ -39,7 +39,7 @@ pub(crate) async fn replace(
     let former = member::list(change.connection(), &environment).await?;
     let mut named: Vec<AccountId> = Vec::new();
     for (reference, role) in wanted {
-        let account = account::find(change.connection(), reference).await?.ok_or_else(|| missing(reference));
+        let account = account::find(change.connection(), reference).await?.ok_or_else(|| Missing::account_of(reference));
         let account = account.map_err(|missing| Refusal::invalid("members", missing.to_string()))?;
         if named.contains(&account.id) {
             return Err(Refusal::invalid("members", format!("names {} twice; an account has one role", account.name)));
@@ -95,13 +95,6 @@ async fn find(
     reference: &AccountRef,
 ) -> Result<(Environment, Account), Refusal> {
     let (environment, _) = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await?;
-    let account = account::find(change.connection(), reference).await?.ok_or_else(|| missing(reference))?;
+    let account = account::find(change.connection(), reference).await?.ok_or_else(|| Missing::account_of(reference))?;
     Ok((environment, account))
-}
-
-fn missing(reference: &AccountRef) -> Missing {
-    match reference {
-        AccountRef::Id(id) => Missing::account(id.0),
-        AccountRef::Name(name) => Missing::account(name),
-    }
 }

@@ -1,5 +1,6 @@
 //! Why an operation is refused, in words for the person who asked: what is wrong and the way out.
 
+use crate::model::AccountRef;
 use crate::random::NoRandomness;
 use crate::store::StoreError;
 
@@ -71,6 +72,14 @@ impl Missing {
     /// An account.
     pub(crate) fn account(reference: impl ToString) -> Self {
         Self { kind: "account", reference: reference.to_string(), field: None }
+    }
+
+    /// An account, as somebody named it.
+    pub(crate) fn account_of(reference: &AccountRef) -> Self {
+        match reference {
+            AccountRef::Id(id) => Self::account(id.0),
+            AccountRef::Name(name) => Self::account(name),
+        }
     }
 
     /// An environment.

@@ -13,7 +13,7 @@ use super::{Missing, Refusal, accounts, require};
 use crate::model::{Account, AccountRef, Form, Kind};
 use crate::name::{AccountName, Label, Name};
 use crate::permission::{Action, Caller};
-use crate::store::{Change, Connection, account, key};
+use crate::store::{Change, Connection, account, caller, key};
 
 /// An account that is to be taken over.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ async fn refuse_namesakes(connection: &mut Connection, newcomers: &[Newcomer]) -
         return Ok(());
     }
     let message = format!(
-        "accounts of these names are here already: {}; say `existing` for those that are the same, or choose other names",
+        "accounts of these names are here already: {}; those that are the same must be marked as existing, the others need other names",
         names.join(", ")
     );
     Err(Refusal::conflict("name_taken", Some("accounts"), message))
@@ -121,7 +121,7 @@ enum Standing {
 }
 
 async fn standing(connection: &mut Connection, token: &Token, account: &Account) -> Result<Standing, Refusal> {
-    let Some(known) = key::recognize(connection, &token.digest).await? else { return Ok(Standing::New) };
+    let Some(known) = caller::recognize(connection, &token.digest).await? else { return Ok(Standing::New) };
     if known.standing.account() != Some(account.id) {
         let (label, name) = (token.label.as_str(), &account.name);
         let message = format!("the token {label} of {name} is here already and belongs to another account or to an environment");

@@ -3,12 +3,12 @@
 
 use std::fmt;
 
-use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId, UnixSeconds};
+use keygate_decision::{AccountId, Digest, EnvironmentId, KeyId};
 
 use super::audit::Refusals;
 use super::keys::{self, HolderRef, TokenWish};
 use super::logins::{self, Attempt};
-use super::{Missing, Refusal, environments, require};
+use super::{Missing, Refusal, environments, may, require};
 use crate::class::Class;
 use crate::login::Gate;
 use crate::model::{Account, AccountRef, Environment, Form, Key, Kind, Login, Purpose, State};
@@ -56,6 +56,29 @@ pub(crate) enum Token {
     Lasting(Key),
     /// What a password opened.
     Login(Login),
+}
+
+impl Token {
+    fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Lasting(key) => key.holder.account(),
+            Self::Login(login) => Some(login.account.id),
+        }
+    }
+
+    fn has_given_name(&self) -> bool {
+        matches!(self, Self::Lasting(Key { form: Form::Named(label), .. }) if !label.as_str().starts_with(DRAWN))
+    }
+}
+
+/// Says which of the tokens is meant.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenRef {
+    /// The one of this name or access key, whatever the case.
+    Named(Label),
+    /// The key or token of this number.
+    Key(KeyId),
+    Login(KeyId),
 }
 
 /// What someone says of a token to be made.
@@ -158,7 +181,11 @@ async fn kubeconfig(
     let of_account = format!("kubeconfig-{}", user_id(account));
     let of_limit = limit.as_ref().map(|limit| format!(".{}", plain_part(limit))).unwrap_or_default();
     let prefix = format!("{of_account}{of_limit}-");
-    remove_expired(change, account, &prefix).await?;
+    // They pass nowhere; that they go keeps names free and lists short.
+    let now = change.now();
+    for key in key::expired(change.connection(), account, limit.as_ref(), &prefix, now).await? {
+        key::remove(change, &key).await?;
+    }
     let name = free_name(change.connection(), &prefix).await?;
     make(change, caller, AccountRef::Id(account), name, None, lifetime, limit).await
 }
@@ -172,16 +199,6 @@ pub(crate) fn user_id(account: AccountId) -> String {
 fn plain_part(id: &EnvironmentId) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
     id.as_str().chars().map(plain).collect()
-}
-
-async fn remove_expired(change: &mut Change<'_>, account: AccountId, prefix: &str) -> Result<(), Refusal> {
-    let now = change.now();
-    let keys = key::list(change.connection(), &Standing::User(account), key::Filter::Account(account)).await?;
-    let is_over = |key: &&Key| key.expires.is_some_and(|end| end <= now) && key.form.label().as_str().starts_with(prefix);
-    for key in keys.iter().filter(is_over) {
-        key::remove(change, key).await?;
-    }
-    Ok(())
 }
 
 async fn make(
@@ -249,20 +266,27 @@ async fn free_name(connection: &mut Connection, prefix: &str) -> Result<Label, R
 pub(crate) async fn list(connection: &mut Connection, caller: &Caller) -> Result<Vec<Token>, Refusal> {
     let Some(account) = caller.standing.account() else { return Ok(Vec::new()) };
     let keys = keys::list(connection, caller, Some(HolderRef::Account(AccountRef::Id(account)))).await?;
-    // Nothing had expired at the first second of all.
-    let logins = logins::list(connection, caller, Some(&AccountRef::Id(account)), UnixSeconds(0)).await?;
+    let logins = logins::list(connection, caller, Some(&AccountRef::Id(account)), login::ALSO_EXPIRED).await?;
     Ok(keys.into_iter().map(Token::Lasting).chain(logins.into_iter().map(Token::Login)).collect())
 }
 
-/// A token by the name that an admin gave it, of whomever the caller manages the keys of. One whose name was drawn is for its owner alone.
-pub(crate) async fn named(connection: &mut Connection, caller: &Caller, name: &str) -> Result<Token, Refusal> {
+/// A token of the caller's account, also one that has expired; or by the name that an admin gave it one of whomever the caller manages
+/// the keys of. One whose name was drawn is for its owner alone.
+pub(crate) async fn find(connection: &mut Connection, caller: &Caller, reference: &TokenRef) -> Result<Token, Refusal> {
+    let found = match reference {
+        TokenRef::Named(label) => match key::named(connection, label).await? {
+            Some(key) => Some(Token::Lasting(key)),
+            None => login::named(connection, label).await?.map(Token::Login),
+        },
+        TokenRef::Key(id) => key::find(connection, *id).await?.map(Token::Lasting),
+        TokenRef::Login(id) => login::find(connection, *id, login::ALSO_EXPIRED).await?.map(Token::Login),
+    };
     let missing = || Missing::key("of such a name");
-    let label = Label::parse(name).map_err(|_| missing())?;
-    let key = keys::show_named(connection, caller, &label).await?;
-    match &key.form {
-        Form::Named(label) if !label.as_str().starts_with(DRAWN) => Ok(Token::Lasting(key)),
-        _ => Err(missing().into()),
-    }
+    let token = found.ok_or_else(missing)?;
+    let account = token.account().ok_or_else(missing)?;
+    let is_own = caller.standing.account() == Some(account);
+    let is_shown = is_own || (token.has_given_name() && may(caller, Action::ManageAccountKey(account)));
+    if is_shown { Ok(token) } else { Err(missing().into()) }
 }
 
 /// Ends a token, whatever it is.

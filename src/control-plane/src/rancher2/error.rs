@@ -159,6 +159,7 @@ impl From<Refusal> for Error {
                 Self::new(StatusCode::NOT_FOUND, "ActionNotAvailable", message)
             }
             Refusal::Conflict { code: "over_limit", message, .. } => Self::invalid("MaxLimitExceeded", "value", message),
+            Refusal::Conflict { code: "too_many_tokens", message, .. } => Self::invalid("MaxLimitExceeded", "userId", message),
             Refusal::Conflict { code: "own_account" | "last_admin" | "not_a_login", message, .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidAction", message)
             }

@@ -14,7 +14,7 @@ use crate::api::App;
 use crate::clock::rfc3339;
 use crate::model::{Form, Key, KeyHolder, Login, State};
 use crate::name::{Description, Label, Lifetime};
-use crate::operations::tokens::{self, Plain, Token, Wish, user_id};
+use crate::operations::tokens::{self, Plain, Token, TokenRef, Wish, user_id};
 use crate::permission::Caller;
 
 /// Everything about tokens.
@@ -85,12 +85,15 @@ async fn delete(app: &App, caller: &Caller, id: &str) -> Result<Answer, Error> {
 
 /// One of the caller's own, or one that an admin has named; others are not there.
 async fn find(app: &App, caller: &Caller, id: &str) -> Result<Token, Error> {
-    let mut reader = app.store.read().await?;
-    let own = tokens::list(&mut reader, caller).await?.into_iter().find(|token| Shown::of(token).name == id);
-    match own {
-        Some(token) => Ok(token),
-        None => Ok(tokens::named(&mut reader, caller, id).await?),
-    }
+    let number = |text: &str| text.parse().map(KeyId).map_err(|_| Error::not_found());
+    let reference = match id.split_once(':') {
+        Some(("key", text)) => TokenRef::Key(number(text)?),
+        Some(("login", text)) => TokenRef::Login(number(text)?),
+        _ => TokenRef::Named(Label::parse(id).map_err(|_| Error::not_found())?),
+    };
+    let token = tokens::find(&mut *app.store.read().await?, caller, &reference).await?;
+    // A name has one spelling, and what has one is not found by its number.
+    if Shown::of(&token).name == id { Ok(token) } else { Err(Error::not_found()) }
 }
 
 /// What is shown of a token, whatever it is.

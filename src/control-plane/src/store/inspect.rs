@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::api::Scratch;
     use crate::clock::Clock;
-    use crate::store::{Store, key};
+    use crate::store::{Store, caller};
 
     #[tokio::test]
     async fn a_database_from_before_logins_is_read_as_it_is_and_brought_up_to_date() {
@@ -192,7 +192,7 @@ mod tests {
 
         let (store, _writer) = Store::open(&file, Clock::system()).await.unwrap();
         let mut reader = store.read().await.unwrap();
-        let caller = key::identify(&mut reader, &digest, UnixSeconds(2)).await.unwrap();
+        let caller = caller::identify(&mut reader, &digest, UnixSeconds(2)).await.unwrap();
         assert_eq!(caller.map(|caller| caller.key), Some(KeyId(1)));
         assert_eq!(compile::table(&mut reader).await.unwrap().len(), 1);
     }

@@ -7,11 +7,10 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use tokio_stream::StreamExt as _;
 
-use super::login::logins_pass;
 use super::{Change, Connection, StoreError, row};
-use crate::model::{Form, Key, KeyHolder, Kind, Limit, Purpose, State};
+use crate::model::{Form, Key, KeyHolder, Limit, Purpose, State};
 use crate::name::{AccountName, Description, Label, Name};
-use crate::permission::{Caller, Standing};
+use crate::permission::Standing;
 
 /// Keys that exist, with the names of their holders; or those that were removed and not purged yet.
 macro_rules! keys {
@@ -64,6 +63,31 @@ pub(crate) async fn named(connection: &mut Connection, label: &Label) -> Result<
 pub(crate) async fn is_used(connection: &mut Connection, digest: &Digest) -> Result<bool, StoreError> {
     let query = sqlx::query("SELECT 1 FROM credential WHERE digest = $1").bind(digest.as_bytes().as_slice());
     Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// The tokens of an account, limited to this environment or not at all, whose names begin so and that have expired.
+pub(crate) async fn expired(
+    connection: &mut Connection,
+    account: AccountId,
+    limit: Option<&EnvironmentId>,
+    prefix: &str,
+    now: UnixSeconds,
+) -> Result<Vec<Key>, StoreError> {
+    // Names are of ASCII, so that this is all that begins so. The plus keeps to the index of names: an account may have many others.
+    let query = sqlx::query(keys!(
+        "lower(c.access_key) >= lower($1) AND lower(c.access_key) < lower($1) || char(128) \
+         AND c.purpose = 'token' AND +c.account = $2 AND l.id IS $3 AND c.expires <= $4 ORDER BY c.id"
+    ));
+    let query = query.bind(prefix.to_owned()).bind(row::integer(account.0)).bind(limit.map(|limit| limit.as_str().to_owned()));
+    let rows = query.bind(row::integer(now.0)).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// How many tokens an account has, also those that have expired.
+pub(crate) async fn count_tokens(connection: &mut Connection, account: AccountId) -> Result<u64, StoreError> {
+    let query =
+        sqlx::query("SELECT count(*) AS number FROM credential WHERE account = $1 AND purpose = 'token' AND state <> 'removed'");
+    row::number(&query.bind(row::integer(account.0)).fetch_one(connection).await?, "number")
 }
 
 /// The environment whose active key has this access key, whatever the case.
@@ -176,65 +200,6 @@ fn bind_managed(query: SqliteQuery, standing: &Standing, filter: Filter, (most, 
         .bind(standing.account().map(|own| row::integer(own.0)))
         .bind(most)
         .bind(start)
-}
-
-/// What [`read_caller`] reads.
-macro_rules! caller_columns {
-    () => {
-        "SELECT c.id, c.purpose, c.account, a.kind, e.id AS environment, l.id AS limit_id FROM credential c \
-         LEFT JOIN account a ON a.id = c.account LEFT JOIN environment e ON e.number = c.environment \
-         LEFT JOIN environment l ON l.number = c.limited_to "
-    };
-}
-
-/// Keys that may pass at the second `$2`, for [`read_caller`].
-macro_rules! callers {
-    ($which:literal) => {
-        concat!(
-            caller_columns!(),
-            "WHERE c.state = 'active' AND (a.state = 'active' OR e.state = 'active') ",
-            "AND (c.expires IS NULL OR $2 < c.expires) AND ",
-            logins_pass!(),
-            " AND ",
-            $which
-        )
-    };
-}
-
-/// Who presents this digest, if it may pass at this second.
-pub(crate) async fn identify(
-    connection: &mut Connection,
-    digest: &Digest,
-    now: UnixSeconds,
-) -> Result<Option<Caller>, StoreError> {
-    let query = sqlx::query(callers!("c.digest = $1")).bind(digest.as_bytes().as_slice()).bind(row::integer(now.0));
-    query.fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
-}
-
-/// Whose credential has this digest, though it may not pass: it is inactive, removed or expired, or its account is.
-pub(crate) async fn recognize(connection: &mut Connection, digest: &Digest) -> Result<Option<Caller>, StoreError> {
-    let query = sqlx::query(concat!(caller_columns!(), "WHERE c.digest = $1"));
-    query.bind(digest.as_bytes().as_slice()).fetch_optional(connection).await?.as_ref().map(read_caller).transpose()
-}
-
-/// Whom a key stands for that was identified before, if it still may pass when the change is made.
-pub(crate) async fn identify_again(change: &mut Change<'_>, id: KeyId) -> Result<Option<Caller>, StoreError> {
-    let now = change.now();
-    let query = sqlx::query(callers!("c.id = $1")).bind(row::integer(id.0)).bind(row::integer(now.0));
-    query.fetch_optional(change.connection()).await?.as_ref().map(read_caller).transpose()
-}
-
-fn read_caller(row: &SqliteRow) -> Result<Caller, StoreError> {
-    let limit = row::optional_text(row, "limit_id", EnvironmentId::parse)?;
-    let standing = match (row::optional_number(row, "account")?.map(AccountId), limit) {
-        (None, _) => Standing::Environment(row::text(row, "environment", EnvironmentId::parse)?),
-        (Some(account), Some(limit)) => Standing::Limited(account, limit),
-        (Some(account), None) => match row::text(row, "kind", Kind::parse)? {
-            Kind::Admin => Standing::Admin(account),
-            Kind::User => Standing::User(account),
-        },
-    };
-    Ok(Caller { key: KeyId(row::number(row, "id")?), purpose: row::text(row, "purpose", Purpose::parse)?, standing })
 }
 
 /// A key or token that is about to be made. Its secret stays with whoever drew it.

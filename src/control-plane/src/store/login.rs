@@ -16,6 +16,9 @@ const SWEPT_AT_ONCE: u32 = 100;
 /// So many logins an account may have; a further one ends the oldest.
 const MOST_OF_AN_ACCOUNT: u32 = 200;
 
+/// Instead of now, where those that have expired are meant, too: nothing had at the first second of all.
+pub(crate) const ALSO_EXPIRED: UnixSeconds = UnixSeconds(0);
+
 /// What holds of a credential `c` unless it is a login and the setting `login-enabled` says that none passes.
 macro_rules! logins_pass {
     () => {
@@ -36,13 +39,19 @@ macro_rules! logins {
     };
 }
 
-/// Finds a login that has not expired.
+/// Finds a login that has not expired; see [`ALSO_EXPIRED`].
 pub(crate) async fn find(connection: &mut Connection, id: KeyId, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
     let query = sqlx::query(logins!("c.id = $1 AND $2 < c.expires")).bind(row::integer(id.0)).bind(row::integer(now.0));
     query.fetch_optional(connection).await?.as_ref().map(read).transpose()
 }
 
-/// The logins that have not expired, of one account or of all, oldest first.
+/// The login whose token has this name, whatever the case, also if it has expired.
+pub(crate) async fn named(connection: &mut Connection, label: &Label) -> Result<Option<Login>, StoreError> {
+    let query = sqlx::query(logins!("lower(c.access_key) = lower($1) AND c.state <> 'removed'")).bind(label.as_str());
+    query.fetch_optional(connection).await?.as_ref().map(read).transpose()
+}
+
+/// The logins that have not expired, of one account or of all, oldest first; see [`ALSO_EXPIRED`].
 pub(crate) async fn list(
     connection: &mut Connection,
     account: Option<AccountId>,

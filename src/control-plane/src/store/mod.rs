@@ -6,6 +6,7 @@
 pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod caller;
 mod change;
 pub(crate) mod compile;
 mod counts;

@@ -149,7 +149,8 @@ async fn record(change: &mut Change<'_>, uses: &[(u64, UnixSeconds)]) -> Result<
             ") UPDATE credential SET last_used = used.at FROM used \
              WHERE credential.id = used.id AND (credential.last_used IS NULL OR credential.last_used < used.at)",
         );
-        query.build().execute(change.connection()).await?;
+        // Seldom are there as many keys again.
+        query.build().persistent(false).execute(change.connection()).await?;
     }
     Ok(())
 }

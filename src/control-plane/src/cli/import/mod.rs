@@ -72,15 +72,27 @@ pub(super) async fn portainer(client: &Client, args: PortainerArgs, output: Outp
     let unusable = |why: String| Failure::Unusable(format!("nothing is imported: {file}: {why}"));
     let plan = Export::parse(&bytes).and_then(|export| plan(export, &args.map)).map_err(unusable)?;
     let call = Call::post(&["takeover"], Some(plan.body));
-    let change = Action::Change(call, Outcome::Object(REPORT), args.wait);
-    Box::pin(change.perform(client, output)).await.map_err(with_way_out)?;
-    if plan.left_out > 0 {
-        output::print_note(&format!("left out: {} tokens of users who are gone", plan.left_out));
+    let change = Action::Change(call, Outcome::TakenOver { left_out: plan.left_out }, args.wait);
+    Box::pin(change.perform(client, output)).await.map_err(with_way_out)
+}
+
+/// Prints what came of an import, and what is left to do; so many tokens were not sent.
+pub(super) fn print_report(report: &Value, left_out: usize, output: OutputFormat) -> Result<(), Failure> {
+    output::print_object(report, REPORT, output)?;
+    if left_out > 0 {
+        output::print_note(&format!("left out: {left_out} tokens of users who are gone"));
     }
-    output::print_note(
-        "accounts that were made have no password and no environment yet: keygate account set-password NAME, keygate member add --account NAME ...",
-    );
+    if tells_of_made(report) {
+        output::print_note(
+            "accounts that were made have no password and no environment yet: keygate account set-password NAME, keygate member add --account NAME ...",
+        );
+    }
     Ok(())
+}
+
+fn tells_of_made(report: &Value) -> bool {
+    let accounts = report.get("accounts").and_then(Value::as_array);
+    accounts.is_some_and(|accounts| accounts.iter().any(|account| account.get("made") == Some(&Value::Bool(true))))
 }
 
 /// What is asked of the control plane.
@@ -128,15 +140,13 @@ fn plan(export: Export, map: &[(String, AccountName)]) -> Result<Plan, String> {
 
 /// Says the way out in this command's words.
 fn with_way_out(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { code, message, field } if matches!(code.as_str(), "name_taken" | "would_elevate") => {
-            let message = format!(
-                "nothing is imported: {message}. --map NAME=NAME says that it is the same one, --map NAME=OTHER makes another account"
-            );
-            Failure::Refused { code, message, field }
-        }
-        other => other,
-    }
+    let Failure::Refused { code, message, field } = failure else { return failure };
+    let way_out = match code.as_str() {
+        "name_taken" => "--map NAME=NAME marks one as existing, --map NAME=OTHER gives it another name",
+        "would_elevate" => "--map NAME=OTHER does that",
+        _ => return Failure::Refused { code, message, field },
+    };
+    Failure::Refused { code, message: format!("nothing is imported: {message}: {way_out}"), field }
 }
 
 #[cfg(test)]
@@ -218,6 +228,25 @@ mod tests {
             let why = Export::parse(bytes).unwrap_err();
             assert!(why.contains(part), "{why}");
         }
+    }
+
+    #[test]
+    fn what_is_left_to_do_is_told_when_an_account_was_made() {
+        let report = |made: &[bool]| json!({"accounts": made.iter().map(|made| json!({"made": made})).collect::<Vec<_>>()});
+        assert!(tells_of_made(&report(&[false, true])));
+        assert!(!tells_of_made(&report(&[false])) && !tells_of_made(&report(&[])));
+    }
+
+    #[test]
+    fn the_way_out_is_told_in_words_of_the_command_line() {
+        let told = |code: &str| {
+            let (code, message) = (code.to_owned(), "no".to_owned());
+            with_way_out(Failure::Refused { code, message, field: None }).to_string()
+        };
+        assert!(told("name_taken").contains("--map NAME=NAME") && told("name_taken").contains("--map NAME=OTHER"));
+        assert!(told("would_elevate").contains("--map NAME=OTHER"));
+        assert!(!told("would_elevate").contains("NAME=NAME"), "that would elevate again");
+        assert_eq!(told("forbidden"), "no");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::push::TABLE;
 
 pub(super) const CLOCK_OFF: &str = "the clocks differ by 1000 s";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever has sent nothing for so long waits for something.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// A good Hello of a proxy that has nothing.
 pub(crate) fn hello(proxy: &str, instance: u8) -> sync::Hello {
@@ -52,6 +54,8 @@ pub(super) struct Filter {
     outbox: mpsc::Sender<FromFilter>,
     inbox: Streaming<FromControlPlane>,
     last_serial: u64,
+    /// Serials, and what Acks will say: messages are answered in their order.
+    pub(super) unanswered: Vec<(u64, Option<Position>)>,
 }
 
 impl Filter {
@@ -73,7 +77,7 @@ impl Filter {
         let path = format!("/{}/{}", sync::SERVICE, sync::METHOD).try_into().unwrap();
         let codec = ProstCodec::<FromFilter, FromControlPlane>::default();
         let inbox = client.streaming(Request::new(ReceiverStream::new(outgoing)), path, codec).await.unwrap().into_inner();
-        Self { stored, outbox, inbox, last_serial: 0 }
+        Self { stored, outbox, inbox, last_serial: 0, unanswered: Vec::new() }
     }
 
     pub(super) async fn say(&self, says: FilterSays) {
@@ -102,11 +106,14 @@ impl Filter {
         self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: true })).await;
     }
 
-    /// The next message that is no heartbeat; heartbeats are acknowledged.
+    /// The next message that is no heartbeat; heartbeats are acknowledged, unless it is not their turn.
     pub(super) async fn receive_table(&mut self) -> Result<(u64, ControlPlaneSays), Status> {
         loop {
             match self.receive().await? {
-                (serial, ControlPlaneSays::Heartbeat(_)) => self.ack(serial, self.stored.position).await,
+                (serial, ControlPlaneSays::Heartbeat(_)) if self.unanswered.is_empty() => {
+                    self.ack(serial, self.stored.position).await;
+                }
+                (serial, ControlPlaneSays::Heartbeat(_)) => self.unanswered.push((serial, self.stored.position)),
                 message => return Ok(message),
             }
         }
@@ -148,14 +155,26 @@ impl Filter {
         }
     }
 
-    /// Takes messages in without an answer until nothing comes for a while; returns the serials.
-    pub(super) async fn take_without_answer(&mut self, quiet: Duration) -> Vec<(u64, Option<Position>)> {
-        let mut unanswered = Vec::new();
-        while let Ok(message) = timeout(quiet, self.receive_table()).await {
-            let (serial, says) = message.unwrap();
-            unanswered.push((serial, self.stored.take(says)));
+    /// Takes the next messages about the table in without an answer.
+    pub(super) async fn take_without_answer(&mut self, messages: usize) {
+        for _ in 0..messages {
+            let (serial, says) = self.receive_table().await.unwrap();
+            let position = self.stored.take(says);
+            self.unanswered.push((serial, position));
         }
-        unanswered
+    }
+
+    /// Acknowledges what was taken in without an answer.
+    pub(super) async fn answer(&mut self) {
+        for (serial, position) in std::mem::take(&mut self.unanswered) {
+            self.ack(serial, position).await;
+        }
+    }
+
+    /// Sees that nothing but heartbeats comes for a while.
+    pub(super) async fn is_told_nothing(&mut self) {
+        let told = timeout(QUIET, self.receive_table()).await;
+        assert!(told.is_err(), "there came {told:?}");
     }
 }
 

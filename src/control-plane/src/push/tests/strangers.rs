@@ -10,33 +10,51 @@ use super::filter::{Filter, Stored, hello};
 use super::*;
 use crate::push::guest::MAX_GUESTS;
 
-const SOON: Duration = Duration::from_secs(5);
+/// Long enough for anything that happens at all.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-#[tokio::test]
-async fn strangers_who_stay_do_not_keep_proxies_out() {
-    // Longer than it takes a busy machine to make a crowd.
-    let proof = Duration::from_secs(3);
-    let control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), Pace { proof, ..quick() }).await;
+/// A control plane that gives strangers so long, and a proxy that has proved who it is.
+async fn start(proof: Duration) -> (ControlPlane, tokio::task::JoinHandle<tonic::Status>) {
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), Pace { proof, ..Pace::default() }).await;
     let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
     filter.follow_to(1).await;
-    let filter = tokio::spawn(async move { filter.follow_to_the_end().await });
-    let stranger = async || TcpStream::connect(control_plane.address).await.unwrap();
-    let ended = async |stranger: &mut TcpStream| {
-        let mut sent = Vec::new();
-        // Reset or closed, whatever was said before.
-        let _ = timeout(SOON, stranger.read_to_end(&mut sent)).await.expect("it may stay");
-    };
+    (control_plane, tokio::spawn(async move { filter.follow_to_the_end().await }))
+}
 
-    let came = Instant::now();
-    let mut first = stranger().await;
+/// Reads until the connection is reset or closed, whatever was said before.
+async fn ended(stranger: &mut TcpStream) {
+    let mut sent = Vec::new();
+    let _ = timeout(PATIENCE, stranger.read_to_end(&mut sent)).await.expect("it may stay");
+}
+
+#[tokio::test]
+async fn a_crowd_of_strangers_ends_the_first_of_them_and_no_proxy() {
+    // Time ends nobody here.
+    let (control_plane, filter) = start(Duration::from_secs(3600)).await;
+    let mut first = TcpStream::connect(control_plane.address).await.unwrap();
     let mut crowd = Vec::new();
     for _ in 0..MAX_GUESTS {
-        crowd.push(stranger().await);
+        crowd.push(TcpStream::connect(control_plane.address).await.unwrap());
     }
     ended(&mut first).await;
-    assert!(came.elapsed() < proof, "only time ended the first of many");
-    for mut other in crowd {
-        ended(&mut other).await;
+    let last = crowd.last_mut().unwrap();
+    let mut sent = Vec::new();
+    assert!(timeout(Duration::from_millis(100), last.read_to_end(&mut sent)).await.is_err(), "there is room for the last");
+    assert!(!filter.is_finished(), "a proxy was sent away, too");
+}
+
+#[tokio::test]
+async fn time_ends_strangers_and_no_proxy() {
+    // Longer than a busy machine lets the proxy wait for its turn.
+    let proof = Duration::from_secs(2);
+    let (control_plane, filter) = start(proof).await;
+    let came = Instant::now();
+    let mut strangers = Vec::new();
+    for _ in 0..3 {
+        strangers.push(TcpStream::connect(control_plane.address).await.unwrap());
+    }
+    for mut stranger in strangers {
+        ended(&mut stranger).await;
     }
     assert!(came.elapsed() >= proof, "time was not given");
     assert!(!filter.is_finished(), "a proxy was sent away, too");

@@ -69,6 +69,31 @@ async fn tokens_of_files_end_with_the_most_that_is_set_and_are_made_again() {
 }
 
 #[tokio::test]
+async fn what_has_expired_of_another_cluster_stays() {
+    let plane = start().await;
+    let admin = plane.rancher2(&plane.admin);
+    admin.send("PUT", "/v3/settings/auth-token-max-ttl-minutes", Some(json!({"value": "60"})), 200).await;
+    let generate = async |cluster: &str| {
+        let path = format!("/v3/clusters/{cluster}?action=generateKubeconfig");
+        let config = admin.send("POST", &path, None, 200).await;
+        token_of(config["config"].as_str().unwrap()).split_once(':').unwrap().0.to_owned()
+    };
+    // The name of each of them begins as those of the one cluster do.
+    let others = ["c-aaaaa-b", "c_aaaaa"];
+    let mut kept = Vec::new();
+    for other in others {
+        plane.environment(other).await;
+        kept.push(generate(other).await);
+    }
+    let own = generate("c-aaaaa").await;
+    plane.pass(3600);
+    generate("c-aaaaa").await;
+    let left = admin.ids("/v3/tokens?expired=true").await;
+    assert!(kept.iter().all(|name| left.contains(name)), "{kept:?} {left:?}");
+    assert!(!left.contains(&own), "{own} {left:?}");
+}
+
+#[tokio::test]
 async fn without_tokens_in_files_kubectl_logs_in() {
     let plane = start().await;
     let admin = plane.rancher2(&plane.admin);

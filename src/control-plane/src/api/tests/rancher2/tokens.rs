@@ -228,6 +228,36 @@ async fn nobody_sees_or_deletes_the_tokens_of_others() {
 }
 
 #[tokio::test]
+async fn whatever_is_listed_is_found_by_its_one_name() {
+    let plane = Plane::start().await;
+    let (alice, bob) = (plane.user("alice").await, plane.user("bob").await);
+    alice.make(json!({})).await;
+    plane.log_in(json!({"username": "alice", "password": PASSWORD}), 201).await;
+    let natively = json!({"name": "alice", "password": PASSWORD});
+    assert_eq!(plane.call("", "POST", "login", Some(natively)).await.status, 201);
+    let token = json!({"name": "portainer", "prefix": "ptr_a", "digest": hex::encode(Digest::of("ptr_a").as_bytes())});
+    let taken = json!({"accounts": [{"name": "alice", "kind": "user", "existing": true, "tokens": [token]}]});
+    assert!(plane.call(&plane.admin, "POST", "takeover", Some(taken)).await.status < 300);
+
+    let names = alice.ids("/v3/tokens").await;
+    let begin = |with: &str| names.iter().filter(|name| name.starts_with(with)).count();
+    assert_eq!((begin("token-"), begin("key:"), begin("login:"), names.len()), (2, 1, 1, 5), "{names:?}");
+    for name in &names {
+        let path = format!("/v3/tokens/{name}");
+        assert_eq!(alice.get(&path).await["id"], **name);
+        assert_eq!(bob.refused("GET", &path, None, 404).await, "NotFound");
+        let otherwise = if name.starts_with("token-") { name.to_uppercase() } else { name.to_lowercase().replace(':', ":0") };
+        if otherwise != *name {
+            assert_eq!(alice.refused("GET", &format!("/v3/tokens/{otherwise}"), None, 404).await, "NotFound");
+        }
+    }
+    for number in 0..10 {
+        let known = names.contains(&format!("key:{number}"));
+        alice.send("GET", &format!("/v3/tokens/key:{number}"), None, if known { 200 } else { 404 }).await;
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_the_native_api_is_seen_and_ended_by_its_access_key() {
     let plane = Plane::start().await;
     let alice = plane.user("alice").await;
