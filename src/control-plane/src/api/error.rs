@@ -158,9 +158,7 @@ impl From<Refusal> for Error {
                 retry_after_seconds: Some(BUSY_SECONDS),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", refusal.to_string())
             },
-            Refusal::Hash(why) => Self::unavailable(&why),
-            Refusal::Randomness(error) => Self::unavailable(&error),
-            Refusal::Store(error) => error.into(),
+            Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
     }
 }

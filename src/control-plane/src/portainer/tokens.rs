@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::access_token::{AccessToken, digest_text, start};
 use super::error::Error;
 use super::request::{Asked, Payload, account_id, number};
-use super::{Answer, users};
+use super::users;
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::{AccountRef, Form, Key, Kind, Purpose};
 use crate::name::Name;
@@ -110,7 +111,7 @@ pub(super) async fn remove(app: &App, caller: &Caller, user: &str, token: &str) 
         keys::delete(change, caller, id).await
     });
     match removed.await {
-        Ok(_) => Ok(Answer::done()),
+        Ok(_) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
         Err(Refusal::Missing(_)) => Err(Error::no_such_token()),
         Err(other) => Err(other.into()),
     }

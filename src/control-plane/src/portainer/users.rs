@@ -1,13 +1,14 @@
 //! `users`: the accounts, as an administrator or they themselves see them. A user's id is the account's number.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use keygate_decision::AccountId;
 use serde_json::{Value, json};
 
 use super::error::Error;
+use super::passwords;
 use super::request::{Asked, Payload, account_id};
-use super::{Answer, passwords};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, Kind, State};
 use crate::name::AccountName;
@@ -98,7 +99,7 @@ async fn remove(app: &App, caller: &Caller, user: &str) -> Result<Answer, Error>
     let reference = AccountRef::Id(id);
     let removed = app.change(caller.clone(), async move |change, caller| accounts::delete(change, caller, &reference).await);
     match removed.await {
-        Ok(_) => Ok(Answer::done()),
+        Ok(_) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
         Err(Refusal::Missing(_)) => Err(Error::no_such_user()),
         Err(other) => Err(other.into()),
     }

@@ -3,11 +3,11 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::Answer;
 use super::error::Error;
 use super::render::{self, Base};
 use super::request::{Asked, Kind};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
 use crate::name::AccountName;
 use crate::operations::accounts;

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{Answer, collection, render, resource};
+use super::{collection, render, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::{AccessMode, AccountRef, Kind as AccountKind};
 use crate::name::AccountName;

@@ -8,10 +8,7 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::render::Base;
 use super::resource;
-
-/// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
-const LONGEST_QUERY: usize = 8 * 1024;
-const MOST_PARAMETERS: usize = 64;
+use crate::dialect::{object, short_query};
 
 /// The types of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,24 +152,17 @@ fn fields(headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Resul
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_form = media_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
     let mut fields: Map<String, Value> = query.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    match serde_json::from_slice::<Value>(body) {
-        _ if body.trim_ascii().is_empty() => {}
-        Ok(Value::Object(object)) => fields.extend(object),
-        // curl -d sends JSON as a form, and a form's first byte is never a brace.
-        _ if is_form && !body.trim_ascii_start().starts_with(b"{") => {
-            fields.extend(decode_pairs(body)?.into_iter().map(|(name, value)| (name, value.into())));
-        }
-        Ok(_) => return Err(Error::bad_request("InvalidBodyContent", "the body must be a JSON object")),
-        Err(error) => return Err(Error::bad_request("InvalidBodyContent", &format!("the body is not JSON: {error}"))),
+    // curl -d sends JSON as a form, and a form's first byte is never a brace.
+    if is_form && !body.trim_ascii_start().starts_with(b"{") {
+        fields.extend(decode_pairs(body)?.into_iter().map(|(name, value)| (name, value.into())));
+    } else {
+        fields.extend(object(body).map_err(|why| Error::bad_request("InvalidBodyContent", &why))?);
     }
     Ok(fields)
 }
 
 fn read_query(query: &str) -> Result<Vec<(String, String)>, Error> {
-    if query.len() > LONGEST_QUERY || query.split('&').count() > MOST_PARAMETERS {
-        let bounds = format!("the query may have {MOST_PARAMETERS} parameters and {LONGEST_QUERY} bytes");
-        return Err(Error::bad_request("QueryTooLong", &bounds));
-    }
+    let query = short_query(query).map_err(|bounds| Error::bad_request("QueryTooLong", &bounds))?;
     decode_pairs(query.as_bytes())
 }
 

@@ -3,10 +3,11 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::empty_collection;
 use super::error::Error;
 use super::request::Asked;
-use super::resource::{self, Field, Resource, Write};
-use super::{Answer, empty_collection};
+use super::resource::{self, Resource};
+use crate::dialect::{Answer, Field, Write};
 use crate::permission::{Caller, Standing};
 
 /// The schemas as this caller has them.

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{Answer, collection, render, resource};
+use super::{collection, render, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::SettingValue;
 use crate::operations::settings;
 use crate::permission::Caller;

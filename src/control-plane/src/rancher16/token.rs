@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{Answer, caller, empty_collection, forget_cookie, identities, resource};
+use super::{caller, empty_collection, forget_cookie, identities, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, Purpose, shared_id};
 use crate::operations::accounts;
@@ -68,7 +69,7 @@ async fn log_out(app: &App, headers: &HeaderMap) -> Result<Answer, Error> {
     let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
     // A token that has ended already is gone: that is all that was asked.
     logins::end_presented(&app.store, identity).await?;
-    Ok(Answer { headers: vec![forget_cookie()], ..Answer::new(StatusCode::NO_CONTENT, Value::Null) })
+    Ok(Answer::empty(StatusCode::NO_CONTENT).with([forget_cookie()]))
 }
 
 /// The login that a request shows, if it shows one that may pass.

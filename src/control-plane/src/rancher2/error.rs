@@ -174,9 +174,7 @@ impl From<Refusal> for Error {
                 retry_after_seconds: Some(5),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerError", refusal.to_string())
             },
-            Refusal::Hash(why) => Self::unavailable(&why),
-            Refusal::Randomness(error) => Self::unavailable(&error),
-            Refusal::Store(error) => Self::unavailable(&error),
+            Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
     }
 }
