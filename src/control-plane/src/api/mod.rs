@@ -55,6 +55,7 @@ pub(crate) use metrics::watched;
 pub(crate) use origin::writes_for_another_site;
 use route_table::{RouteTable, delete, get, patch, post, put};
 pub(crate) use server::serve;
+pub(crate) use source::Peer;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
 

@@ -8,6 +8,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
+use crate::api::Peer;
+
 /// Prints as `https://host`, with the port if it is not the usual one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Site {
@@ -45,7 +47,7 @@ impl<S: Sync> FromRequestParts<S> for Site {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.headers, false))
+        Ok(Self::of(&parts.headers, parts.extensions.get::<Peer>().is_some_and(|peer| peer.by_tls)))
     }
 }
 
