@@ -12,7 +12,7 @@ use super::users;
 use crate::api::App;
 use crate::dialect::Answer;
 use crate::login::{Password, Source};
-use crate::model::{AccountRef, Form, Key, Kind, Purpose};
+use crate::model::{AccountRef, Form, Key, Kind};
 use crate::name::Name;
 use crate::operations::keys::{self, HolderRef, TokenWish};
 use crate::operations::{Refusal, passwords};
@@ -39,10 +39,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
 }
 
 async fn create(app: &App, caller: &Caller, source: Source, asked: &Asked<'_>, user: &str) -> Result<Answer, Error> {
-    // Whoever has stolen a key must not make another one of it.
-    if caller.purpose != Purpose::Login {
-        return Err(Error::login_needed());
-    }
+    passwords::may_confirm(caller)?;
     let (name, password) = wish(&asked.payload()?)?;
     let id = account_id(user)?;
     if caller.standing.account() != Some(id) {

@@ -15,9 +15,6 @@ use crate::name::AccountName;
 use crate::operations::{Refusal, accounts, passwords as operations};
 use crate::permission::Caller;
 
-/// The account that `init` made. Portainer never removes it.
-const FIRST: AccountId = AccountId(1);
-
 /// GET and POST /users
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked<'_>) -> Result<Answer, Error> {
     // A list that holds only its reader is no list of users: others are refused, as Portainer does.
@@ -90,12 +87,8 @@ async fn remove(app: &App, caller: &Caller, user: &str) -> Result<Answer, Error>
         return Err(Error::access_denied());
     }
     let id = account_id(user)?;
-    if id == FIRST {
-        return Err(Error::refused("Cannot remove the initial admin account"));
-    }
-    if caller.standing.account() == Some(id) {
-        return Err(Error::refused("Cannot remove your own user account. Contact another administrator"));
-    }
+    accounts::not_the_first(id)?;
+    accounts::not_oneself(caller, id)?;
     let reference = AccountRef::Id(id);
     let removed = app.change(caller.clone(), async move |change, caller| accounts::delete(change, caller, &reference).await);
     match removed.await {
