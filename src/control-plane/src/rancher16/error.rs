@@ -12,7 +12,6 @@ use crate::dialect::uuid;
 use crate::operations::{Missing, Refusal};
 use crate::permission::Caller;
 use crate::random;
-use crate::store::StoreError;
 
 use super::request::Asked;
 
@@ -146,8 +145,9 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl<R: Into<Refusal>> From<R> for Error {
+    fn from(refusal: R) -> Self {
+        let refusal = refusal.into();
         match refusal {
             Refusal::Missing(Missing { field: Some(field), .. }) => {
                 Self::invalid("InvalidReference", ranchers(field), "there is no such thing that you may see")
@@ -182,18 +182,6 @@ fn ranchers(field: &'static str) -> &'static str {
         "secretKey" => "secretValue",
         "account" | "environment" => "accountId",
         own => own,
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(&error)
-    }
-}
-
-impl From<random::NoRandomness> for Error {
-    fn from(error: random::NoRandomness) -> Self {
-        Self::unavailable(&error)
     }
 }
 

@@ -11,7 +11,6 @@ use super::resource;
 use crate::api::is_refused;
 use crate::operations::Refusal;
 use crate::permission::Caller;
-use crate::store::StoreError;
 
 /// What went wrong, as a client of Rancher 2 expects to be told.
 #[derive(Debug)]
@@ -135,8 +134,9 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl<R: Into<Refusal>> From<R> for Error {
+    fn from(refusal: R) -> Self {
+        let refusal = refusal.into();
         match refusal {
             Refusal::Missing(missing) => match missing.field {
                 // What a field names that is not there, or may not be seen.
@@ -176,12 +176,6 @@ impl From<Refusal> for Error {
             },
             Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(&error)
     }
 }
 
