@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{empty_collection, resource};
+use super::{list_of, resource};
 use crate::dialect::{Answer, Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 100;
@@ -210,10 +210,10 @@ pub(super) fn one_page(asked: &Asked, kind: Kind, page: &Page, things: Vec<Value
 fn collection(asked: &Asked, kind: Kind, page: &Page, things: Vec<Value>, total: usize) -> Value {
     let resource = resource::of(kind);
     let url = asked.base.url(&[resource.plural]);
-    let mut collection = empty_collection(resource.id, &url);
+    let pagination = page.links(asked, &url, things.len(), total);
+    let mut collection = list_of(resource.id, &url, things);
     if let Some(fields) = collection.as_object_mut() {
-        fields.insert("pagination".to_owned(), page.links(asked, &url, things.len(), total));
-        fields.insert("data".to_owned(), things.into());
+        fields.insert("pagination".to_owned(), pagination);
     }
     collection
 }

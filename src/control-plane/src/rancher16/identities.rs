@@ -44,12 +44,8 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
             seen
         }
     };
-    let things: Vec<Value> = found.iter().map(|account| view(&asked.base, account)).collect();
-    let mut collection = super::empty_collection("identity", &asked.base.unscoped().url(&["identities"]));
-    if let Some(fields) = collection.as_object_mut() {
-        fields.insert("data".to_owned(), things.into());
-    }
-    Ok(Answer::ok(collection))
+    let things = found.iter().map(|account| view(&asked.base, account)).collect();
+    Ok(Answer::ok(super::list_of("identity", &asked.base.unscoped().url(&["identities"]), things)))
 }
 
 /// An account's identity.

@@ -152,10 +152,10 @@ fn forget_cookie() -> (HeaderName, HeaderValue) {
     (header::SET_COOKIE, HeaderValue::from_static(GONE))
 }
 
-/// A list as clients of Rancher expect it, before it is filtered.
-fn empty_collection(resource_type: &str, url: &str) -> Value {
+/// A list as clients of Rancher expect it, neither filtered nor paged.
+fn list_of(resource_type: &str, url: &str, things: Vec<Value>) -> Value {
     json!({
         "type": "collection", "resourceType": resource_type, "links": {"self": url}, "createTypes": {}, "actions": {},
-        "data": [], "sortLinks": {}, "pagination": null, "sort": null, "filters": {}, "createDefaults": {},
+        "data": things, "sortLinks": {}, "pagination": null, "sort": null, "filters": {}, "createDefaults": {},
     })
 }

@@ -3,8 +3,8 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
-use super::empty_collection;
 use super::error::Error;
+use super::list_of;
 use super::request::Asked;
 use super::resource::{self, Resource};
 use crate::dialect::{Answer, Field, Write};
@@ -25,11 +25,7 @@ pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
         }
         None => {
             let schemas: Vec<Value> = seen().map(|resource| schema(asked, resource, admin)).collect();
-            let mut collection = empty_collection("schema", &asked.base.url(&["schemas"]));
-            if let Some(fields) = collection.as_object_mut() {
-                fields.insert("data".to_owned(), schemas.into());
-            }
-            Ok(Answer::ok(collection))
+            Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), schemas)))
         }
     }
 }

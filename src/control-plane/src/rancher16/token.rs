@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{caller, empty_collection, forget_cookie, identities, resource};
+use super::{caller, forget_cookie, identities, list_of, resource};
 use crate::api::App;
 use crate::dialect::Answer;
 use crate::login::{Password, Source};
@@ -37,11 +37,7 @@ pub(super) async fn answer(app: &App, source: Source, headers: &HeaderMap, asked
             if id.is_some() {
                 return Ok(Answer::ok(shown));
             }
-            let mut collection = empty_collection("token", &asked.base.url(&["tokens"]));
-            if let Some(fields) = collection.as_object_mut() {
-                fields.insert("data".to_owned(), json!([shown]));
-            }
-            Ok(Answer::ok(collection))
+            Ok(Answer::ok(list_of("token", &asked.base.url(&["tokens"]), vec![shown])))
         }
         (&Method::DELETE, Some(_)) => log_out(app, headers).await,
         _ => Err(Error::method_not_allowed("POST logs in, GET shows, DELETE /token/current logs out")),
