@@ -19,7 +19,7 @@ pub(super) const TYPE: &str = "rancher_id";
 /// Everything about identities. The caller's own are listed; others are found by their exact name by whoever may make them members, or by a part of it
 /// among the accounts that the caller sees.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    if !matches!(asked.method, Method::GET | Method::HEAD) || asked.link.is_some() {
+    if asked.method != Method::GET || asked.link.is_some() {
         return Err(Error::method_not_allowed("identities are only read"));
     }
     let mut reader = app.store.read().await?;

@@ -25,7 +25,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
         return Err(Error::not_found());
     }
     match asked.method {
-        Method::GET | Method::HEAD => collection::answer(asked, Kind::LocalAuthConfig, vec![current]),
+        Method::GET => collection::answer(asked, Kind::LocalAuthConfig, vec![current]),
         Method::POST => save(app, caller, source, asked).await,
         _ => Err(Error::method_not_allowed("GET shows it, POST saves it")),
     }

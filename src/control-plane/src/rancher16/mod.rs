@@ -126,8 +126,8 @@ async fn dispatch(
 }
 
 async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
-    if !reads && (asked.is_root() || !matches!(asked.method, Method::POST | Method::PUT | Method::DELETE)) {
+    let changes = matches!(asked.method, Method::POST | Method::PUT | Method::DELETE);
+    if asked.method != Method::GET && (asked.is_root() || !changes) {
         return Err(Error::method_not_allowed("the Allow header lists what this takes"));
     }
     match asked.kind {

@@ -140,12 +140,14 @@ fn segments(path: &str) -> Result<Vec<String>, Error> {
 
 /// Only a POST may stand for another method: what is made to look like a read must not write.
 fn overridden(method: &Method, other: Option<String>) -> Method {
-    match other {
+    let meant = match other {
         Some(other) if method == Method::POST => {
             Method::from_bytes(other.to_ascii_uppercase().as_bytes()).unwrap_or(Method::POST)
         }
         _ => method.clone(),
-    }
+    };
+    // A HEAD is answered as a GET, whose body is left out on its way.
+    if meant == Method::HEAD { Method::GET } else { meant }
 }
 
 fn fields(headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Result<Map<String, Value>, Error> {

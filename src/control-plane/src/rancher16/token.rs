@@ -24,7 +24,7 @@ const PROVIDER: &str = "localAuthConfig";
 pub(super) async fn answer(app: &App, source: Source, headers: &HeaderMap, asked: &Asked) -> Result<Answer, Error> {
     match (&asked.method, &asked.id) {
         (&Method::POST, None) => log_in(app, source, asked).await,
-        (&Method::GET | &Method::HEAD, id) => {
+        (&Method::GET, id) => {
             let enabled = enabled(app).await?;
             let shown = match login(app, headers).await? {
                 Some(caller) => {
