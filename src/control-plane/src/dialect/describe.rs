@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{Field, Write};
+use super::field::{Field, Write};
 use crate::openapi;
 
 /// The body that writes these fields, where something is made or edited.
-pub(crate) fn body<'f>(
+pub(crate) fn described_body<'f>(
     fields: impl IntoIterator<Item = &'f Field>,
     creates: bool,
     types: &'static [&'static str],

@@ -1,6 +1,7 @@
 //! The dialect of Portainer, the part of `/api` that manages who may come in: its users, access tokens and errors, for clients that were
 //! written for it. It translates to and from the operations that the native API uses; it allows nothing that they do not, and stores
-//! nothing of its own. Where Portainer shows or does less (tokens are made for oneself, another admin's are not listed), so does this. Environments, stacks and all else below `/api` belong to the upstream.
+//! nothing of its own. Where Portainer does or shows less than they would (tokens are made for oneself alone, another admin's are not
+//! listed), so does this. Environments, stacks and all else below `/api` belong to the upstream.
 //!
 //! One request, in the order of the files: `request.rs` reads what is asked, `caller.rs` who asks, a resource's file (`auth.rs`,
 //! `users.rs`, `passwords.rs`, `tokens.rs`, `public.rs`) does it, `error.rs` says what went wrong.

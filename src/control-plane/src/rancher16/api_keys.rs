@@ -10,7 +10,7 @@ use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
 use super::{accounts, projects, resource};
 use crate::api::App;
-use crate::dialect::{self, Answer};
+use crate::dialect::{Answer, field};
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
 use crate::name::{Description, Label, Name};
 use crate::operations::environments;
@@ -108,8 +108,8 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         },
     };
     let invalid = |field| move |why: String| Error::invalid("InvalidFormat", field, why);
-    let access = dialect::text(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
-    let secret = dialect::text(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
+    let access = field::text(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
+    let secret = field::text(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
     let drawn = random::key_pair()?;
     let is_drawn = access.is_none() && secret.is_none();
     let access = access.unwrap_or_else(|| Label::from(&drawn.access));

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::request::{Asked, Kind};
 use super::{list_of, resource};
-use crate::dialect::{Answer, Filters, as_text, page_url};
+use crate::dialect::Answer;
+use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;

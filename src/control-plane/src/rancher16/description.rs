@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::resource::{self, Resource};
-use crate::dialect;
+use crate::dialect::described_body;
 use crate::openapi::{Api, Body, Field, Operation};
 
 /// What any request may be told.
@@ -37,7 +37,7 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     for method in resource.collection_methods {
         add(match *method {
             "POST" => Operation {
-                body: Some(dialect::body(resource.fields, true, TYPES)),
+                body: Some(described_body(resource.fields, true, TYPES)),
                 ..operation("POST", collection.clone(), &format!("Makes or saves a {id}"), 201)
             },
             _ => Operation { query: listing(), ..operation("GET", collection.clone(), &format!("Lists {plural}"), 200) },
@@ -46,7 +46,7 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     for method in resource.resource_methods {
         add(match *method {
             "PUT" => Operation {
-                body: Some(dialect::body(resource.fields, false, TYPES)),
+                body: Some(described_body(resource.fields, false, TYPES)),
                 ..operation("PUT", one.clone(), &format!("Edits a {id}"), 200)
             },
             "DELETE" if open => {
@@ -59,7 +59,7 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     }
     if !resource.actions.is_empty() {
         let names: Vec<&str> = resource.actions.iter().map(|action| action.name).collect();
-        let input = dialect::body(resource.actions.iter().flat_map(|action| action.input), true, TYPES);
+        let input = described_body(resource.actions.iter().flat_map(|action| action.input), true, TYPES);
         add(Operation {
             query: vec![Field { schema: json!({"type": "string", "enum": names}), ..Field::text("action", true) }],
             body: Some(Body { required: false, ..input }),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::render::Base;
 use super::resource;
-use crate::dialect::{object, short_query};
+use crate::dialect::request::{object, short_query};
 
 /// The types of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

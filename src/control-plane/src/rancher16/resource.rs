@@ -6,7 +6,7 @@ use super::error::Error;
 use super::request::Kind;
 use super::tables::COMMON;
 pub(super) use super::tables::{ALL, SCHEMA};
-use crate::dialect::{Field, writable};
+use crate::dialect::field::{Field, writable};
 
 /// A type of resource.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use super::error::Error;
 use super::list_of;
 use super::request::Asked;
 use super::resource::{self, Resource};
-use crate::dialect::{Answer, Field, Write};
+use crate::dialect::Answer;
+use crate::dialect::field::{Field, Write};
 use crate::permission::{Caller, Standing};
 
 /// The schemas as this caller has them.

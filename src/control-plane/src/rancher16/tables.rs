@@ -2,7 +2,7 @@
 
 use super::request::Kind;
 use super::resource::{Action, Resource, action};
-use crate::dialect::{Field, Write, need, read, write};
+use crate::dialect::field::{Field, Write, need, read, write};
 
 const STATE: Field = read("state", "enum");
 /// What every resource has.

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::error::Error;
 use super::request::{Asked, Kind};
 use super::resource::{self, Resource, Verb};
-use crate::dialect::{Answer, Filters, as_text, page_url};
+use crate::dialect::Answer;
+use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 1000;
 const HIGHEST_LIMIT: usize = 10_000;

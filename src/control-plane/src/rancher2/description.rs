@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::resource::{self, Resource, USUAL_STATUSES, Verb};
-use crate::dialect;
+use crate::dialect::described_body;
 use crate::openapi::{Api, Field, Operation};
 
 /// Bodies are JSON, whatever they are said to be.
@@ -30,12 +30,12 @@ fn of_resource(version: &str, resource: &Resource, operations: &mut Vec<Operatio
         let described = |path: &str| operation(own.verb.method(), path.to_owned(), own.about, own.statuses, resource.public);
         operations.push(match own.verb {
             Verb::List => described(&all),
-            Verb::Create => Operation { body: Some(dialect::body(resource.fields, true, TYPES)), ..described(&all) },
+            Verb::Create => Operation { body: Some(described_body(resource.fields, true, TYPES)), ..described(&all) },
             Verb::Show | Verb::Remove => described(&one),
-            Verb::Update => Operation { body: Some(dialect::body(resource.fields, false, TYPES)), ..described(&one) },
+            Verb::Update => Operation { body: Some(described_body(resource.fields, false, TYPES)), ..described(&one) },
             Verb::Act(action) => Operation {
                 query: vec![Field { schema: json!({"type": "string", "enum": [action]}), ..Field::text("action", true) }],
-                body: own.input.map(|(_, fields)| dialect::body(fields, true, TYPES)),
+                body: own.input.map(|(_, fields)| described_body(fields, true, TYPES)),
                 ..described(&one)
             },
             // A path has one POST on the page, and these share theirs with what makes things.

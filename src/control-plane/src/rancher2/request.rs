@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::render::Base;
-use crate::dialect::{Site, object, short_query};
+use crate::dialect::Site;
+use crate::dialect::request::{object, short_query};
 
 /// The types of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

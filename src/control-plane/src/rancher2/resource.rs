@@ -4,7 +4,7 @@ use axum::http::Method;
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use crate::dialect::{Field, Write, need, read, write};
+use crate::dialect::field::{Field, Write, need, read, write};
 
 /// A type of resource.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::error::Error;
 use super::request::Asked;
 use super::resource::{self, Operation, Resource, Verb};
-use crate::dialect::{Answer, Field, Write};
+use crate::dialect::Answer;
+use crate::dialect::field::{Field, Write};
 
 /// What the version shows: where everything is.
 pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
