@@ -61,6 +61,11 @@ impl Error {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
+    /// What befell a request's body before anybody looked at what it asks.
+    pub(super) fn early(status: StatusCode, message: &str) -> Self {
+        Self::new(status, "InvalidBodyContent", message)
+    }
+
     /// 404.
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", "not found")

@@ -25,7 +25,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
 use axum::http::header::{HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 
@@ -49,6 +49,16 @@ pub(crate) fn router() -> Router<App> {
         router = router.route(&format!("{version}/"), any(answer));
     }
     router
+}
+
+/// Whether a path is one of the dialect's.
+pub(crate) fn owns(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("v3" | "v3-public"))
+}
+
+/// An error in the dialect's shape for a request that it has not seen, for its body did not come as it must.
+pub(crate) fn refuse(status: StatusCode, message: &str) -> Response {
+    Error::early(status, message).into_response()
 }
 
 /// Every request of the dialect. What it answers always names the schemas: clients begin with them.
