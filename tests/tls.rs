@@ -294,6 +294,30 @@ async fn the_api_speaks_https_to_whoever_trusts_it() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn links_lead_to_where_the_client_came_by_tls_without_a_proxy_in_front() -> Result<()> {
+    let authority = Authority::new()?;
+    let certificate = authority.issue("api", &["localhost", "127.0.0.1"])?;
+    let options = flags(&[("--http-cert", &certificate.cert), ("--http-key", &certificate.key)]);
+    let serving = Serving { options, http_ca: Some(authority.path()), ..Serving::default() };
+    let control_plane = ControlPlane::start_serving(serving).await?;
+    let ca = authority.path().display().to_string();
+    let schemas = async |path: &str, options: &[&str]| {
+        let written = ["--silent", "--output", "/dev/null", "--write-out", "%header{x-api-schemas}", "--max-time", "10"];
+        let url = format!("{}{path}", control_plane.url());
+        let output = Command::new("curl").args(written).args(["--cacert", &ca]).args(options).arg(url).output().await?;
+        anyhow::Ok(text(&output.stdout))
+    };
+    let url = control_plane.url();
+    for version in ["/v1", "/v3"] {
+        ensure!(schemas(version, &[]).await? == format!("{url}{version}/schemas"), "{}", schemas(version, &[]).await?);
+        // A proxy that speaks TLS to us knows what its own client spoke.
+        let behind = schemas(version, &["--header", "x-forwarded-proto: http"]).await?;
+        ensure!(behind.starts_with("http://"), "{behind}");
+    }
+    Ok(())
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -8,6 +8,7 @@ mod backup;
 mod class;
 mod cli;
 mod clock;
+mod dialect;
 mod login;
 mod metrics;
 mod model;

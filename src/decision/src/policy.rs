@@ -1,5 +1,5 @@
 //! The whole policy of one filter, and the order in which a request is answered. It holds no table: whoever has one looks the
-//! digest up between [`Policy::screen`] and [`Check::decide`].
+//! credential up between [`Policy::rule_on`] and [`Demand::decide`].
 
 use std::sync::Arc;
 

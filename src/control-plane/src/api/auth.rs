@@ -7,8 +7,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use keygate_decision::request::Reading;
 use keygate_decision::{Carriers, Reason, Request as Presented};
-
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::Code;
 use super::{App, Error};
@@ -24,7 +23,7 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     let caller = match identity {
         Identity::Passes(caller) => caller,
         Identity::Withdrawn(caller) => {
-            note(&app, caller, asked, error.status(), error.code()).await;
+            note_refused(&app, caller, request.method(), &asked, told(error.status(), error.code())).await;
             return Err(error);
         }
         Identity::Unknown => return Err(error),
@@ -34,7 +33,7 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     let response = next.run(request).await;
     if is_refused(&caller, &method, response.status()) {
         let code = response.extensions().get::<Code>().map_or("", |Code(code)| *code);
-        note(&app, caller, asked, response.status(), code).await;
+        note_refused(&app, caller, &method, &asked, told(response.status(), code)).await;
     } else {
         app.store.note_use(key);
     }
@@ -51,23 +50,29 @@ pub(crate) fn is_refused(caller: &Caller, method: &Method, status: StatusCode) -
     is_refusal(status) || (status == StatusCode::NOT_FOUND && !method.is_safe() && !caller.standing.sees_all())
 }
 
-async fn note(app: &App, caller: Caller, asked: String, status: StatusCode, code: &'static str) {
-    let detail = json!({"status": status.as_u16(), "code": code});
-    app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", asked, detail).await;
+/// Notes that somebody who is known was refused: what kind of thing they asked for, and what they were told. Names and texts of the
+/// request stay out: they may be anything.
+pub(crate) async fn note_refused(app: &App, caller: Caller, method: &Method, asked: &str, told: Value) {
+    let object = format!("{} {asked}", method_word(method));
+    app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", object, told).await;
 }
 
-/// The method and the route, with the numbers of things. What else stands in a path may be anything, a secret too.
+fn told(status: StatusCode, code: &'static str) -> Value {
+    json!({"status": status.as_u16(), "code": code})
+}
+
+/// The route, with the numbers of things. What else stands in a path may be anything, a secret too.
 fn asked(request: &Request) -> String {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_number = |segment: &&str| segment.len() <= 20 && segment.bytes().all(|byte| byte.is_ascii_digit());
     let path = request.extensions().get::<OriginalUri>().map_or("", |OriginalUri(uri)| uri.path());
     let segments = route.split('/').zip(path.split('/'));
     let said = segments.map(|(own, given)| if own.starts_with('{') { Some(given).filter(is_number).unwrap_or(own) } else { own });
-    format!("{} {}", method_word(request.method()), said.collect::<Vec<_>>().join("/"))
+    said.collect::<Vec<_>>().join("/")
 }
 
 /// A method for the audit record: those that a client makes up may be any text, and of any length.
-pub(crate) fn method_word(method: &Method) -> &'static str {
+fn method_word(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

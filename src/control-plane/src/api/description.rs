@@ -108,7 +108,10 @@ fn query(route: &Route) -> Vec<Field> {
             Field::text("before", false),
             number("limit", 1, 1000),
         ],
-        ("GET", "/keys") => vec![Field::text("account", false), Field::text("environment", false)],
+        ("GET", "/keys") => {
+            let yes_or_no = Field { schema: json!({"type": "boolean"}), ..Field::text("neverExpires", false) };
+            vec![Field::text("account", false), Field::text("environment", false), yes_or_no]
+        }
         ("GET", "/logins") => vec![Field::text("account", false)],
         ("GET", "/revisions/{revision}") => vec![number("wait", 0, 300)],
         _ => Vec::new(),

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::operations::{Missing, Refusal};
-use crate::store::StoreError;
 
 /// An answer that says what is wrong, where, and the way out.
 #[derive(Debug)]
@@ -137,10 +136,13 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl<R: Into<Refusal>> From<R> for Error {
+    fn from(refusal: R) -> Self {
+        let refusal = refusal.into();
         match refusal {
-            Refusal::Missing(missing) => missing.into(),
+            Refusal::Missing(Missing { field, .. }) => {
+                Self { field: field.map(str::to_owned), ..Self::new(StatusCode::NOT_FOUND, "not_found", refusal.to_string()) }
+            }
             Refusal::Unauthorized => Self::unauthorized(true),
             Refusal::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "forbidden", format!("this key may not do that: {why}")),
             Refusal::Conflict { code, field, message } => {
@@ -158,23 +160,8 @@ impl From<Refusal> for Error {
                 retry_after_seconds: Some(BUSY_SECONDS),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", refusal.to_string())
             },
-            Refusal::Hash(why) => Self::unavailable(&why),
-            Refusal::Randomness(error) => Self::unavailable(&error),
-            Refusal::Store(error) => error.into(),
+            Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
-    }
-}
-
-impl From<Missing> for Error {
-    fn from(missing: Missing) -> Self {
-        let field = missing.field.map(str::to_owned);
-        Self { field, ..Self::new(StatusCode::NOT_FOUND, "not_found", missing.to_string()) }
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(&error)
     }
 }
 

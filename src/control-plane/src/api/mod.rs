@@ -48,13 +48,14 @@ use crate::push::Publisher;
 use crate::store::{Actor, Change, Store, Written};
 use crate::{openapi, portainer, rancher2, rancher16};
 
-pub(crate) use auth::{is_refused, method_word};
+pub(crate) use auth::{is_refused, note_refused};
 use error::Error;
 pub(crate) use keys::created_key;
 pub(crate) use metrics::watched;
-pub(crate) use origin::is_of_another_site;
+pub(crate) use origin::writes_for_another_site;
 use route_table::{RouteTable, delete, get, patch, post, put};
 pub(crate) use server::serve;
+pub(crate) use source::Peer;
 #[cfg(test)]
 pub(crate) use tests::Scratch;
 

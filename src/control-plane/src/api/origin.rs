@@ -2,7 +2,7 @@
 //! site must not change anything with it.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -10,15 +10,19 @@ use super::Error;
 
 /// Lets a request through unless it changes something on behalf of another site's page.
 pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Result<Response, Error> {
-    if !request.method().is_safe() && is_of_another_site(request.headers()) {
+    if writes_for_another_site(request.method(), request.headers()) {
         return Err(Error::other_site());
     }
     Ok(next.run(request).await)
 }
 
-/// Whether a page of another site makes a browser send this. Only browsers send these headers; what they do not say is not held against
-/// a request.
-pub(crate) fn is_of_another_site(headers: &HeaderMap) -> bool {
+/// Whether a page of another site makes a browser change something. Only browsers send these headers; what they do not say is not held
+/// against a request.
+pub(crate) fn writes_for_another_site(method: &Method, headers: &HeaderMap) -> bool {
+    !method.is_safe() && is_of_another_site(headers)
+}
+
+fn is_of_another_site(headers: &HeaderMap) -> bool {
     const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     let host = headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
     let is_own = |origin: &[u8]| {

@@ -61,7 +61,9 @@ pub(crate) async fn serve(mut incoming: Incoming, routes: Router, shutdown: impl
             Some(_) = connections.join_next() => {}
             connection = incoming.accept(), if connections.len() < MAX_CONNECTIONS => {
                 let routes = match connection.peer() {
-                    Some(peer) => router.clone().layer(Extension(Peer(peer.ip()))),
+                    Some(peer) => {
+                        router.clone().layer(Extension(Peer { address: peer.ip(), by_tls: connection.is_tls() }))
+                    }
                     // It has gone already.
                     None => continue,
                 };

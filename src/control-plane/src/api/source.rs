@@ -14,14 +14,18 @@ use crate::store::setting as stored;
 
 /// The other end of a connection, as an extension of its requests.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(crate) struct Peer {
+    pub(super) address: IpAddr,
+    /// Whether it speaks TLS to us.
+    pub(crate) by_tls: bool,
+}
 
 impl FromRequestParts<App> for Source {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         // Every connection has a peer; those without one would share the fate of one.
-        let peer = parts.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| address.to_canonical());
+        let peer = parts.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.address.to_canonical());
         let trusted = stored::value(&mut *app.store.read().await?, &setting::TRUSTED_PROXIES).await?;
         Ok(Self::of(origin(peer, &trusted, &parts.headers)))
     }

@@ -1,10 +1,15 @@
 //! What is done with accounts. There is always an active admin: nobody could make another one.
 
+use keygate_decision::AccountId;
+
 use super::{Missing, Refusal, may, require};
 use crate::model::{Account, AccountRef, Kind, State};
 use crate::name::AccountName;
 use crate::permission::{Action, Caller};
 use crate::store::{Change, Connection, account, environment};
+
+/// The account that `keygate init` made.
+const FIRST: AccountId = AccountId(1);
 
 /// Makes an account.
 pub(crate) async fn create(change: &mut Change<'_>, caller: &Caller, name: &AccountName, kind: Kind) -> Result<Account, Refusal> {
@@ -74,11 +79,19 @@ pub(crate) async fn delete(change: &mut Change<'_>, caller: &Caller, reference: 
 }
 
 /// Ends an operation that nobody does to themselves, where a system that Keygate stands in for has such a rule.
-pub(crate) fn not_oneself(caller: &Caller, account: keygate_decision::AccountId) -> Result<(), Refusal> {
+pub(crate) fn not_oneself(caller: &Caller, account: AccountId) -> Result<(), Refusal> {
     match caller.standing.account() {
         Some(own) if own == account => {
             Err(Refusal::conflict("own_account", None, "nobody disables or deletes themselves; ask another admin"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Ends the removal of the account that `keygate init` made, where a system that Keygate stands in for has such a rule.
+pub(crate) fn not_the_first(account: AccountId) -> Result<(), Refusal> {
+    match account {
+        FIRST => Err(Refusal::conflict("first_account", None, "the account that was made first stays; deactivate it instead")),
         _ => Ok(()),
     }
 }
@@ -88,7 +101,7 @@ pub(super) async fn find(
     connection: &mut Connection,
     caller: &Caller,
     reference: &AccountRef,
-    action: fn(keygate_decision::AccountId) -> Action,
+    action: fn(AccountId) -> Action,
 ) -> Result<Account, Refusal> {
     let missing = || Missing::account_of(reference);
     let account = account::find(connection, reference).await?.ok_or_else(missing)?;

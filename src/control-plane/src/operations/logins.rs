@@ -88,7 +88,7 @@ where
 }
 
 /// Checks a password within the limits of guessing.
-pub(crate) async fn throttled(
+pub(super) async fn throttled(
     store: &Store,
     gate: &Gate,
     name: &str,
@@ -180,12 +180,15 @@ pub(crate) async fn list(
 
 /// Ends the login that the caller uses.
 pub(crate) async fn log_out(change: &mut Change<'_>, caller: &Caller) -> Result<(), Refusal> {
+    require_login(caller, "this is a key, not a login; deactivate it if it must not pass any more")?;
+    end(change, caller, caller.key).await
+}
+
+/// Ends an operation that is done by a login alone; the message says the way out to whoever comes with a key.
+pub(super) fn require_login(caller: &Caller, message: &'static str) -> Result<(), Refusal> {
     match caller.purpose {
-        Purpose::Login => end(change, caller, caller.key).await,
-        Purpose::Key | Purpose::Token => {
-            let message = "this is a key, not a login; deactivate it if it must not pass any more";
-            Err(Refusal::conflict("not_a_login", None, message))
-        }
+        Purpose::Login => Ok(()),
+        Purpose::Key | Purpose::Token => Err(Refusal::conflict("not_a_login", None, message)),
     }
 }
 

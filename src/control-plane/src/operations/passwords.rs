@@ -4,7 +4,7 @@
 //! The former password is checked before the change stands in the queue, for that takes long; inside the change it must still be the
 //! one that was checked.
 
-use super::logins::throttled;
+use super::logins::{require_login, throttled};
 use super::{Missing, Refusal, accounts, callers, require};
 use crate::login::{Gate, HashFailure, Password, PasswordDigest, Source};
 use crate::model::{Account, AccountRef, Kind, Purpose, State};
@@ -89,8 +89,13 @@ pub(crate) async fn set(store: &Store, gate: &Gate, caller: Caller, wish: Wish) 
     written.await
 }
 
-/// Makes sure that whoever acts in an account's name knows its password, before they make what outlives their login. Without a password
-/// nobody does.
+/// Whether [`confirm`] is open to the caller: whoever has stolen a key must not make another one of it, whatever else they know.
+pub(crate) fn may_confirm(caller: &Caller) -> Result<(), Refusal> {
+    require_login(caller, "this takes a login; log in with the password first")
+}
+
+/// Makes sure that whoever acts in an account's name has logged in and knows its password, before they make what outlives their login.
+/// Without a password nobody does.
 pub(crate) async fn confirm(
     store: &Store,
     gate: &Gate,
@@ -98,6 +103,7 @@ pub(crate) async fn confirm(
     source: Source,
     password: Password,
 ) -> Result<(), Refusal> {
+    may_confirm(caller)?;
     let own = caller.standing.account().ok_or(Refusal::WrongPassword)?;
     let (account, digest) = {
         let mut reader = store.read().await?;
@@ -105,6 +111,35 @@ pub(crate) async fn confirm(
         let digest = password::find(&mut reader, account.id).await?;
         (account, digest)
     };
+    throttled(store, gate, account.name.as_str(), source, password, digest).await
+}
+
+/// Makes sure that somebody knows the name and the password of an admin. One who has no password yet gets this one; nobody is made an
+/// admin by being named.
+pub(crate) async fn prove_admin(
+    store: &Store,
+    gate: &Gate,
+    caller: &Caller,
+    source: Source,
+    name: AccountName,
+    password: Password,
+) -> Result<(), Refusal> {
+    let (account, digest) = {
+        let mut reader = store.read().await?;
+        let account = accounts::show(&mut reader, caller, &AccountRef::Name(name)).await.map_err(|refusal| match refusal {
+            Refusal::Missing(_) => Refusal::WrongPassword,
+            other => other,
+        })?;
+        let digest = password::find(&mut reader, account.id).await?;
+        (account, digest)
+    };
+    if account.kind != Kind::Admin {
+        return Err(Refusal::WrongPassword);
+    }
+    if digest.is_none() {
+        let wish = Wish { account: AccountRef::Id(account.id), password, former: None, source };
+        return set(store, gate, caller.clone(), wish).await.map(drop);
+    }
     throttled(store, gate, account.name.as_str(), source, password, digest).await
 }
 

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::error::Error;
 use super::request::Asked;
-use crate::api::{App, method_word};
+use crate::api::{App, note_refused};
 use crate::model::AccountRef;
 use crate::operations::callers::{self, Identity};
 use crate::permission::{Caller, Standing};
-use crate::store::{Actor, account};
+use crate::store::account;
 
 const API_KEY: &str = "x-api-key";
 /// The cookie that holds a login, whatever its name says.
@@ -81,10 +81,9 @@ async fn is_gone(app: &App, caller: &Caller) -> Result<bool, Error> {
     }
 }
 
-/// Notes that somebody who is known was refused. What stands in the request stays out: it may be anything.
+/// Notes that somebody who is known was refused.
 pub(super) async fn note(app: &App, caller: Caller, asked: &Asked<'_>, error: &Error) {
     let (status, message) = error.status_and_message();
-    let object = format!("{} portainer {}", method_word(&asked.method), asked.route.word());
-    let detail = json!({"status": status, "message": message});
-    app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", object, detail).await;
+    let told = json!({"status": status, "message": message});
+    note_refused(app, caller, &asked.method, &format!("portainer {}", asked.route.word()), told).await;
 }

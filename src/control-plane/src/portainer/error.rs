@@ -10,8 +10,6 @@ use serde_json::json;
 use crate::api::is_refused;
 use crate::operations::Refusal;
 use crate::permission::Caller;
-use crate::random;
-use crate::store::StoreError;
 
 use super::request::Asked;
 
@@ -55,7 +53,7 @@ impl Error {
     }
 
     /// 401: it takes a login, and this is a key.
-    pub(super) fn login_needed() -> Self {
+    fn login_needed() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Auth not supported", "Authentication required")
     }
 
@@ -186,8 +184,9 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl<R: Into<Refusal>> From<R> for Error {
+    fn from(refusal: R) -> Self {
+        let refusal = refusal.into();
         match refusal {
             Refusal::Missing(missing) => Self::new(StatusCode::NOT_FOUND, "Not found", &missing.to_string()),
             Refusal::Unauthorized => Self::invalid_token(),
@@ -195,6 +194,11 @@ impl From<Refusal> for Error {
             Refusal::WrongPassword => Self::wrong_password(),
             Refusal::InactiveAccount => Self::new(StatusCode::FORBIDDEN, "Access denied", &refusal.to_string()),
             Refusal::Conflict { code: "name_taken", .. } => Self::user_exists(),
+            Refusal::Conflict { code: "first_account", .. } => Self::refused("Cannot remove the initial admin account"),
+            Refusal::Conflict { code: "own_account", .. } => {
+                Self::refused("Cannot remove your own user account. Contact another administrator")
+            }
+            Refusal::Conflict { code: "not_a_login", .. } => Self::login_needed(),
             Refusal::Conflict { message, .. } => Self::new(StatusCode::CONFLICT, "Conflict", &message),
             Refusal::Invalid { field: "password", message } => Self::weak_password(&message),
             Refusal::Invalid { field, message } => Self::invalid_payload(&format!("{field} {message}")),
@@ -207,22 +211,8 @@ impl From<Refusal> for Error {
                 retry_after_seconds: Some(5),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", &refusal.to_string())
             },
-            Refusal::Hash(why) => Self::unavailable(&why),
-            Refusal::Randomness(error) => Self::unavailable(&error),
-            Refusal::Store(error) => Self::unavailable(&error),
+            Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(&error)
-    }
-}
-
-impl From<random::NoRandomness> for Error {
-    fn from(error: random::NoRandomness) -> Self {
-        Self::unavailable(&error)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The dialect of Portainer, the part of `/api` that manages who may come in: its users, access tokens and errors, for clients that were
-//! written for it. It translates to and from the operations that the native API uses; it holds no rule of who may do what, and stores
-//! nothing of its own. Environments, stacks and all else below `/api` belong to the upstream.
+//! written for it. It translates to and from the operations that the native API uses; it allows nothing that they do not, and stores
+//! nothing of its own. Where Portainer does or shows less than they would (tokens are made for oneself alone, another admin's are not
+//! listed), so does this. Environments, stacks and all else below `/api` belong to the upstream.
 //!
 //! One request, in the order of the files: `request.rs` reads what is asked, `caller.rs` who asks, a resource's file (`auth.rs`,
 //! `users.rs`, `passwords.rs`, `tokens.rs`, `public.rs`) does it, `error.rs` says what went wrong.
@@ -16,16 +17,16 @@ mod request;
 mod tokens;
 mod users;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::header::HeaderValue;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use axum::{Json, Router};
-use serde_json::Value;
 
-use crate::api::{App, is_of_another_site};
+use crate::api::{App, writes_for_another_site};
+use crate::dialect::{Answer, Site};
 use crate::login::Source;
 
 pub(crate) use description::description;
@@ -47,69 +48,32 @@ pub(crate) fn refuse(status: StatusCode, details: &str) -> Response {
     Error::early(status, details).into_response()
 }
 
-/// What came of a request.
-#[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    /// `None` where there is nothing to show.
-    body: Option<Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Answer {
-    fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Some(body), headers: Vec::new() }
-    }
-
-    fn ok(body: Value) -> Self {
-        Self::new(StatusCode::OK, body)
-    }
-
-    fn done() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new() }
-    }
-
-    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-}
-
 /// Every request of the dialect.
 async fn answer(
     State(app): State<App>,
     source: Source,
+    site: Site,
     method: Method,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let answered = match Asked::read(method, &uri, &headers, &body) {
-        Ok(asked) => dispatch(&app, source, &asked).await,
+        Ok(asked) => dispatch(&app, source, &site, &asked).await,
         Err(error) => Err(error),
     };
-    let mut response = match answered {
-        Ok(Answer { status, body, headers }) => {
-            let mut response = match body {
-                Some(body) => (status, Json(body)).into_response(),
-                None => status.into_response(),
-            };
-            response.headers_mut().extend(headers);
-            response
-        }
-        Err(error) => error.into_response(),
-    };
+    let mut response = answered.into_response();
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-async fn dispatch(app: &App, source: Source, asked: &Asked<'_>) -> Result<Answer, Error> {
-    if !asked.method.is_safe() && is_of_another_site(asked.headers) {
+async fn dispatch(app: &App, source: Source, site: &Site, asked: &Asked<'_>) -> Result<Answer, Error> {
+    if writes_for_another_site(&asked.method, asked.headers) {
         return Err(Error::forged());
     }
     caller::refuse_two(asked)?;
     match &asked.route {
-        Route::Auth => return auth::log_in(app, source, asked).await,
+        Route::Auth => return auth::log_in(app, source, site, asked).await,
         Route::Logout => return auth::log_out(app, asked).await,
         Route::AdminCheck => return Ok(public::admin_check()),
         Route::AdminInit => return Err(public::admin_init(asked)),

@@ -1,12 +1,13 @@
 //! `users/{id}/passwd`: changing a password. Logins end with it, access tokens stay.
 
+use axum::http::StatusCode;
 use keygate_decision::AccountId;
 
-use super::Answer;
 use super::error::Error;
 use super::request::{Asked, account_id};
 use super::users;
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::AccountRef;
 use crate::operations::passwords::{self, Wish};
@@ -25,7 +26,7 @@ pub(super) async fn change(app: &App, caller: &Caller, source: Source, asked: &A
         return Err(Error::invalid_payload("Invalid new password"));
     }
     set(app, caller, source, id, former, new).await?;
-    Ok(Answer::done())
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// Sets an account's password; `former` may be empty where none is needed.

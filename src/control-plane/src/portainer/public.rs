@@ -1,11 +1,12 @@
 //! What is said to everybody, as far as clients ask it before they log in.
 
+use axum::http::StatusCode;
 use serde_json::json;
 
-use super::Answer;
 use super::error::Error;
 use super::request::Asked;
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::setting::PASSWORD_MIN_LENGTH;
 use crate::store::setting;
 
@@ -28,7 +29,7 @@ pub(super) async fn settings(app: &App) -> Result<Answer, Error> {
 
 /// GET /users/admin/check: there is an administrator, for without one nothing is served.
 pub(super) fn admin_check() -> Answer {
-    Answer::done()
+    Answer::empty(StatusCode::NO_CONTENT)
 }
 
 /// POST /users/admin/init: it makes nobody an administrator. The first one was made with `keygate init`, by whoever may read the data,

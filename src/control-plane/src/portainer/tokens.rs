@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::access_token::{AccessToken, digest_text, start};
 use super::error::Error;
 use super::request::{Asked, Payload, account_id, number};
-use super::{Answer, users};
+use super::users;
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
-use crate::model::{AccountRef, Form, Key, Kind, Purpose};
+use crate::model::{AccountRef, Form, Key, Kind};
 use crate::name::Name;
 use crate::operations::keys::{self, HolderRef, TokenWish};
 use crate::operations::{Refusal, passwords};
@@ -38,10 +39,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
 }
 
 async fn create(app: &App, caller: &Caller, source: Source, asked: &Asked<'_>, user: &str) -> Result<Answer, Error> {
-    // Whoever has stolen a key must not make another one of it.
-    if caller.purpose != Purpose::Login {
-        return Err(Error::login_needed());
-    }
+    passwords::may_confirm(caller)?;
     let (name, password) = wish(&asked.payload()?)?;
     let id = account_id(user)?;
     if caller.standing.account() != Some(id) {
@@ -110,7 +108,7 @@ pub(super) async fn remove(app: &App, caller: &Caller, user: &str, token: &str) 
         keys::delete(change, caller, id).await
     });
     match removed.await {
-        Ok(_) => Ok(Answer::done()),
+        Ok(_) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
         Err(Refusal::Missing(_)) => Err(Error::no_such_token()),
         Err(other) => Err(other.into()),
     }

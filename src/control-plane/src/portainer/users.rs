@@ -1,21 +1,19 @@
 //! `users`: the accounts, as an administrator or they themselves see them. A user's id is the account's number.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use keygate_decision::AccountId;
 use serde_json::{Value, json};
 
 use super::error::Error;
+use super::passwords;
 use super::request::{Asked, Payload, account_id};
-use super::{Answer, passwords};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, Kind, State};
 use crate::name::AccountName;
 use crate::operations::{Refusal, accounts, passwords as operations};
 use crate::permission::Caller;
-
-/// The account that `init` made. Portainer never removes it.
-const FIRST: AccountId = AccountId(1);
 
 /// GET and POST /users
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked<'_>) -> Result<Answer, Error> {
@@ -89,16 +87,12 @@ async fn remove(app: &App, caller: &Caller, user: &str) -> Result<Answer, Error>
         return Err(Error::access_denied());
     }
     let id = account_id(user)?;
-    if id == FIRST {
-        return Err(Error::refused("Cannot remove the initial admin account"));
-    }
-    if caller.standing.account() == Some(id) {
-        return Err(Error::refused("Cannot remove your own user account. Contact another administrator"));
-    }
+    accounts::not_the_first(id)?;
+    accounts::not_oneself(caller, id)?;
     let reference = AccountRef::Id(id);
     let removed = app.change(caller.clone(), async move |change, caller| accounts::delete(change, caller, &reference).await);
     match removed.await {
-        Ok(_) => Ok(Answer::done()),
+        Ok(_) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
         Err(Refusal::Missing(_)) => Err(Error::no_such_user()),
         Err(other) => Err(other.into()),
     }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{Answer, collection, resource};
+use super::{collection, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::{Account, AccountRef, Kind as AccountKind, State, parse_shared_id, shared_id};
 use crate::name::AccountName;
 use crate::operations::{accounts, may};
@@ -15,10 +16,9 @@ use crate::permission::{Action, Caller};
 
 /// Everything about accounts.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
         return match asked.method {
-            _ if reads => {
+            Method::GET => {
                 let accounts = accounts::list(&mut *app.store.read().await?, caller).await?;
                 collection::answer(asked, Kind::Account, accounts.iter().map(|account| view(caller, asked, account)).collect())
             }
@@ -30,7 +30,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     let reference = AccountRef::Id(parse_shared_id(id).ok_or_else(Error::not_found)?);
     match (asked.link.as_deref(), asked.action.as_deref()) {
         (Some(_), _) => Err(Error::not_found()),
-        (None, _) if reads => show(app, caller, asked, reference).await,
+        (None, _) if asked.method == Method::GET => show(app, caller, asked, reference).await,
         (None, _) if asked.method == Method::DELETE => delete(app, caller, asked, reference).await,
         (None, Some(action)) if asked.method == Method::POST => act(app, caller, asked, reference, action).await,
         _ => Err(Error::method_not_allowed("an account takes GET, DELETE, and POST with ?action=")),

@@ -8,8 +8,9 @@ use super::collection::{self, Gathered};
 use super::error::Error;
 use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{Answer, accounts, projects, resource};
+use super::{accounts, projects, resource};
 use crate::api::App;
+use crate::dialect::{Answer, field};
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
 use crate::name::{Description, Label, Name};
 use crate::operations::environments;
@@ -22,7 +23,7 @@ use crate::supplied::{self, SuppliedSecret};
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let Some(id) = &asked.id else {
         return match asked.method {
-            Method::GET | Method::HEAD => list(app, caller, asked).await,
+            Method::GET => list(app, caller, asked).await,
             Method::POST if asked.action.is_none() => create(app, caller, asked).await,
             Method::POST => Err(Error::no_such_action()),
             _ => Err(Error::method_not_allowed("keys are listed with GET and made with POST")),
@@ -42,8 +43,8 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         return Err(Error::not_found());
     }
     match (&asked.method, asked.link.as_deref(), asked.action.as_deref()) {
-        (&Method::GET | &Method::HEAD, None, _) => Ok(Answer::ok(view(asked, &key, None))),
-        (&Method::GET | &Method::HEAD, Some("account"), _) => holder(app, caller, asked, &key).await,
+        (&Method::GET, None, _) => Ok(Answer::ok(view(asked, &key, None))),
+        (&Method::GET, Some("account"), _) => holder(app, caller, asked, &key).await,
         (&Method::PUT, None, _) => edit(app, caller, asked, &key).await,
         (&Method::POST, None, Some(action)) => act(app, caller, asked, key, action).await,
         (&Method::DELETE, None, _) => delete(app, caller, asked, key).await,
@@ -107,8 +108,8 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         },
     };
     let invalid = |field| move |why: String| Error::invalid("InvalidFormat", field, why);
-    let access = supplied(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
-    let secret = supplied(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
+    let access = field::text(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
+    let secret = field::text(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
     let drawn = random::key_pair()?;
     let is_drawn = access.is_none() && secret.is_none();
     let access = access.unwrap_or_else(|| Label::from(&drawn.access));
@@ -128,10 +129,6 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
 }
 
 /// What a field says, if it says something.
-fn supplied<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {
-    text(written, field).filter(|text| !text.is_empty())
-}
-
 /// An account, or an environment by its own id.
 fn named_holder(text: &str) -> Result<HolderRef, Error> {
     if let Some(account) = parse_shared_id(text) {

@@ -11,13 +11,12 @@ use serde_json::json;
 use super::error::Error;
 use super::request::Asked;
 use super::resource;
-use crate::api::{App, method_word};
+use crate::api::{App, note_refused};
 use crate::model::{AccountRef, shared_id};
 use crate::name::Label;
 use crate::operations::callers::{self, Identity};
 use crate::operations::{Refusal, accounts, environments};
 use crate::permission::{Caller, Standing};
-use crate::store::Actor;
 
 /// Basic, Bearer and the cookie `token`.
 fn carriers() -> Carriers {
@@ -125,14 +124,13 @@ fn seen<T>(shown: Result<T, Refusal>) -> Result<Option<T>, Error> {
     }
 }
 
-/// Notes that somebody who is known was refused. Names and texts of the request stay out: they may be anything.
+/// Notes that somebody who is known was refused.
 pub(super) async fn note(app: &App, caller: Caller, asked: &Asked, error: &Error) {
     let (status, code) = error.status_and_code();
     let kind = asked.kind.map_or_else(|| "unknown".to_owned(), |kind| format!("{kind:?}"));
     let action = asked.action.as_ref().map_or("", |_| " action");
-    let object = format!("{} rancher-1.6 {kind}{action}", method_word(&asked.method));
-    let detail = json!({"status": status, "code": code});
-    app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", object, detail).await;
+    let told = json!({"status": status, "code": code});
+    note_refused(app, caller, &asked.method, &format!("rancher-1.6 {kind}{action}"), told).await;
 }
 
 fn read<'h>(headers: &'h HeaderMap, carriers: &Carriers) -> Presented<'h> {

@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::Answer;
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{empty_collection, resource};
+use super::{list_of, resource};
+use crate::dialect::Answer;
+use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
@@ -26,8 +27,7 @@ pub(super) fn answer(asked: &Asked, kind: Kind, things: Vec<Value>) -> Result<An
 pub(super) struct Gathered<'a> {
     asked: &'a Asked,
     kind: Kind,
-    /// Field, modifier and value of each.
-    filters: Vec<(&'a str, &'a str, &'a str)>,
+    filters: Filters<'a>,
     /// By which field, and whether the last one comes first.
     sort: Option<(&'a str, bool)>,
     page: Page,
@@ -39,15 +39,12 @@ impl<'a> Gathered<'a> {
     /// Reads what is asked for.
     pub(super) fn new(asked: &'a Asked, kind: Kind) -> Result<Self, Error> {
         let resource = resource::of(kind);
-        let of_filter = |(name, value): &'a (String, String)| {
-            filter(resource, name).map(|(field, modifier)| (field, modifier, value.as_str()))
-        };
         let descending = asked.parameter("order").is_some_and(|order| order.eq_ignore_ascii_case("desc"));
         let sort = asked.parameter("sort").filter(|field| resource.all_fields().any(|own| own.name == *field));
         Ok(Self {
             asked,
             kind,
-            filters: asked.query.iter().filter_map(of_filter).collect(),
+            filters: filters(asked, resource),
             sort: sort.map(|field| (field, descending)),
             page: Page::of(asked)?,
             things: Vec::new(),
@@ -57,8 +54,7 @@ impl<'a> Gathered<'a> {
 
     /// Takes a thing in, if it is asked for.
     pub(super) fn take(&mut self, thing: Value) {
-        let value = |field: &str| thing.get(field).unwrap_or(&Value::Null);
-        if !self.filters.iter().all(|(field, modifier, wanted)| passes(value(field), modifier, wanted)) {
+        if !self.filters.take(&thing, passes) {
             return;
         }
         self.total += 1;
@@ -85,49 +81,34 @@ impl<'a> Gathered<'a> {
     }
 
     /// The list.
-    pub(super) fn answer(mut self) -> Answer {
+    pub(super) fn answer(self) -> Answer {
+        Answer::ok(self.collection())
+    }
+
+    fn collection(mut self) -> Value {
         self.sort();
         if self.sort.is_some() {
             self.things = self.things.into_iter().skip(self.page.start).take(self.page.most).collect();
         }
-        let mut answer = one_page(self.asked, self.kind, &self.page, self.things, self.total);
-        let mut filters = Map::new();
-        for (field, modifier, value) in self.filters {
-            let said: &mut Value = filters.entry(field).or_insert_with(|| json!([]));
-            if let Some(said) = said.as_array_mut() {
-                said.push(json!({"modifier": modifier, "value": value}));
-            }
-        }
-        if let Some(fields) = answer.body.as_object_mut() {
-            fields.insert("filters".to_owned(), filters.into());
+        let mut collection = collection(self.asked, self.kind, &self.page, self.things, self.total);
+        if let Some(fields) = collection.as_object_mut() {
+            fields.insert("filters".to_owned(), self.filters.shown());
             if let Some((field, descending)) = self.sort {
                 let order = if descending { "desc" } else { "asc" };
                 fields.insert("sort".to_owned(), json!({"name": field, "order": order, "reverse": null}));
             }
         }
-        answer
+        collection
     }
 }
 
-/// `name` or `name_like`, of a field that the type has.
-fn filter<'n>(resource: &resource::Resource, parameter: &'n str) -> Option<(&'n str, &'n str)> {
-    if OTHER.contains(&parameter) {
-        return None;
-    }
-    let known = |field: &str| resource.all_fields().any(|own| own.name == field);
-    match parameter.rsplit_once('_') {
-        _ if known(parameter) => Some((parameter, "eq")),
-        Some((field, modifier)) if known(field) => Some((field, modifier)),
-        _ => None,
-    }
+fn filters<'a>(asked: &'a Asked, resource: &resource::Resource) -> Filters<'a> {
+    let may_be = asked.query.iter().filter(|(name, _)| !OTHER.contains(&name.as_str()));
+    Filters::of(may_be, |field| resource.all_fields().any(|own| own.name == field))
 }
 
 fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
-    let text = match field {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    };
+    let text = as_text(field);
     let same = |text: &String| text.eq_ignore_ascii_case(wanted);
     let order = |expected: &[Ordering]| text.as_ref().is_some_and(|text| expected.contains(&by_size(text, wanted)));
     match modifier {
@@ -206,12 +187,7 @@ impl Page {
         if !self.is_asked && !partial {
             return Value::Null;
         }
-        let at = |marker: usize| {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
-            query.append_pair("limit", &self.most.to_string()).append_pair("marker", &marker.to_string());
-            format!("{url}?{}", query.finish())
-        };
+        let at = |marker: usize| page_url(url, &asked.query, self.most, &marker.to_string());
         let previous = (self.start > 0).then(|| at(self.start.saturating_sub(self.most)));
         json!({
             "first": at(0), "previous": previous, "next": (next < total).then(|| at(next)),
@@ -222,22 +198,25 @@ impl Page {
 
 /// The page that is asked for, if nothing else is: then storage can find it without reading the rest.
 pub(super) fn plain_page(asked: &Asked, kind: Kind) -> Result<Option<Page>, Error> {
-    let resource = resource::of(kind);
-    let is_plain =
-        |(name, _): &(String, String)| filter(resource, name).is_none() && name != "sort" && !name.starts_with("_removed");
-    if asked.query.iter().all(is_plain) { Page::of(asked).map(Some) } else { Ok(None) }
+    let is_plain = |(name, _): &(String, String)| name != "sort" && !name.starts_with("_removed");
+    let is_plain = asked.query.iter().all(is_plain) && filters(asked, resource::of(kind)).is_empty();
+    is_plain.then(|| Page::of(asked)).transpose()
 }
 
 /// Answers with one page of things, of so many.
 pub(super) fn one_page(asked: &Asked, kind: Kind, page: &Page, things: Vec<Value>, total: usize) -> Answer {
+    Answer::ok(collection(asked, kind, page, things, total))
+}
+
+fn collection(asked: &Asked, kind: Kind, page: &Page, things: Vec<Value>, total: usize) -> Value {
     let resource = resource::of(kind);
     let url = asked.base.url(&[resource.plural]);
-    let mut collection = empty_collection(resource.id, &url);
+    let pagination = page.links(asked, &url, things.len(), total);
+    let mut collection = list_of(resource.id, &url, things);
     if let Some(fields) = collection.as_object_mut() {
-        fields.insert("pagination".to_owned(), page.links(asked, &url, things.len(), total));
-        fields.insert("data".to_owned(), things.into());
+        fields.insert("pagination".to_owned(), pagination);
     }
-    Answer::ok(collection)
+    collection
 }
 
 #[cfg(test)]
@@ -275,7 +254,7 @@ mod tests {
         {
             let uri: axum::http::Uri = format!("/v1/apikeys?limit=10&marker=20{query}").parse().unwrap();
             let none = axum::http::HeaderMap::new();
-            let base = super::super::render::Base::of(&none, uri.path());
+            let base = super::super::render::Base::of(&crate::dialect::Site::of(&none, false), uri.path());
             let asked = Asked::read(&axum::http::Method::GET, &uri, &none, b"", base).unwrap();
             let mut gathered = Gathered::new(&asked, Kind::ApiKey).unwrap();
             let mut most = 0;
@@ -284,7 +263,7 @@ mod tests {
                 most = most.max(gathered.things.len());
             }
             assert!(most < 2000, "{most}");
-            let body = gathered.answer().body;
+            let body = gathered.collection();
             assert_eq!((&body["data"][0]["createdTS"], body["data"].as_array().unwrap().len()), (&json!(first), 10), "{query}");
             assert_eq!(body["pagination"]["total"], if query.contains("gte") { 4900 } else { 5000 });
         }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::resource::{self, Field as Own, Resource, Write};
+use super::resource::{self, Resource};
+use crate::dialect::described_body;
 use crate::openapi::{Api, Body, Field, Operation};
 
 /// What any request may be told.
@@ -36,7 +37,7 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     for method in resource.collection_methods {
         add(match *method {
             "POST" => Operation {
-                body: Some(body(resource, true)),
+                body: Some(described_body(resource.fields, true, TYPES)),
                 ..operation("POST", collection.clone(), &format!("Makes or saves a {id}"), 201)
             },
             _ => Operation { query: listing(), ..operation("GET", collection.clone(), &format!("Lists {plural}"), 200) },
@@ -44,9 +45,10 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     }
     for method in resource.resource_methods {
         add(match *method {
-            "PUT" => {
-                Operation { body: Some(body(resource, false)), ..operation("PUT", one.clone(), &format!("Edits a {id}"), 200) }
-            }
+            "PUT" => Operation {
+                body: Some(described_body(resource.fields, false, TYPES)),
+                ..operation("PUT", one.clone(), &format!("Edits a {id}"), 200)
+            },
             "DELETE" if open => {
                 let ended = operation("DELETE", one.clone(), "Ends the token that is shown", 204);
                 Operation { errors: [ended.errors.as_slice(), &[500]].concat(), ..ended }
@@ -57,10 +59,10 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     }
     if !resource.actions.is_empty() {
         let names: Vec<&str> = resource.actions.iter().map(|action| action.name).collect();
-        let fields = resource.actions.iter().flat_map(|action| action.input).map(|field| describe(field, true)).collect();
+        let input = described_body(resource.actions.iter().flat_map(|action| action.input), true, TYPES);
         add(Operation {
             query: vec![Field { schema: json!({"type": "string", "enum": names}), ..Field::text("action", true) }],
-            body: Some(Body { fields, types: TYPES, required: false }),
+            body: Some(Body { required: false, ..input }),
             ..operation("POST", one, &format!("Does something to a {id}"), 202)
         });
     }
@@ -77,21 +79,6 @@ fn operation(method: &'static str, path: String, summary: &str, success: u16) ->
         errors: if method == "GET" { ERRORS.to_vec() } else { [&ERRORS[..], &CHANGE_ERRORS].concat() },
         needs_credential: true,
     }
-}
-
-fn body(resource: &Resource, creates: bool) -> Body {
-    let may = |field: &&Own| field.write == Write::Always || (creates && field.write != Write::Never);
-    let fields: Vec<Field> = resource.fields.iter().filter(may).map(|field| describe(field, creates)).collect();
-    Body { required: creates && fields.iter().any(|field| field.required), fields, types: TYPES }
-}
-
-fn describe(field: &Own, creates: bool) -> Field {
-    let schema = match field.kind {
-        "boolean" => json!({"type": "boolean", "nullable": true}),
-        kind if kind.starts_with("array[") => json!({"type": "array", "items": {"type": "object"}, "nullable": true}),
-        _ => json!({"type": "string", "nullable": true}),
-    };
-    Field { name: field.name, schema, required: field.required && creates }
 }
 
 /// How a list is paged and sorted. Each field of a resource is a filter, too, by its own name and by its name with a modifier.

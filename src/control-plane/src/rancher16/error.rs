@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::api::is_refused;
+use crate::dialect::uuid;
 use crate::operations::{Missing, Refusal};
 use crate::permission::Caller;
 use crate::random;
-use crate::store::StoreError;
 
 use super::request::Asked;
 
@@ -145,8 +145,9 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl<R: Into<Refusal>> From<R> for Error {
+    fn from(refusal: R) -> Self {
+        let refusal = refusal.into();
         match refusal {
             Refusal::Missing(Missing { field: Some(field), .. }) => {
                 Self::invalid("InvalidReference", ranchers(field), "there is no such thing that you may see")
@@ -169,9 +170,7 @@ impl From<Refusal> for Error {
                 retry_after_seconds: Some(5),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").saying(refusal.to_string())
             },
-            Refusal::Hash(why) => Self::unavailable(&why),
-            Refusal::Randomness(error) => Self::unavailable(&error),
-            Refusal::Store(error) => Self::unavailable(&error),
+            Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
     }
 }
@@ -186,22 +185,10 @@ fn ranchers(field: &'static str) -> &'static str {
     }
 }
 
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(&error)
-    }
-}
-
-impl From<random::NoRandomness> for Error {
-    fn from(error: random::NoRandomness) -> Self {
-        Self::unavailable(&error)
-    }
-}
-
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         // An id for people to quote; without randomness there is none.
-        let id = random::bytes::<16>().map(super::render::uuid).ok();
+        let id = random::bytes::<16>().map(uuid).ok();
         let mut body = json!({
             "id": id, "type": "error", "links": {}, "actions": {}, "status": self.status.as_u16(), "code": self.code,
             "message": self.message, "detail": self.detail,

@@ -3,11 +3,11 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::Answer;
 use super::error::Error;
 use super::render::{self, Base};
 use super::request::{Asked, Kind};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
 use crate::name::AccountName;
 use crate::operations::accounts;
@@ -19,7 +19,7 @@ pub(super) const TYPE: &str = "rancher_id";
 /// Everything about identities. The caller's own are listed; others are found by their exact name by whoever may make them members, or by a part of it
 /// among the accounts that the caller sees.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    if !matches!(asked.method, Method::GET | Method::HEAD) || asked.link.is_some() {
+    if asked.method != Method::GET || asked.link.is_some() {
         return Err(Error::method_not_allowed("identities are only read"));
     }
     let mut reader = app.store.read().await?;
@@ -44,12 +44,8 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
             seen
         }
     };
-    let things: Vec<Value> = found.iter().map(|account| view(&asked.base, account)).collect();
-    let mut collection = super::empty_collection("identity", &asked.base.unscoped().url(&["identities"]));
-    if let Some(fields) = collection.as_object_mut() {
-        fields.insert("data".to_owned(), things.into());
-    }
-    Ok(Answer::ok(collection))
+    let things = found.iter().map(|account| view(&asked.base, account)).collect();
+    Ok(Answer::ok(super::list_of("identity", &asked.base.unscoped().url(&["identities"]), things)))
 }
 
 /// An account's identity.

@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{Answer, collection, render, resource};
+use super::{collection, render, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
-use crate::model::{AccessMode, AccountRef, Kind as AccountKind};
+use crate::model::AccessMode;
 use crate::name::AccountName;
-use crate::operations::{Refusal, accounts, logins, passwords, settings};
+use crate::operations::{Refusal, passwords, settings};
 use crate::permission::Caller;
 use crate::setting::{ACCESS_MODE, LOGIN_ENABLED};
-use crate::store::{password, setting};
+use crate::store::setting;
 
 /// Everything about it.
 pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
@@ -24,7 +25,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
         return Err(Error::not_found());
     }
     match asked.method {
-        Method::GET | Method::HEAD => collection::answer(asked, Kind::LocalAuthConfig, vec![current]),
+        Method::GET => collection::answer(asked, Kind::LocalAuthConfig, vec![current]),
         Method::POST => save(app, caller, source, asked).await,
         _ => Err(Error::method_not_allowed("GET shows it, POST saves it")),
     }
@@ -59,30 +60,12 @@ async fn save(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Resu
     Ok(Answer::new(StatusCode::CREATED, view(asked, mode, enabled, username.into())))
 }
 
-/// Nobody is made an admin by being named here.
 async fn prove(app: &App, caller: &Caller, source: Source, username: &str, given: &str) -> Result<(), Error> {
-    let wrong = || Error::incorrect_password();
-    let name = AccountName::parse(username).map_err(|_| wrong())?;
-    let proof = Password::parse(given).map_err(|_| wrong())?;
-    let (account, digest) = {
-        let mut reader = app.store.read().await?;
-        let account = accounts::show(&mut reader, caller, &AccountRef::Name(name)).await.map_err(|refusal| match refusal {
-            Refusal::Missing(_) => wrong(),
-            other => other.into(),
-        })?;
-        let digest = password::find(&mut reader, account.id).await?;
-        (account, digest)
-    };
-    if account.kind != AccountKind::Admin {
-        return Err(wrong());
-    }
-    if digest.is_none() {
-        let wish = passwords::Wish { account: AccountRef::Id(account.id), password: proof, former: None, source };
-        passwords::set(&app.store, &app.gate, caller.clone(), wish).await?;
-        return Ok(());
-    }
-    match logins::throttled(&app.store, &app.gate, account.name.as_str(), source, proof, digest).await {
-        Err(Refusal::WrongPassword) => Err(wrong()),
+    // What cannot be a name or a password is nobody's.
+    let wrong = |_| Error::incorrect_password();
+    let (name, password) = (AccountName::parse(username).map_err(wrong)?, Password::parse(given).map_err(wrong)?);
+    match passwords::prove_admin(&app.store, &app.gate, caller, source, name, password).await {
+        Err(Refusal::WrongPassword) => Err(Error::incorrect_password()),
         other => Ok(other?),
     }
 }

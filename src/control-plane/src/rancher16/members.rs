@@ -7,18 +7,18 @@ use serde_json::{Map, Value, json};
 use super::error::Error;
 use super::render::{self, on_its_way};
 use super::request::{Asked, Kind};
-use super::{Answer, collection, identities, resource};
+use super::{collection, identities, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::{AccountRef, Member, Role, parse_shared_id, shared_id};
 use crate::operations::{environments, members};
 use crate::permission::Caller;
 
 /// Everything about members.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
         return match asked.method {
-            _ if reads => list(app, caller, asked).await,
+            Method::GET => list(app, caller, asked).await,
             Method::POST if asked.action.is_none() => add(app, caller, asked).await,
             Method::POST => Err(Error::no_such_action()),
             _ => Err(Error::method_not_allowed("members are listed with GET and added with POST")),
@@ -30,7 +30,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     }
     let member = members::show(&mut *app.store.read().await?, caller, &environment, account).await?;
     match (&asked.method, asked.action.as_deref()) {
-        _ if reads => Ok(Answer::ok(view(asked, &member))),
+        (&Method::GET, _) => Ok(Answer::ok(view(asked, &member))),
         (&Method::PUT, _) => {
             let given = resource::of(Kind::ProjectMember).writable(&asked.fields, false, false)?;
             let role = if given.contains_key("role") { role(&given)? } else { member.role };

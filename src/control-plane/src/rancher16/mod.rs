@@ -26,16 +26,17 @@ mod settings;
 mod tables;
 mod token;
 
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::header::{HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::api::{App, is_of_another_site};
+use crate::api::{App, writes_for_another_site};
+use crate::dialect::{Answer, Site};
 use crate::login::Source;
 use crate::permission::Caller;
 
@@ -63,39 +64,22 @@ pub(crate) fn refuse(status: StatusCode, detail: &str) -> Response {
     Error::early(status, detail).into_response()
 }
 
-/// What came of a request.
-#[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    body: Value,
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Answer {
-    fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body, headers: Vec::new() }
-    }
-
-    fn ok(body: Value) -> Self {
-        Self::new(StatusCode::OK, body)
-    }
-}
-
 /// Every request of the dialect. What it answers always names the schemas: clients begin with them.
 async fn answer(
     State(app): State<App>,
     source: Source,
+    site: Site,
     method: Method,
-    uri: axum::extract::OriginalUri,
-    headers: axum::http::HeaderMap,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let mut base = render::Base::of(&headers, uri.path());
+    let mut base = render::Base::of(&site, uri.path());
     let mut allowed = Vec::new();
     let (headers, named) = carriers::plain(&headers, &uri);
     let mut who = Vec::new();
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
-        Ok(_) if !method.is_safe() && is_of_another_site(&headers) => Err(Error::forged()),
+        Ok(_) if writes_for_another_site(&method, &headers) => Err(Error::forged()),
         Ok(mut asked) => {
             base = asked.base.clone();
             allowed = asked.allowed();
@@ -104,14 +88,12 @@ async fn answer(
         }
         Err(error) => Err(error),
     };
-    let mut response = match answered {
-        Ok(Answer { status: StatusCode::NO_CONTENT, headers, .. }) => with(StatusCode::NO_CONTENT.into_response(), headers),
-        Ok(Answer { status, body, headers }) => with((status, Json(body)).into_response(), headers),
-        Err(error) => {
-            let allow = (error.status_and_code().0 == 405).then(|| HeaderValue::try_from(allowed.join(", ")).ok()).flatten();
-            with(error.into_response(), allow.map(|allow| (header::ALLOW, allow)).into_iter().collect())
-        }
-    };
+    let mut response = answered.into_response();
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Ok(allow) = HeaderValue::try_from(allowed.join(", "))
+    {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
     response.headers_mut().extend(who);
     if let Ok(schemas) = HeaderValue::try_from(base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
@@ -119,15 +101,10 @@ async fn answer(
     response
 }
 
-fn with(mut response: Response, headers: Vec<(HeaderName, HeaderValue)>) -> Response {
-    response.headers_mut().extend(headers);
-    response
-}
-
 async fn dispatch(
     app: &App,
     source: Source,
-    headers: &axum::http::HeaderMap,
+    headers: &HeaderMap,
     mut asked: Asked,
     who: &mut Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Answer, Error> {
@@ -149,8 +126,8 @@ async fn dispatch(
 }
 
 async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
-    if !reads && (asked.is_root() || !matches!(asked.method, Method::POST | Method::PUT | Method::DELETE)) {
+    let changes = matches!(asked.method, Method::POST | Method::PUT | Method::DELETE);
+    if asked.method != Method::GET && (asked.is_root() || !changes) {
         return Err(Error::method_not_allowed("the Allow header lists what this takes"));
     }
     match asked.kind {
@@ -175,10 +152,10 @@ fn forget_cookie() -> (HeaderName, HeaderValue) {
     (header::SET_COOKIE, HeaderValue::from_static(GONE))
 }
 
-/// A list as clients of Rancher expect it, before it is filtered.
-fn empty_collection(resource_type: &str, url: &str) -> Value {
+/// A list as clients of Rancher expect it, neither filtered nor paged.
+fn list_of(resource_type: &str, url: &str, things: Vec<Value>) -> Value {
     json!({
         "type": "collection", "resourceType": resource_type, "links": {"self": url}, "createTypes": {}, "actions": {},
-        "data": [], "sortLinks": {}, "pagination": null, "sort": null, "filters": {}, "createDefaults": {},
+        "data": things, "sortLinks": {}, "pagination": null, "sort": null, "filters": {}, "createDefaults": {},
     })
 }

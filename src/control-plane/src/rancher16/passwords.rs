@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 use super::error::Error;
 use super::render::{self, on_its_way};
 use super::request::{Asked, Kind};
-use super::{Answer, collection, resource};
+use super::{collection, resource};
 use crate::api::App;
+use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
 use crate::operations::passwords::{self, Wish};
@@ -19,10 +21,9 @@ const PREFIX: &str = "1p";
 
 /// Everything about passwords.
 pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
         return match asked.method {
-            _ if reads => {
+            Method::GET => {
                 let holders = passwords::holders(&mut *app.store.read().await?, caller, None).await?;
                 collection::answer(asked, Kind::Password, holders.iter().map(|account| view(asked, account)).collect())
             }
@@ -36,7 +37,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
     let holders = passwords::holders(&mut *app.store.read().await?, caller, Some(&reference)).await?;
     let account = holders.into_iter().next().filter(|_| asked.link.is_none()).ok_or_else(Error::not_found)?;
     match (&asked.method, asked.action.as_deref()) {
-        _ if reads => Ok(Answer::ok(view(asked, &account))),
+        (&Method::GET, _) => Ok(Answer::ok(view(asked, &account))),
         (&Method::POST, Some(action)) => {
             let given = resource::of(Kind::Password).input(action, &asked.fields)?;
             let wish = Wish {
@@ -90,10 +91,6 @@ async fn create(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Re
         other => other.into(),
     })?;
     Ok(Answer::new(StatusCode::CREATED, on_its_way(view(asked, &account), "registering")))
-}
-
-fn text<'g>(given: &'g Map<String, Value>, field: &str) -> Option<&'g str> {
-    given.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 fn password(given: &Map<String, Value>, field: &'static str) -> Result<Password, Error> {

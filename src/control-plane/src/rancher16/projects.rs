@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{Answer, collection, members, resource};
+use super::{collection, members, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::Environment;
 use crate::name::Name;
 use crate::operations::{environments, may, members as memberships};
@@ -16,10 +17,9 @@ use crate::permission::{Action, Caller, Tie};
 
 /// Everything about projects.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
         return match asked.method {
-            _ if reads => {
+            Method::GET => {
                 let all = environments::list(&mut *app.store.read().await?, caller).await?;
                 collection::answer(asked, Kind::Project, all.iter().map(|found| view(caller, asked, found)).collect())
             }
@@ -30,7 +30,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     };
     let id = EnvironmentId::parse(id).map_err(|_| Error::not_found())?;
     match (&asked.method, asked.action.as_deref()) {
-        _ if reads => show(app, caller, asked, &id).await,
+        (&Method::GET, _) => show(app, caller, asked, &id).await,
         (&Method::PUT, _) => edit(app, caller, asked, id).await,
         (&Method::DELETE, _) => Ok(Answer::ok(remove(app, caller, asked, id).await?)),
         (&Method::POST, Some(action)) => act(app, caller, asked, id, action).await,

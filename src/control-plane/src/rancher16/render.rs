@@ -1,12 +1,12 @@
 //! How things look: absolute links and action URLs, times, identifiers. It decides nothing.
 
-use axum::http::HeaderMap;
-use keygate_decision::{Digest, UnixSeconds};
+use keygate_decision::UnixSeconds;
 use serde_json::{Map, Value, json};
 
 use super::request::Kind;
 use super::resource;
 use crate::clock::rfc3339;
+use crate::dialect::{Site, uuid_of};
 
 /// What every URL of an answer begins with, as the client reached us.
 #[derive(Clone, Debug)]
@@ -18,14 +18,10 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Reads where a request was sent to. Only links follow from it.
-    pub(super) fn of(headers: &HeaderMap, path: &str) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let scheme = text("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
-        let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-        let host = text("host").filter(plain).unwrap_or("localhost");
+    /// Reads which version a path is of.
+    pub(super) fn of(site: &Site, path: &str) -> Self {
         let version = path.split('/').find(|segment| !segment.is_empty()).unwrap_or("v1");
-        Self { version: format!("{scheme}://{host}/{version}"), scope: None }
+        Self { version: format!("{site}/{version}"), scope: None }
     }
 
     /// The same for what is in an environment.
@@ -99,18 +95,4 @@ pub(super) fn over(mut shown: Value) -> Value {
 /// A time as text and in milliseconds.
 pub(super) fn time(second: UnixSeconds) -> (String, u64) {
     (rfc3339(second), second.0.saturating_mul(1000))
-}
-
-/// Sixteen bytes in the form of a UUID.
-pub(super) fn uuid(bytes: [u8; 16]) -> String {
-    let hex = hex::encode(bytes);
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| hex.get(range).unwrap_or_default());
-    parts.join("-")
-}
-
-/// One that always comes out the same for the same thing.
-fn uuid_of(thing: &str) -> String {
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(Digest::of(thing).as_bytes()).for_each(|(to, from)| *to = *from);
-    uuid(bytes)
 }

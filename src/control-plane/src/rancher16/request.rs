@@ -8,10 +8,7 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::render::Base;
 use super::resource;
-
-/// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
-const LONGEST_QUERY: usize = 8 * 1024;
-const MOST_PARAMETERS: usize = 64;
+use crate::dialect::request::{object, short_query};
 
 /// The types of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,36 +140,31 @@ fn segments(path: &str) -> Result<Vec<String>, Error> {
 
 /// Only a POST may stand for another method: what is made to look like a read must not write.
 fn overridden(method: &Method, other: Option<String>) -> Method {
-    match other {
+    let meant = match other {
         Some(other) if method == Method::POST => {
             Method::from_bytes(other.to_ascii_uppercase().as_bytes()).unwrap_or(Method::POST)
         }
         _ => method.clone(),
-    }
+    };
+    // A HEAD is answered as a GET, whose body is left out on its way.
+    if meant == Method::HEAD { Method::GET } else { meant }
 }
 
 fn fields(headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Result<Map<String, Value>, Error> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_form = media_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
     let mut fields: Map<String, Value> = query.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    match serde_json::from_slice::<Value>(body) {
-        _ if body.trim_ascii().is_empty() => {}
-        Ok(Value::Object(object)) => fields.extend(object),
-        // curl -d sends JSON as a form, and a form's first byte is never a brace.
-        _ if is_form && !body.trim_ascii_start().starts_with(b"{") => {
-            fields.extend(decode_pairs(body)?.into_iter().map(|(name, value)| (name, value.into())));
-        }
-        Ok(_) => return Err(Error::bad_request("InvalidBodyContent", "the body must be a JSON object")),
-        Err(error) => return Err(Error::bad_request("InvalidBodyContent", &format!("the body is not JSON: {error}"))),
+    // curl -d sends JSON as a form, and a form's first byte is never a brace.
+    if is_form && !body.trim_ascii_start().starts_with(b"{") {
+        fields.extend(decode_pairs(body)?.into_iter().map(|(name, value)| (name, value.into())));
+    } else {
+        fields.extend(object(body).map_err(|why| Error::bad_request("InvalidBodyContent", &why))?);
     }
     Ok(fields)
 }
 
 fn read_query(query: &str) -> Result<Vec<(String, String)>, Error> {
-    if query.len() > LONGEST_QUERY || query.split('&').count() > MOST_PARAMETERS {
-        let bounds = format!("the query may have {MOST_PARAMETERS} parameters and {LONGEST_QUERY} bytes");
-        return Err(Error::bad_request("QueryTooLong", &bounds));
-    }
+    let query = short_query(query).map_err(|bounds| Error::bad_request("QueryTooLong", &bounds))?;
     decode_pairs(query.as_bytes())
 }
 

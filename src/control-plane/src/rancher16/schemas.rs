@@ -4,14 +4,16 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::list_of;
 use super::request::Asked;
-use super::resource::{self, Field, Resource, Write};
-use super::{Answer, empty_collection};
+use super::resource::{self, Resource};
+use crate::dialect::Answer;
+use crate::dialect::field::{Field, Write};
 use crate::permission::{Caller, Standing};
 
 /// The schemas as this caller has them.
 pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    if !matches!(asked.method, Method::GET | Method::HEAD) || asked.link.is_some() {
+    if asked.method != Method::GET || asked.link.is_some() {
         return Err(Error::method_not_allowed("schemas are only read"));
     }
     let admin = matches!(caller.standing, Standing::Admin(_));
@@ -24,11 +26,7 @@ pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
         }
         None => {
             let schemas: Vec<Value> = seen().map(|resource| schema(asked, resource, admin)).collect();
-            let mut collection = empty_collection("schema", &asked.base.url(&["schemas"]));
-            if let Some(fields) = collection.as_object_mut() {
-                fields.insert("data".to_owned(), schemas.into());
-            }
-            Ok(Answer::ok(collection))
+            Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), schemas)))
         }
     }
 }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{Answer, collection, render, resource};
+use super::{collection, render, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::SettingValue;
 use crate::operations::settings;
 use crate::permission::Caller;
@@ -25,9 +26,8 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     if asked.link.is_some() {
         return Err(Error::not_found());
     }
-    let reads = matches!(asked.method, Method::GET | Method::HEAD);
     let Some(id) = &asked.id else {
-        if !reads {
+        if asked.method != Method::GET {
             return Err(Error::method_not_allowed("settings are listed with GET, and one is set with PUT"));
         }
         let ours = all.iter().map(|setting| view(asked, setting, false));
@@ -39,7 +39,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     let (own, ranchers) = if name == TOKEN_EXPIRY { (LOGIN_TTL.name, true) } else { (name, false) };
     let setting = settings::show(&mut *app.store.read().await?, caller, own).await?;
     match asked.method {
-        _ if reads => Ok(Answer::ok(view(asked, &setting, ranchers))),
+        Method::GET => Ok(Answer::ok(view(asked, &setting, ranchers))),
         Method::PUT => {
             let given = resource::of(Kind::Setting).writable(&asked.fields, false, true)?;
             // An empty value is none: the default holds again.

@@ -1,7 +1,8 @@
 //! The tables of the resources, one each: what they are called, what is done with them, and their fields.
 
 use super::request::Kind;
-use super::resource::{Action, Field, Resource, Write, action, need, read, write};
+use super::resource::{Action, Resource, action};
+use crate::dialect::field::{Field, Write, need, read, write};
 
 const STATE: Field = read("state", "enum");
 /// What every resource has.

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::{Answer, caller, empty_collection, forget_cookie, identities, resource};
+use super::{caller, forget_cookie, identities, list_of, resource};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, Purpose, shared_id};
 use crate::operations::accounts;
@@ -23,7 +24,7 @@ const PROVIDER: &str = "localAuthConfig";
 pub(super) async fn answer(app: &App, source: Source, headers: &HeaderMap, asked: &Asked) -> Result<Answer, Error> {
     match (&asked.method, &asked.id) {
         (&Method::POST, None) => log_in(app, source, asked).await,
-        (&Method::GET | &Method::HEAD, id) => {
+        (&Method::GET, id) => {
             let enabled = enabled(app).await?;
             let shown = match login(app, headers).await? {
                 Some(caller) => {
@@ -36,11 +37,7 @@ pub(super) async fn answer(app: &App, source: Source, headers: &HeaderMap, asked
             if id.is_some() {
                 return Ok(Answer::ok(shown));
             }
-            let mut collection = empty_collection("token", &asked.base.url(&["tokens"]));
-            if let Some(fields) = collection.as_object_mut() {
-                fields.insert("data".to_owned(), json!([shown]));
-            }
-            Ok(Answer::ok(collection))
+            Ok(Answer::ok(list_of("token", &asked.base.url(&["tokens"]), vec![shown])))
         }
         (&Method::DELETE, Some(_)) => log_out(app, headers).await,
         _ => Err(Error::method_not_allowed("POST logs in, GET shows, DELETE /token/current logs out")),
@@ -68,7 +65,7 @@ async fn log_out(app: &App, headers: &HeaderMap) -> Result<Answer, Error> {
     let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
     // A token that has ended already is gone: that is all that was asked.
     logins::end_presented(&app.store, identity).await?;
-    Ok(Answer { headers: vec![forget_cookie()], ..Answer::new(StatusCode::NO_CONTENT, Value::Null) })
+    Ok(Answer::empty(StatusCode::NO_CONTENT).with([forget_cookie()]))
 }
 
 /// The login that a request shows, if it shows one that may pass.

@@ -10,11 +10,10 @@ use serde_json::json;
 use super::error::Error;
 use super::render::Base;
 use super::request::Asked;
-use crate::api::{App, method_word};
+use crate::api::{App, note_refused};
 use crate::operations::callers::{self, Identity};
 use crate::permission::{Caller, Standing};
 use crate::random;
-use crate::store::Actor;
 
 /// The cookie that carries a token.
 const SESSION: &str = "R_SESS";
@@ -55,19 +54,18 @@ fn counts_here(caller: &Caller, asked: &Asked) -> bool {
     }
 }
 
-/// Notes that somebody who is known was refused. Names and texts of the request stay out: they may be anything.
+/// Notes that somebody who is known was refused.
 pub(super) async fn note(app: &App, caller: Caller, asked: &Asked, error: &Error) {
     let (status, code) = error.status_and_code();
     let kind = asked.kind.map_or_else(|| "unknown".to_owned(), |kind| format!("{kind:?}"));
     let action = asked.action.as_ref().map_or("", |_| " action");
-    let object = format!("{} rancher-2 {kind}{action}", method_word(&asked.method));
-    let detail = json!({"status": status, "code": code});
-    app.refusals.note(&app.store, Actor::Caller(caller), "request.refuse", object, detail).await;
+    let told = json!({"status": status, "code": code});
+    note_refused(app, caller, &asked.method, &format!("rancher-2 {kind}{action}"), told).await;
 }
 
 /// The header that gives a browser the token of a login.
 pub(super) fn session_cookie(base: &Base, token: &str) -> Option<(HeaderName, HeaderValue)> {
-    let cookie = format!("{SESSION}={token}; Path=/; HttpOnly; SameSite=Strict{}", secure(base));
+    let cookie = format!("{SESSION}={token}; Path=/; HttpOnly; SameSite=Strict{}", base.site().secure());
     HeaderValue::try_from(cookie).ok().map(|value| (header::SET_COOKIE, value))
 }
 
@@ -88,9 +86,5 @@ pub(super) fn csrf_cookie(headers: &HeaderMap, base: &Base) -> Option<HeaderValu
     }
     // Without randomness there is none, and nothing can be forged by that: a browser without it writes nothing.
     let value = hex::encode(random::bytes::<16>().ok()?);
-    HeaderValue::try_from(format!("{CSRF}={value}; Path=/; SameSite=Strict{}", secure(base))).ok()
-}
-
-fn secure(base: &Base) -> &'static str {
-    if base.is_https() { "; Secure" } else { "" }
+    HeaderValue::try_from(format!("{CSRF}={value}; Path=/; SameSite=Strict{}", base.site().secure())).ok()
 }

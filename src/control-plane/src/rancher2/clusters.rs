@@ -3,13 +3,14 @@
 use keygate_decision::EnvironmentId;
 use serde_json::{Value, json};
 
+use super::collection;
 use super::error::Error;
 use super::kubeconfig::{self, Access, Leads};
 use super::render;
 use super::request::{Asked, Kind};
 use super::resource::{self, Verb};
-use super::{Answer, collection};
 use crate::api::App;
+use crate::dialect::Answer;
 use crate::model::{AccountRef, Environment};
 use crate::operations::{accounts, environments, tokens};
 use crate::permission::Caller;
@@ -42,13 +43,10 @@ async fn generate(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) 
         Some(own) => Some(accounts::show(&mut reader, caller, &AccountRef::Id(own)).await?.name),
         None => None,
     };
-    let origin = setting::value(&mut reader, &SERVER_URL).await?;
+    let set = setting::value(&mut reader, &SERVER_URL).await?;
+    let origin = if set.is_empty() { asked.base.site().to_string() } else { set };
     let ca_certs = setting::value(&mut reader, &CA_CERTS).await?;
-    let leads = Leads {
-        origin: if origin.is_empty() { asked.base.origin() } else { &origin },
-        environment: &environment,
-        ca_certs: &ca_certs,
-    };
+    let leads = Leads { origin: &origin, environment: &environment, ca_certs: &ca_certs };
     let access = match &plain {
         Some(plain) => Access::Token(plain.expose()),
         None => Access::Login(user.as_ref()),

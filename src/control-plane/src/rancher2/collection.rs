@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Answer;
 use super::error::Error;
 use super::request::{Asked, Kind};
 use super::resource::{self, Resource, Verb};
+use crate::dialect::Answer;
+use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 1000;
 const HIGHEST_LIMIT: usize = 10_000;
@@ -13,21 +14,14 @@ const HIGHEST_LIMIT: usize = 10_000;
 /// Answers with those of the things that the request asks for.
 pub(super) fn answer(asked: &Asked, kind: Kind, mut things: Vec<Value>) -> Result<Answer, Error> {
     let resource = resource::of(kind);
-    let mut filters = Map::new();
-    for (name, value) in &asked.query {
-        if let Some((field, modifier)) = filter(resource, name) {
-            things.retain(|thing| passes(thing.get(field).unwrap_or(&Value::Null), modifier, value));
-            let said: &mut Value = filters.entry(field).or_insert_with(|| json!([]));
-            if let Some(said) = said.as_array_mut() {
-                said.push(json!({"modifier": modifier, "value": value}));
-            }
-        }
-    }
-    let sort = asked.parameter("sort").filter(|field| resource.all_fields().any(|own| own.name == *field));
+    let is_known = |field: &str| resource.all_fields().any(|own| own.name == field);
+    let filters = Filters::of(&asked.query, is_known);
+    things.retain(|thing| filters.take(thing, passes));
+    let sort = asked.parameter("sort").filter(|field| is_known(field));
     let descending = asked.parameter("order") == Some("desc");
     if let Some(field) = sort {
         // Stable: equal ones stay as they were made.
-        things.sort_by_cached_key(|thing| thing.get(field).map(text).unwrap_or_default());
+        things.sort_by_cached_key(|thing| thing.get(field).and_then(as_text).unwrap_or_default());
         if descending {
             things.reverse();
         }
@@ -38,7 +32,7 @@ pub(super) fn answer(asked: &Asked, kind: Kind, mut things: Vec<Value>) -> Resul
     if let Some(fields) = collection.as_object_mut() {
         fields.insert("data".to_owned(), things.into());
         fields.insert("pagination".to_owned(), pagination);
-        fields.insert("filters".to_owned(), filters.into());
+        fields.insert("filters".to_owned(), filters.shown());
         fields.insert("sort".to_owned(), json!({"name": sort, "order": order}));
     }
     Ok(Answer::ok(collection))
@@ -63,18 +57,8 @@ pub(super) fn frame(asked: &Asked, resource: &Resource) -> Value {
     })
 }
 
-/// `name` or `name_ne`, of a field that the type has.
-fn filter<'n>(resource: &Resource, parameter: &'n str) -> Option<(&'n str, &'n str)> {
-    let known = |field: &str| resource.all_fields().any(|own| own.name == field);
-    match parameter.rsplit_once('_') {
-        _ if known(parameter) => Some((parameter, "eq")),
-        Some((field, modifier)) if known(field) => Some((field, modifier)),
-        _ => None,
-    }
-}
-
 fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
-    let text = text(field);
+    let text = as_text(field).unwrap_or_default();
     match modifier {
         "eq" => text == wanted,
         "ne" => text != wanted,
@@ -85,14 +69,6 @@ fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
         "notnull" => !field.is_null(),
         // An unknown modifier must not show more than was asked for.
         _ => false,
-    }
-}
-
-fn text(field: &Value) -> String {
-    match field {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 
@@ -109,15 +85,9 @@ fn page(asked: &Asked, resource: &Resource, things: Vec<Value>) -> Result<(Vec<V
     let wanted = asked.parameter("marker");
     let start = wanted.and_then(|marker| things.iter().position(|thing| id(thing).as_deref() == Some(marker))).unwrap_or(0);
     let next = things.get(start.saturating_add(limit)).and_then(id);
-    let at = |marker: &str| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(asked.query.iter().filter(|(name, _)| name != "marker" && name != "limit"));
-        query.append_pair("limit", &limit.to_string()).append_pair("marker", marker);
-        format!("{}?{}", asked.base.url(&[resource.plural]), query.finish())
-    };
     let mut pagination = json!({"limit": limit, "total": total});
     if let (Some(fields), Some(next)) = (pagination.as_object_mut(), next) {
-        fields.insert("next".to_owned(), at(&next).into());
+        fields.insert("next".to_owned(), page_url(&asked.base.url(&[resource.plural]), &asked.query, limit, &next).into());
         fields.insert("partial".to_owned(), true.into());
     }
     Ok((things.into_iter().skip(start).take(limit).collect(), pagination))

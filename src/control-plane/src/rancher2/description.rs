@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::field::{Field as Own, Write};
 use super::resource::{self, Resource, USUAL_STATUSES, Verb};
-use crate::openapi::{Api, Body, Field, Operation};
+use crate::dialect::described_body;
+use crate::openapi::{Api, Field, Operation};
 
 /// Bodies are JSON, whatever they are said to be.
 const TYPES: &[&str] = &["application/json"];
@@ -30,12 +30,12 @@ fn of_resource(version: &str, resource: &Resource, operations: &mut Vec<Operatio
         let described = |path: &str| operation(own.verb.method(), path.to_owned(), own.about, own.statuses, resource.public);
         operations.push(match own.verb {
             Verb::List => described(&all),
-            Verb::Create => Operation { body: Some(body(resource.fields, true)), ..described(&all) },
+            Verb::Create => Operation { body: Some(described_body(resource.fields, true, TYPES)), ..described(&all) },
             Verb::Show | Verb::Remove => described(&one),
-            Verb::Update => Operation { body: Some(body(resource.fields, false)), ..described(&one) },
+            Verb::Update => Operation { body: Some(described_body(resource.fields, false, TYPES)), ..described(&one) },
             Verb::Act(action) => Operation {
                 query: vec![Field { schema: json!({"type": "string", "enum": [action]}), ..Field::text("action", true) }],
-                body: own.input.map(|(_, fields)| body(fields, true)),
+                body: own.input.map(|(_, fields)| described_body(fields, true, TYPES)),
                 ..described(&one)
             },
             // A path has one POST on the page, and these share theirs with what makes things.
@@ -57,21 +57,6 @@ fn operation(method: &'static str, path: String, summary: &str, statuses: &[u16]
         errors: errors.collect(),
         needs_credential: !public,
     }
-}
-
-fn body(fields: &[Own], creates: bool) -> Body {
-    let may = |field: &&Own| field.write == Write::Always || (creates && field.write == Write::OnCreate);
-    let fields: Vec<Field> = fields.iter().filter(may).map(|field| describe(field, creates)).collect();
-    Body { required: creates && fields.iter().any(|field| field.required), fields, types: TYPES }
-}
-
-fn describe(field: &Own, creates: bool) -> Field {
-    let schema = match field.kind {
-        "boolean" => json!({"type": "boolean", "nullable": true}),
-        "int" => json!({"type": "integer", "minimum": 0, "nullable": true}),
-        _ => json!({"type": "string", "nullable": true}),
-    };
-    Field { name: field.name, schema, required: field.required && creates }
 }
 
 fn error() -> Value {

@@ -11,7 +11,6 @@ use super::resource;
 use crate::api::is_refused;
 use crate::operations::Refusal;
 use crate::permission::Caller;
-use crate::store::StoreError;
 
 /// What went wrong, as a client of Rancher 2 expects to be told.
 #[derive(Debug)]
@@ -60,6 +59,11 @@ impl Error {
     /// 422: the body cannot be read.
     pub(super) fn body(code: &'static str, message: &str) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// What befell a request's body before anybody looked at what it asks.
+    pub(super) fn early(status: StatusCode, message: &str) -> Self {
+        Self::new(status, "InvalidBodyContent", message)
     }
 
     /// 404.
@@ -135,8 +139,9 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl<R: Into<Refusal>> From<R> for Error {
+    fn from(refusal: R) -> Self {
+        let refusal = refusal.into();
         match refusal {
             Refusal::Missing(missing) => match missing.field {
                 // What a field names that is not there, or may not be seen.
@@ -175,16 +180,8 @@ impl From<Refusal> for Error {
                 retry_after_seconds: Some(5),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerError", refusal.to_string())
             },
-            Refusal::Hash(why) => Self::unavailable(&why),
-            Refusal::Randomness(error) => Self::unavailable(&error),
-            Refusal::Store(error) => Self::unavailable(&error),
+            Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),
         }
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(&error)
     }
 }
 

@@ -11,7 +11,6 @@ mod clusters;
 mod collection;
 mod description;
 mod error;
-mod field;
 mod kubeconfig;
 mod public;
 mod render;
@@ -22,16 +21,16 @@ mod settings;
 mod tokens;
 mod users;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use axum::{Json, Router};
-use serde_json::Value;
 
-use crate::api::{App, is_of_another_site};
+use crate::api::{App, writes_for_another_site};
+use crate::dialect::{Answer, Site};
 use crate::login::Source;
 use crate::permission::Caller;
 
@@ -52,50 +51,28 @@ pub(crate) fn router() -> Router<App> {
     router
 }
 
-/// What came of a request.
-#[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    /// `None` for an empty one.
-    body: Option<Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+/// Whether a path is one of the dialect's.
+pub(crate) fn owns(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("v3" | "v3-public"))
 }
 
-impl Answer {
-    fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Some(body), headers: Vec::new() }
-    }
-
-    fn ok(body: Value) -> Self {
-        Self::new(StatusCode::OK, body)
-    }
-
-    fn empty(status: StatusCode) -> Self {
-        Self { status, body: None, headers: Vec::new() }
-    }
-
-    fn with(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
-        self.headers.extend(headers);
-        self
-    }
+/// An error in the dialect's shape for a request that it has not seen, for its body did not come as it must.
+pub(crate) fn refuse(status: StatusCode, message: &str) -> Response {
+    Error::early(status, message).into_response()
 }
 
 /// Every request of the dialect. What it answers always names the schemas: clients begin with them.
 async fn answer(
     State(app): State<App>,
     source: Source,
+    site: Site,
     method: Method,
     uri: OriginalUri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let asked = Asked::read(&method, &uri, &headers, body);
-    let answered = dispatch(&app, source, &headers, &asked).await;
-    let mut response = match answered {
-        Ok(Answer { status, body: Some(body), headers }) => with((status, Json(body)).into_response(), headers),
-        Ok(Answer { status, body: None, headers }) => with(status.into_response(), headers),
-        Err(error) => error.into_response(),
-    };
+    let asked = Asked::read(&method, &uri, site, body);
+    let mut response = dispatch(&app, source, &headers, &asked).await.into_response();
     if let Ok(schemas) = HeaderValue::try_from(asked.base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
     }
@@ -105,15 +82,8 @@ async fn answer(
     response
 }
 
-fn with(mut response: Response, headers: Vec<(HeaderName, HeaderValue)>) -> Response {
-    for (name, value) in headers {
-        response.headers_mut().append(name, value);
-    }
-    response
-}
-
 async fn dispatch(app: &App, source: Source, headers: &HeaderMap, asked: &Asked) -> Result<Answer, Error> {
-    let from_elsewhere = !asked.method.is_safe() && is_of_another_site(headers);
+    let from_elsewhere = writes_for_another_site(&asked.method, headers);
     if asked.base.is_public() {
         asked.check()?;
         return if from_elsewhere { Err(Error::forged()) } else { public::answer(app, source, asked).await };

@@ -5,12 +5,13 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use super::field::{self, text};
 use super::request::{Asked, Kind};
 use super::resource::{self, Verb};
 use super::tokens::{self as shown, Shown};
-use super::{Answer, caller, collection, render, schemas};
+use super::{caller, collection, render, schemas};
 use crate::api::App;
+use crate::dialect::Answer;
+use crate::dialect::field::{text, writable};
 use crate::login::{Password, Source};
 use crate::operations::logins::Attempt;
 use crate::operations::tokens;
@@ -39,7 +40,7 @@ pub(super) async fn answer(app: &App, source: Source, asked: &Asked) -> Result<A
         _ => {
             let fields = operation.input.map(|(_, fields)| fields).unwrap_or_default();
             let given = asked.fields("InvalidBodyContent")?;
-            log_in(app, source, asked, &field::writable(fields, &given, true)?).await
+            log_in(app, source, asked, &writable(fields, &given, true, false)?).await
         }
     }
 }

@@ -1,18 +1,17 @@
 //! How things look: absolute links and action URLs, times, identifiers. It decides nothing.
 
-use axum::http::HeaderMap;
-use keygate_decision::{Digest, UnixSeconds};
+use keygate_decision::UnixSeconds;
 use serde_json::{Map, Value, json};
 
 use super::request::Kind;
 use super::resource::{self, Verb};
 use crate::clock::rfc3339;
+use crate::dialect::{Site, uuid_of};
 
 /// What every URL of an answer begins with, as the client reached us.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    /// Such as `https://host`.
-    origin: String,
+    site: Site,
     /// `v3` or `v3-public`.
     version: &'static str,
 }
@@ -21,14 +20,10 @@ const API: &str = "v3";
 const PUBLIC: &str = "v3-public";
 
 impl Base {
-    /// Reads where a request was sent to. Only links, and where a kubeconfig file leads, follow from it.
-    pub(super) fn of(headers: &HeaderMap, path: &str) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let scheme = text("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
-        let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-        let host = text("host").filter(plain).unwrap_or("localhost");
+    /// Reads which version a path is of.
+    pub(super) fn of(site: Site, path: &str) -> Self {
         let is_public = path.split('/').find(|segment| !segment.is_empty()) == Some(PUBLIC);
-        Self { origin: format!("{scheme}://{host}"), version: if is_public { PUBLIC } else { API } }
+        Self { site, version: if is_public { PUBLIC } else { API } }
     }
 
     /// Whether this is the part of the API that needs no credential.
@@ -36,14 +31,9 @@ impl Base {
         self.version == PUBLIC
     }
 
-    /// Whether clients come by TLS.
-    pub(super) fn is_https(&self) -> bool {
-        self.origin.starts_with("https:")
-    }
-
     /// Where clients reach everything.
-    pub(super) fn origin(&self) -> &str {
-        &self.origin
+    pub(super) fn site(&self) -> &Site {
+        &self.site
     }
 
     /// The version itself: its path.
@@ -59,7 +49,7 @@ impl Base {
     /// The URL of a path.
     pub(super) fn url(&self, segments: &[&str]) -> String {
         let path: String = segments.iter().map(|segment| format!("/{}", encode(segment))).collect();
-        format!("{}/{}{path}", self.origin, self.version)
+        format!("{}/{}{path}", self.site, self.version)
     }
 }
 
@@ -93,11 +83,4 @@ pub(super) fn resource(base: &Base, kind: Kind, id: &str, created: Option<UnixSe
         value.extend(fields);
     }
     value
-}
-
-/// One that always comes out the same for the same thing.
-fn uuid_of(thing: &str) -> String {
-    let hex = hex::encode(Digest::of(thing).as_bytes());
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| hex.get(range).unwrap_or_default());
-    parts.join("-")
 }

@@ -2,16 +2,14 @@
 //! its media type says. What is wrong with it is told only once it is known who asks. It does not look at who that is.
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{Method, Uri};
 use keygate_decision::EnvironmentId;
 use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::render::Base;
-
-/// Longest query, in bytes, and the most parameters in it: each may be a filter that every thing of a list goes through.
-const LONGEST_QUERY: usize = 8 * 1024;
-const MOST_PARAMETERS: usize = 64;
+use crate::dialect::Site;
+use crate::dialect::request::{object, short_query};
 
 /// The types of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,27 +55,27 @@ pub(super) struct Asked {
 }
 
 /// Why a request was not read to its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Shortened {
     /// It asks for something below a resource, or names one in no text.
     Path,
-    Query,
+    /// The bounds of a query.
+    Query(String),
 }
 
 impl Asked {
     /// Reads a request.
-    pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Self {
-        let base = Base::of(headers, uri.path());
-        let query = uri.query().unwrap_or_default();
-        let short = query.len() <= LONGEST_QUERY && query.split('&').count() <= MOST_PARAMETERS;
-        let query = if short { form_urlencoded::parse(query.as_bytes()).into_owned().collect() } else { Vec::new() };
+    pub(super) fn read(method: &Method, uri: &Uri, site: Site, body: Bytes) -> Self {
+        let base = Base::of(site, uri.path());
+        let short = short_query(uri.query().unwrap_or_default());
+        let pairs = |query: &str| form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>();
+        let query = short.as_ref().map(|query| pairs(query)).unwrap_or_default();
         let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty()).skip(1).map(decode);
         let (first, id, rest) = (segments.next(), segments.next(), segments.next());
         let garbled = [&first, &id].into_iter().flatten().any(|segment| segment.contains('\u{fffd}'));
         let kind = first.as_deref().and_then(Kind::parse);
-        let is_whole = match (rest, garbled, short) {
-            (None, false, true) => Ok(()),
-            (None, false, false) => Err(Shortened::Query),
+        let is_whole = match (rest, garbled) {
+            (None, false) => short.map(drop).map_err(Shortened::Query),
             _ => Err(Shortened::Path),
         };
         let action = query.iter().find(|(name, _): &&(String, String)| name == "action").map(|(_, value)| value.clone());
@@ -88,13 +86,10 @@ impl Asked {
 
     /// Whether it can be answered at all.
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.is_whole {
+        match &self.is_whole {
             Ok(()) => Ok(()),
             Err(Shortened::Path) => Err(Error::not_found()),
-            Err(Shortened::Query) => {
-                let bounds = format!("the query may have {MOST_PARAMETERS} parameters and {LONGEST_QUERY} bytes");
-                Err(Error::invalid("InvalidFormat", "query", bounds))
-            }
+            Err(Shortened::Query(bounds)) => Err(Error::invalid("InvalidFormat", "query", bounds)),
         }
     }
 
@@ -109,14 +104,11 @@ impl Asked {
         self.query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body's fields; `code` is what Rancher calls a body that has none.
+    /// The body's fields; what is null is not given. `code` is what Rancher calls a body that has none.
     pub(super) fn fields(&self, code: &'static str) -> Result<Map<String, Value>, Error> {
-        match serde_json::from_slice::<Value>(&self.body) {
-            _ if self.body.trim_ascii().is_empty() => Ok(Map::new()),
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(_) => Err(Error::body(code, "the body must be a JSON object")),
-            Err(error) => Err(Error::body(code, &format!("the body is not JSON: {error}"))),
-        }
+        let mut fields = object(&self.body).map_err(|why| Error::body(code, &why))?;
+        fields.retain(|_, value| !value.is_null());
+        Ok(fields)
     }
 }
 

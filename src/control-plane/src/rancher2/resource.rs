@@ -3,8 +3,8 @@
 use axum::http::Method;
 
 use super::error::Error;
-use super::field::{Field, Write, read, required, write};
 use super::request::{Asked, Kind};
+use crate::dialect::field::{Field, Write, need, read, write};
 
 /// A type of resource.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ const TOKEN: [Field; 16] = [
     read("state", "string"),
 ];
 const USER: [Field; 9] = [
-    required("username", "string"),
+    need("username", "string", Write::OnCreate),
     write("password", "password", Write::Always),
     write("enabled", "boolean", Write::Always),
     read("name", "string"),
@@ -124,14 +124,15 @@ const SETTING: [Field; 6] = [
     read("description", "string"),
 ];
 const LOGIN: [Field; 5] = [
-    required("username", "string"),
-    required("password", "password"),
+    need("username", "string", Write::OnCreate),
+    need("password", "password", Write::OnCreate),
     write("description", "string", Write::OnCreate),
     write("ttl", "int", Write::OnCreate),
     write("responseType", "string", Write::OnCreate),
 ];
-const CHANGE_PASSWORD: [Field; 2] = [required("currentPassword", "password"), required("newPassword", "password")];
-const SET_PASSWORD: [Field; 1] = [required("newPassword", "password")];
+const CHANGE_PASSWORD: [Field; 2] =
+    [need("currentPassword", "password", Write::OnCreate), need("newPassword", "password", Write::OnCreate)];
+const SET_PASSWORD: [Field; 1] = [need("newPassword", "password", Write::OnCreate)];
 
 const LIST_PROVIDERS: [Operation; 1] = [plain(Verb::List, "Lists the ways to log in", &[200])];
 
@@ -299,7 +300,8 @@ pub(crate) fn is_documented(method: &str, path: &str, status: u16) -> bool {
     use axum::body::Bytes;
     use axum::http::{HeaderMap, Uri};
     let (method, uri) = (Method::from_bytes(method.as_bytes()).unwrap(), path.parse::<Uri>().unwrap());
-    let asked = Asked::read(&method, &uri, &HeaderMap::new(), Bytes::new());
+    let site = crate::dialect::Site::of(&HeaderMap::new(), false);
+    let asked = Asked::read(&method, &uri, site, Bytes::new());
     let operation = asked.kind.map(|kind| of(kind).operation(&asked));
     let own = match &operation {
         Some(Ok(operation)) => operation.statuses,

@@ -4,11 +4,11 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
-use super::Answer;
 use super::error::Error;
-use super::field::{Field, Write};
 use super::request::Asked;
 use super::resource::{self, Operation, Resource, Verb};
+use crate::dialect::Answer;
+use crate::dialect::field::{Field, Write};
 
 /// What the version shows: where everything is.
 pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {

@@ -3,13 +3,14 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::collection;
 use super::error::Error;
-use super::field;
 use super::render;
 use super::request::{Asked, Kind};
 use super::resource::{self, Verb};
-use super::{Answer, collection};
 use crate::api::App;
+use crate::dialect::Answer;
+use crate::dialect::field::writable;
 use crate::model::{SettingSource, SettingValue};
 use crate::operations::settings;
 use crate::permission::Caller;
@@ -44,7 +45,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         }
         (Verb::Update, Some(name)) => {
             let given = asked.fields("InvalidBodyContent")?;
-            let written = field::writable(resource.fields, &given, false).map_err(Error::unreadable)?;
+            let written = writable(resource.fields, &given, false, false).map_err(|refusal| Error::from(refusal).unreadable())?;
             // The certificates are the operator's to say; what Rancher takes from a file nobody writes by its API.
             if name == crate::setting::CA_CERTS.name {
                 return Err(Error::method_not_allowed(&["GET"]));

@@ -5,13 +5,14 @@ use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::field::{self, text};
 use super::render::{self, Base};
 use super::request::{Asked, Kind};
 use super::resource::{self, Verb};
-use super::{Answer, caller, collection, users};
+use super::{caller, collection, users};
 use crate::api::App;
 use crate::clock::rfc3339;
+use crate::dialect::Answer;
+use crate::dialect::field::{text, writable};
 use crate::model::{Form, Key, KeyHolder, Login, State};
 use crate::name::{Description, Label, Lifetime};
 use crate::operations::tokens::{self, Plain, Token, TokenRef, Wish, user_id};
@@ -42,7 +43,7 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
 
 async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let given = asked.fields("InvalidFormat")?;
-    let written = field::writable(resource::of(Kind::Token).fields, &given, true)?;
+    let written = writable(resource::of(Kind::Token).fields, &given, true, false)?;
     let wrong = |field: &'static str| move |why: String| Error::invalid("InvalidFormat", field, why);
     let wish = Wish {
         account: text(&written, "userId").map(users::reference).transpose()?,

@@ -4,13 +4,14 @@ use axum::http::StatusCode;
 use keygate_decision::AccountId;
 use serde_json::{Map, Value, json};
 
+use super::collection;
 use super::error::Error;
-use super::field::{self, text};
 use super::render;
 use super::request::{Asked, Kind};
 use super::resource::{self, Verb};
-use super::{Answer, collection};
 use crate::api::App;
+use crate::dialect::Answer;
+use crate::dialect::field::{text, writable};
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, Kind as Rank, State};
 use crate::name::AccountName;
@@ -22,7 +23,7 @@ use crate::permission::Caller;
 pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
     let operation = resource::of(Kind::User).operation(asked)?;
     let input = operation.input.map(|(_, fields)| fields).unwrap_or_default();
-    let given = || asked.fields("InvalidBodyContent").and_then(|given| field::writable(input, &given, true));
+    let given = || Ok::<_, Error>(writable(input, &asked.fields("InvalidBodyContent")?, true, false)?);
     match (operation.verb, &asked.id) {
         (Verb::List, _) => list(app, caller, asked).await,
         (Verb::Create, _) => create(app, caller, asked).await,
@@ -50,7 +51,7 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
 
 async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let given = asked.fields("InvalidBodyContent")?;
-    let written = field::writable(resource::of(Kind::User).fields, &given, true)?;
+    let written = writable(resource::of(Kind::User).fields, &given, true, false)?;
     let missing = |field: &'static str| move || Error::invalid("MissingRequired", field, "is missing");
     let name = AccountName::parse(text(&written, "username").ok_or_else(missing("username"))?);
     let name = name.map_err(|why| Error::invalid("InvalidFormat", "username", why))?;
@@ -68,7 +69,7 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
 async fn update(app: &App, caller: &Caller, source: Source, asked: &Asked, id: &str) -> Result<Answer, Error> {
     let account = find(app, caller, id).await?;
     let given = asked.fields("InvalidBodyContent")?;
-    let written = field::writable(resource::of(Kind::User).fields, &given, false)?;
+    let written = writable(resource::of(Kind::User).fields, &given, false, false)?;
     let wanted = written.get("enabled").and_then(Value::as_bool).filter(|enabled| *enabled != (account.state == State::Active));
     if let Some(password) = password(&written, "password")? {
         // They are two changes, and of a request that is refused nothing is done.

@@ -38,6 +38,11 @@ impl Connection {
         };
         stream.peer_addr().ok()
     }
+
+    /// Whether it went through a handshake.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
 }
 
 impl Connected for Connection {

@@ -12,9 +12,6 @@ mod portainer; // the dialect of Portainer, as its clients speak it
 mod proxy_tokens; // join tokens: made, listed, revoked, forgotten
 mod publishing; // what reaches the push, and in which order
 mod rancher16; // the dialect of Rancher 1.6, as its clients speak it
-mod rancher16_callers; // who asks, and for which project
-mod rancher16_input; // what is refused, and that nothing came of it
-mod rancher16_people; // accounts, passwords and members there
 mod rancher2; // the dialect of Rancher 2, as its clients speak it
 mod records; // settings, and what the audit record shows
 mod takeover; // accounts and tokens of another system
@@ -25,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use keygate_decision::{Digest, Grant};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use tokio::sync::Notify;
@@ -111,15 +108,14 @@ impl Plane {
 
     /// Calls the API with a token, or with none if it is empty.
     async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        read_with(self.request(token, method, &format!("/keygate/v1/{path}")), body).await
+    }
+
+    /// A request at a path, with a token or with none if it is empty.
+    fn request(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.client.request(method, format!("{}/keygate/v1/{path}", self.url));
-        if !token.is_empty() {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        read(request).await
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        if token.is_empty() { request } else { request.bearer_auth(token) }
     }
 
     /// Calls the API as the admin and expects this status.
@@ -190,7 +186,22 @@ fn http_client() -> reqwest::Client {
     reqwest::Client::builder().tls_backend_preconfigured(tls::client(Roots::Nobody).unwrap()).build().unwrap()
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Answer {
+/// The answer to a request with this body.
+async fn read_with(request: RequestBuilder, body: Option<Value>) -> Answer {
+    read(match body {
+        Some(body) => request.json(&body),
+        None => request,
+    })
+    .await
+}
+
+/// The ids of the things in a list, as the dialects of Rancher show it.
+fn ids(collection: &Value) -> Vec<String> {
+    assert_eq!(collection["type"], "collection");
+    collection["data"].as_array().unwrap().iter().map(|thing| thing["id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn read(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let revision = headers.get("keygate-revision").map(|value| value.to_str().unwrap().parse().unwrap());

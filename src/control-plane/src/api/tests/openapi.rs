@@ -63,3 +63,22 @@ async fn what_the_page_does_not_list_is_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_page_lists_each_parameter_that_a_list_takes() {
+    let plane = Plane::start().await;
+    let page = page(&plane).await;
+    let mut lists = 0;
+    for (path, method, said) in operations(&page) {
+        let described = said["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        let described: std::collections::BTreeSet<_> = described.collect();
+        if method != "GET" || !path.starts_with("/keygate/v1/") || path.contains('{') || described.is_empty() {
+            continue;
+        }
+        let refused = read(plane.request(&plane.admin, "GET", &format!("{path}?unheard=1"))).await.body;
+        let known = refused["message"].as_str().unwrap().split_once("known are: ").unwrap().1;
+        assert_eq!(described, known.split(", ").map(str::to_owned).collect(), "{path}");
+        lists += 1;
+    }
+    assert_eq!(lists, 3);
+}

@@ -95,3 +95,14 @@ async fn refusals_of_those_who_are_known_get_into_the_record() {
     assert_eq!(refused, ["GET rancher-2 Token", "GET rancher-2 Setting"]);
     assert!(!record.to_string().contains(limited.split_once(':').unwrap().1), "no secret gets there");
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_in_rancher_2s_own_shape() {
+    let plane = Plane::start().await;
+    for path in ["/v3/tokens", "/v3-public/localProviders/local?action=login"] {
+        let answer = read(plane.rancher2(&plane.admin).request("POST", path).body(vec![b'x'; 100_000])).await;
+        let (error, status) = (json!("error"), json!(413));
+        assert_eq!((answer.status, &answer.body["type"], &answer.body["status"]), (413, &error, &status), "{path}");
+        assert!(answer.body["message"].as_str().unwrap().contains("65536"), "{}", answer.body);
+    }
+}

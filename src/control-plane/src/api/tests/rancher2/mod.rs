@@ -9,10 +9,10 @@ mod tokens; // made, listed, expired, limited, deleted
 mod users; // made, disabled, enabled
 
 use keygate_decision::{Digest, Grant, Holder};
-use reqwest::{Method, RequestBuilder};
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use super::{Answer, Plane, START, read};
+use super::{Answer, Plane, START, ids, read, read_with};
 use crate::rancher2::is_documented;
 
 const PASSWORD: &str = "correct horse battery";
@@ -50,19 +50,12 @@ impl Plane {
 
 impl Client<'_> {
     fn request(&self, method: &str, path: &str) -> RequestBuilder {
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let request = self.plane.client.request(method, format!("{}{path}", self.plane.url));
-        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+        self.plane.request(&self.token, method, path)
     }
 
     /// Sends a request and expects this status, and that it is one that the API's table has.
     async fn answer(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Answer {
-        let request = self.request(method, path);
-        let answer = read(match body {
-            Some(body) => request.json(&body),
-            None => request,
-        });
-        let answer = answer.await;
+        let answer = read_with(self.request(method, path), body).await;
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
         assert!(is_documented(method, path, status), "{method} {path}: {status} is not in the table");
         let schemas = answer.headers["x-api-schemas"].to_str().unwrap();
@@ -97,9 +90,7 @@ impl Client<'_> {
     }
 
     async fn ids(&self, path: &str) -> Vec<String> {
-        let collection = self.get(path).await;
-        assert_eq!(collection["type"], "collection");
-        collection["data"].as_array().unwrap().iter().map(|thing| thing["id"].as_str().unwrap().to_owned()).collect()
+        ids(&self.get(path).await)
     }
 
     /// Whether the token passes at the control plane.

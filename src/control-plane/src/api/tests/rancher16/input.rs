@@ -102,3 +102,84 @@ async fn nonsense_is_refused_in_ranchers_shape_and_changes_nothing() {
     keys.retain(|key| key["account"] != "alice" || key["name"] == "test");
     assert_eq!(after, before);
 }
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_ranchers_own_shape() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    let nobody = read(plane.rancher("").request("GET", "/v1/apikeys")).await;
+    assert_eq!(
+        (nobody.status, &nobody.body["code"], &nobody.body["message"]),
+        (401, &json!("Unauthorized"), &json!("Unauthorized"))
+    );
+    let asks = r#"Basic realm="Enter API access key and secret key as username and password""#;
+    assert_eq!(nobody.headers["www-authenticate"], asks);
+    let quiet = read(plane.rancher("").request("GET", "/v1/apikeys").header("x-api-no-challenge", "true")).await;
+    assert!(!quiet.headers.contains_key("www-authenticate"));
+
+    let post = |body: &'static str| client.request("POST", "/v1/apikeys").body(body);
+    for (body, status, code) in [
+        ("{", 400, "InvalidBodyContent"),
+        ("[]", 400, "InvalidBodyContent"),
+        (r#"{"name": 7}"#, 422, "InvalidFormat"),
+        (r#"{"name": "a\u0000"}"#, 422, "InvalidFormat"),
+    ] {
+        let answer = read(post(body)).await;
+        assert_eq!((answer.status, &answer.body["code"]), (status, &json!(code)), "{body}: {}", answer.body);
+    }
+    let long = json!({"name": "x".repeat(129)});
+    let answer = client.send("POST", "/v1/apikeys", Some(long), 422).await;
+    assert_eq!((&answer["fieldName"], &answer["message"]), (&json!("name"), &Value::Null));
+    assert_eq!(read(client.request("POST", "/v1/apikeys").body(vec![b'{', 0xff])).await.status, 400);
+    assert_eq!(read(post("")).await.status, 201, "a key needs no name");
+    // As curl -d sends it, and JSON over the query.
+    let curl = client.request("POST", "/v1/apikeys?name=query&description=query");
+    let curl = curl.header("content-type", "application/x-www-form-urlencoded").body(r#"{"name": "body"}"#);
+    let made = read(curl).await.body;
+    assert_eq!((&made["name"], &made["description"]), (&json!("body"), &json!("query")));
+    for path in ["/v1/unheard", "/v1/apikeys/1c999", "/v1/apikeys/7", "/v1/apikeys/1c1/x/y", "/v1/accounts/1a1000001", "/v1/%ff"]
+    {
+        client.send("GET", path, None, 404).await;
+    }
+    for (method, path) in
+        [("PUT", "/v1/apikeys"), ("POST", "/v1/accounts"), ("DELETE", "/v1/projects"), ("POST", "/v1/identities")]
+    {
+        client.send(method, path, None, 405).await;
+    }
+    assert_eq!(client.send("POST", "/v1/token?code=x", None, 403).await["code"], "Forbidden");
+}
+
+#[tokio::test]
+async fn a_query_has_bounds_and_nothing_of_a_method_gets_into_the_record() {
+    let plane = Plane::start().await;
+    let (key, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    let filters = |number: usize| format!("/v1/apikeys?{}", vec!["id_ne=x"; number].join("&"));
+    client.get(&filters(64)).await;
+    for path in [filters(65), format!("/v1/apikeys?name={}", "x".repeat(8192)), format!("{}&_method=GET", filters(65))] {
+        let refused = client.send(if path.contains("_method") { "POST" } else { "GET" }, &path, None, 400).await;
+        assert_eq!(refused["code"], "QueryTooLong");
+    }
+    plane.admin("POST", &format!("keys/{key}/deactivate"), None, 200).await;
+    client.send("POST", "/v1/apikeys?_method=hunter2", None, 401).await;
+    client.send("HUNTER2", "/v1/apikeys", None, 401).await;
+    let record = plane.admin("GET", "audit", None, 200).await.body;
+    let said = record["data"].as_array().unwrap().iter().filter(|one| one["action"] == "request.refuse");
+    let said: Vec<_> = said.map(|one| one["object"].as_str().unwrap()).collect();
+    assert_eq!(said, ["OTHER rancher-1.6 ApiKey", "OTHER rancher-1.6 ApiKey"]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_in_ranchers_own_shape_and_read_to_be_heard() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    for (method, path) in
+        [("POST", "/v1/apikeys"), ("PUT", "/v2-beta/apikeys/1c1"), ("POST", "/v1/token"), ("POST", "/v1/unheard")]
+    {
+        let answer = read(client.request(method, path).body(vec![b'x'; 10_000_000])).await;
+        assert_eq!((answer.status, &answer.body["type"], &answer.body["status"]), (413, &json!("error"), &json!(413)), "{path}");
+    }
+    assert_eq!(client.ids("/v1/apikeys").await.len(), 1, "nothing was made");
+}

@@ -1,6 +1,5 @@
 //! Accounts, their passwords and memberships in the dialect of Rancher 1.6.
 
-use super::rancher16::PASSWORD;
 use super::*;
 
 /// What members are, without what else is shown of them.
@@ -84,6 +83,30 @@ async fn an_admin_makes_accounts_and_gives_them_passwords() {
 }
 
 #[tokio::test]
+async fn accounts_are_switched_by_admins_alone() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let (admin, client) = (plane.rancher(&plane.admin), plane.rancher(&alice));
+    assert_eq!(admin.get("/v1/accounts?kind=admin").await["data"].as_array().unwrap().len(), 1);
+    let id = client.ids("/v1/accounts").await.remove(0);
+    assert_eq!(client.get(&format!("/v1/accounts/{id}")).await["actions"], json!({}));
+    client.send("POST", &format!("/v1/accounts/{id}?action=deactivate"), None, 422).await;
+    let off = admin.send("POST", &format!("/v1/accounts/{id}?action=deactivate"), None, 202).await;
+    assert_eq!(off["state"], "deactivating");
+    client.send("GET", "/v1/accounts", None, 401).await;
+    admin.send("POST", &format!("/v1/accounts/{id}?action=activate"), None, 202).await;
+    client.get("/v1/accounts").await;
+    let root = admin.ids("/v1/accounts?kind=admin").await.remove(0);
+    assert_eq!(
+        admin.send("POST", &format!("/v1/accounts/{root}?action=deactivate"), None, 405).await["code"],
+        "Method not allowed"
+    );
+    let records = plane.admin("GET", "audit", None, 200).await.body;
+    let refused = records["data"].as_array().unwrap().iter().find(|record| record["action"] == "request.refuse").unwrap();
+    assert_eq!(refused["object"], "GET rancher-1.6 Account");
+}
+
+#[tokio::test]
 async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     let plane = Plane::start().await;
     let (_, olga) = plane.account("olga", "user").await;
@@ -156,87 +179,4 @@ async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     one.send("GET", "/v1/projectmembers/garbageId", None, 404).await;
     assert_eq!(one.send("POST", "/v1/projects/1a5?action=remove", None, 202).await["state"], "removing");
     one.send("GET", "/v1/projects/1a5", None, 404).await;
-}
-
-#[tokio::test]
-async fn an_admin_brings_keys_along_and_nobody_else_does() {
-    let plane = Plane::start().await;
-    let (_, alice) = plane.account("alice", "user").await;
-    let (admin, user) = (plane.rancher(&plane.admin), plane.rancher(&alice));
-    let account = user.ids("/v1/accounts").await.remove(0);
-    let secret = "tR7uQz2vKpLm9XcWbN4sYd";
-    let wish = json!({"accountId": account, "publicValue": "Old-Key", "secretValue": secret});
-    let made = admin.send("POST", "/v1/apikeys", Some(wish.clone()), 201).await;
-    assert_eq!(
-        (&made["publicValue"], &made["secretValue"], &made["accountId"]),
-        (&json!("Old-Key"), &json!(secret), &json!(account))
-    );
-    let passes = async |access: &str, secret: &str| {
-        let request = plane.client.get(format!("{}/v1/accounts", plane.url)).basic_auth(access, Some(secret));
-        read(request).await.status == 200
-    };
-    assert!(passes("Old-Key", secret).await && !passes("old-key", secret).await && !passes("Old-Key", "x").await);
-    assert!(plane.pushed.lock().unwrap().table.contains_key(&Digest::of(&format!("Old-Key:{secret}"))), "proxies know it");
-    // Either half alone; the other one is drawn.
-    let half = admin.send("POST", "/v1/apikeys", Some(json!({"publicValue": "half"})), 201).await;
-    assert!(passes("half", half["secretValue"].as_str().unwrap()).await);
-    let half = admin.send("POST", "/v1/apikeys", Some(json!({"secretValue": secret, "publicValue": ""})), 201).await;
-    assert!(passes(half["publicValue"].as_str().unwrap(), secret).await);
-    for (body, code, field) in [
-        (json!({"publicValue": "OLD-KEY"}), "NotUnique", "publicValue"),
-        (json!({"publicValue": "a:b"}), "InvalidFormat", "publicValue"),
-        (json!({"publicValue": "x-api-bearer"}), "InvalidFormat", "publicValue"),
-        (json!({"publicValue": 7}), "InvalidFormat", "publicValue"),
-        (json!({"secretValue": "hunter2"}), "InvalidFormat", "secretValue"),
-        (json!({"accountId": "1a1999999"}), "InvalidReference", "accountId"),
-        (json!({"accountId": "nonsense!"}), "InvalidReference", "accountId"),
-    ] {
-        let refused = admin.send("POST", "/v1/apikeys", Some(body.clone()), 422).await;
-        assert_eq!((&refused["code"], &refused["fieldName"]), (&json!(code), &json!(field)), "{body}");
-    }
-    // What is deleted does not come back by its own secret, and its access key is free again.
-    let path = format!("/v1/apikeys/{}", made["id"].as_str().unwrap());
-    admin.send("POST", &format!("{path}?action=deactivate"), None, 202).await;
-    admin.send("DELETE", &path, None, 200).await;
-    assert_eq!(admin.send("POST", "/v1/apikeys", Some(wish), 422).await["fieldName"], "secretValue");
-    admin.send("POST", "/v1/apikeys", Some(json!({"publicValue": "Old-Key"})), 201).await;
-    // A user's are not looked at.
-    let drawn = user.send("POST", "/v1/apikeys", Some(json!({"publicValue": "mine", "secretValue": secret})), 201).await;
-    assert!(drawn["publicValue"] != "mine" && drawn["secretValue"] != secret);
-}
-
-#[tokio::test]
-async fn logging_out_ends_a_login_that_does_not_pass_now() {
-    let plane = Plane::start().await;
-    plane.account("alice", "user").await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
-    let nobody = plane.rancher("");
-    let switch = async |enabled: &str| plane.admin("PUT", "settings/login-enabled", Some(json!({"value": enabled})), 200).await;
-    switch("false").await;
-    let trial = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let trial = plane.rancher(trial["jwt"].as_str().unwrap());
-    trial.send("DELETE", "/v1/token/current", None, 204).await;
-    switch("true").await;
-    trial.send("GET", "/v1/apikeys", None, 401).await;
-
-    let login = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let login = plane.rancher(login["jwt"].as_str().unwrap());
-    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
-    login.send("DELETE", "/v1/token/current", None, 204).await;
-    plane.admin("POST", "accounts/alice/activate", None, 200).await;
-    login.send("GET", "/v1/apikeys", None, 401).await;
-}
-
-#[tokio::test]
-async fn a_refused_configuration_gives_nobody_a_password() {
-    let plane = Plane::start().await;
-    plane.account("boss", "admin").await;
-    plane.admin("PUT", "accounts/boss/password", Some(json!({"password": PASSWORD})), 204).await;
-    let nobody = plane.rancher("");
-    let login = nobody.send("POST", "/v1/token", Some(json!({"code": format!("boss:{PASSWORD}")})), 201).await;
-    let boss = plane.rancher(login["jwt"].as_str().unwrap());
-    // Who switches logins off by a login is refused; root has no password yet, and gets none by this.
-    let config = json!({"username": "root", "password": "another horse battery", "enabled": false});
-    boss.send("POST", "/v1/localauthconfig", Some(config), 409).await;
-    nobody.send("POST", "/v1/token", Some(json!({"code": "root:another horse battery"})), 401).await;
 }

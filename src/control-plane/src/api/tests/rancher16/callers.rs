@@ -1,6 +1,5 @@
 //! Who asks, and for which project, in the ways of Rancher 1.6's clients.
 
-use super::rancher16::PASSWORD;
 use super::*;
 
 #[tokio::test]

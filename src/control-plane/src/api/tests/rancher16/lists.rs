@@ -1,0 +1,89 @@
+//! Lists, schemas and links in the dialect of Rancher 1.6.
+
+use super::*;
+
+#[tokio::test]
+async fn lists_are_filtered_sorted_and_paged() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    for name in ["b-two", "a-one", "c-three"] {
+        client.send("POST", "/v1/apikey", Some(json!({"name": name})), 201).await;
+    }
+    let names = async |query: &str| {
+        let body = client.get(&format!("/v1/apikeys?{query}")).await;
+        body["data"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("name=a-one").await, ["a-one"]);
+    assert_eq!(names("name_prefix=b").await, ["b-two"]);
+    assert_eq!(names("name_like=%25t%25&name_ne=test").await, ["b-two", "c-three"]);
+    assert_eq!(names("sort=name&order=desc").await, ["test", "c-three", "b-two", "a-one"]);
+    assert_eq!(names("state=inactive").await, Vec::<String>::new());
+    assert_eq!(names("unheard=of").await.len(), 4, "what no key has is no filter");
+    let first = client.get("/v1/apikeys?limit=3").await;
+    let page = &first["pagination"];
+    assert_eq!((&first["data"][0]["name"], &page["total"], &page["partial"]), (&json!("test"), &json!(4), &json!(true)));
+    let next = client.get(page["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap()).await;
+    assert_eq!((next["data"].as_array().unwrap().len(), &next["data"][0]["name"]), (1, &json!("c-three")));
+    assert_eq!(next["pagination"]["previous"], page["first"].as_str().unwrap());
+    assert_eq!(client.get("/v1/apikeys?marker=9").await["data"], json!([]));
+    let first = client.get("/v1/apikeys?limit=3&sort=name").await;
+    assert_eq!((&first["pagination"]["partial"], &first["data"][0]["name"]), (&json!(true), &json!("a-one")));
+    let next = first["pagination"]["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap();
+    let second = client.get(next).await;
+    assert_eq!((second["data"].as_array().unwrap().len(), &second["pagination"]["next"]), (1, &Value::Null));
+    assert_eq!(client.get("/v1/apikeys").await["pagination"], Value::Null);
+    client.send("GET", "/v1/apikeys?limit=x", None, 422).await;
+}
+
+#[tokio::test]
+async fn schemas_say_what_each_caller_may_write() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    let answer = read(client.request("GET", "/v1")).await;
+    assert_eq!(answer.headers["x-api-schemas"], format!("{}/v1/schemas", plane.url));
+    let schemas = client.get("/v1/schemas").await;
+    let key = schemas["data"].as_array().unwrap().iter().find(|schema| schema["id"] == "apiKey").unwrap().clone();
+    assert_eq!(key["links"]["collection"], format!("{}/v1/apikeys", plane.url));
+    assert_eq!(key["collectionMethods"], json!(["GET", "POST"]));
+    assert_eq!(key["resourceFields"]["name"]["update"], true);
+    assert_eq!(key["resourceFields"]["accountId"]["create"], false);
+    let admin = plane.rancher(&plane.admin).get("/v1/schemas/apikey").await;
+    assert_eq!(admin["resourceFields"]["accountId"]["create"], true);
+    plane.environment("1a5").await;
+    plane.member("1a5", "alice", "member").await;
+    let scoped = client.get("/v1/projects/1a5/schemas/apiKey").await;
+    assert_eq!(scoped["links"]["collection"], format!("{}/v1/projects/1a5/apikeys", plane.url));
+}
+
+#[tokio::test]
+async fn everything_that_is_shown_can_be_viewed_by_its_own_link() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    plane.environment("1a5").await;
+    plane.environment("Prod.1").await;
+    plane.member("Prod.1", "alice", "owner").await;
+    plane.key(json!({"environment": "Prod.1", "name": "m"})).await;
+    plane.member("1a5", "alice", "owner").await;
+    plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    let admin = plane.rancher(&plane.admin);
+    let path = |link: &Value| link.as_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
+    let mut seen = Vec::new();
+    for (name, link) in admin.get("/v1").await["links"].as_object().unwrap() {
+        let body = admin.get(&path(link)).await;
+        for thing in body["data"].as_array().into_iter().flatten().filter(|thing| thing["links"].get("self").is_some()) {
+            assert_eq!(admin.get(&path(&thing["links"]["self"])).await["id"], thing["id"], "{name}");
+            seen.push(thing["type"].as_str().unwrap().to_owned());
+        }
+    }
+    for name in ["apiKey", "account", "project", "projectMember", "password", "identity", "setting", "schema"] {
+        assert!(seen.iter().any(|seen| seen == name), "{name}: {seen:?}");
+    }
+    let made = admin.send("POST", "/v1/projects/1a5/apikeys", None, 201).await;
+    let project = admin.get(&path(&made["links"]["project"])).await;
+    for link in ["apiKeys", "schemas", "projectMembers"] {
+        admin.get(&path(&project["links"][link])).await;
+    }
+}
