@@ -7,6 +7,9 @@ use std::fmt;
 use crate::credential;
 use crate::path;
 
+/// Headers that are taken for a credential even if no carrier says so.
+pub(crate) const KNOWN_HEADERS: [&str; 2] = ["authorization", "x-api-key"];
+
 /// One place that may carry a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carrier {
@@ -165,7 +168,7 @@ impl Carriers {
             Carrier::Headers(start) => begins_as(name, start.as_bytes()),
             Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => false,
         });
-        let is_known = || [b"authorization".as_slice(), b"x-api-key"].iter().any(|own| is_spelled(name, own));
+        let is_known = || KNOWN_HEADERS.iter().any(|own| is_spelled(name, own.as_bytes()));
         (is_listed || is_known()) && !(keep && self.judges_header(name))
     }
 
@@ -207,7 +210,7 @@ pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
     let same = |(byte, expected): (&u8, &u8)| {
         byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
     };
-    name.len() == canonical.len() && name.iter().zip(canonical).all(same)
+    name == canonical || (name.len() == canonical.len() && name.iter().zip(canonical).all(same))
 }
 
 /// Whether a header's name begins with this one, to some upstream, as in [`is_spelled`].

@@ -1,14 +1,15 @@
 //! What names an environment: the id that requests carry, and the short reference that grants carry.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 /// An environment's id as requests carry it: 1 to 64 characters of `[A-Za-z0-9._:-]`, not dots alone.
 ///
-/// Two ids that differ only in case are different here; the control plane never lets both exist.
+/// Two ids that differ only in case are different here; the control plane never lets both exist. A clone shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EnvironmentId(String);
+pub struct EnvironmentId(Arc<str>);
 
 /// The text is no environment id; the message says what one looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl EnvironmentId {
     /// # Errors
     /// [`InvalidEnvironmentId`] if the text is empty, too long, dots alone or holds any other character.
     pub fn parse(text: &str) -> Result<Self, InvalidEnvironmentId> {
-        if Self::is_valid(text) { Ok(Self(text.to_owned())) } else { Err(InvalidEnvironmentId) }
+        if Self::is_valid(text) { Ok(Self(text.into())) } else { Err(InvalidEnvironmentId) }
     }
 
     /// Whether the text is an id.

@@ -3,8 +3,6 @@
 //!
 //! It is SipHash-2-4 with 128 bits: a keyed hash in which nobody without the key finds two values with one fingerprint.
 
-use std::hash::{Hash, Hasher};
-
 /// A key for fingerprints: random, and never told.
 #[derive(Clone, Copy)]
 pub struct FingerprintKey(u64, u64);
@@ -13,10 +11,15 @@ pub struct FingerprintKey(u64, u64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(u64, u64);
 
-impl Hash for Fingerprint {
-    /// Half of it is a hash already.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0);
+impl Fingerprint {
+    /// One of so many indexes, all equally likely, that nobody without the key can aim at.
+    pub(crate) fn index(self, count: usize) -> usize {
+        self.0 as usize % count
+    }
+
+    /// Another index, which the first tells nothing about.
+    pub(crate) fn other_index(self, count: usize) -> usize {
+        self.1 as usize % count
     }
 }
 

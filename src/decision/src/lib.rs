@@ -7,8 +7,8 @@
 //! ([`route`], [`path`]) and what it demands ([`ruling`]); the caller looks the credential ([`credential`]) up by its [`Digest`];
 //! [`Demand::decide`] gives the [`Decision`]. [`Policy::screen`] is both at once, for those who are in no hurry.
 //!
-//! Whoever is in a hurry passes over the headers that nobody watches ([`watch`]), rules on a path once ([`rulings`]), and knows a
-//! credential that was looked up before by its [`fingerprint`].
+//! Whoever is in a hurry passes over the headers that nobody watches ([`watch`]), rules on a path once ([`rulings`]), and knows what was
+//! found for a credential before ([`grants`]) by its [`fingerprint`].
 
 pub mod carrier;
 pub mod credential;
@@ -18,6 +18,7 @@ pub mod environment;
 pub mod explain;
 pub mod fingerprint;
 pub mod grant;
+pub mod grants;
 pub mod key;
 pub mod locator;
 pub mod path;

@@ -103,9 +103,10 @@ impl Policy {
     /// # Errors
     /// The first that `set` gives.
     pub fn introduce<E>(&self, permit: &Permit, mut set: impl FnMut(&str, &str) -> Result<(), E>) -> Result<(), E> {
-        set("x-keygate-key", &permit.key().0.to_string())?;
+        let mut number = itoa::Buffer::new();
+        set("x-keygate-key", number.format(permit.key().0))?;
         if let Some(account) = permit.account() {
-            set("x-keygate-account", &account.0.to_string())?;
+            set("x-keygate-account", number.format(account.0))?;
         }
         if let Some(environment) = permit.environment() {
             let environment = environment.as_str();

@@ -15,27 +15,21 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 const PATH_OVERRIDES: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
 
 /// The other headers that are read, or looked at when a request is forwarded, by one spelling each.
-const OTHERS: [&str; 11] = [
-    ":method",
-    ":path",
-    ":protocol",
-    "upgrade",
-    "connection",
-    "authorization",
-    "x-api-key",
-    "cookie",
-    "user-agent",
-    "x-api-csrf",
-    "x-api-no-challenge",
-];
+const OTHERS: [&str; 9] =
+    [":method", ":path", ":protocol", "upgrade", "connection", "cookie", "user-agent", "x-api-csrf", "x-api-no-challenge"];
 
-/// The names of all headers that mean something under every policy.
+/// The names of all headers that are read under every policy.
 pub(crate) fn watched_names() -> impl Iterator<Item = &'static [u8]> {
-    METHOD_OVERRIDES.iter().chain(&PATH_OVERRIDES).chain(&OTHERS).map(|name| name.as_bytes())
+    METHOD_OVERRIDES.iter().chain(&OTHERS).map(|name| name.as_bytes())
+}
+
+/// The names of all headers that are removed under every policy, unless it keeps credentials.
+pub(crate) fn removed_names() -> impl Iterator<Item = &'static [u8]> {
+    PATH_OVERRIDES.iter().chain(&carrier::KNOWN_HEADERS).map(|name| name.as_bytes())
 }
 
 /// What the names of more such headers begin with.
-pub(crate) fn watched_starts() -> impl Iterator<Item = &'static [u8]> {
+pub(crate) fn removed_starts() -> impl Iterator<Item = &'static [u8]> {
     [IDENTITY_PREFIX.as_bytes()].into_iter()
 }
 
@@ -126,7 +120,7 @@ impl<'a> Request<'a> {
                 b"x-api-csrf" => browser.proof = Some(value),
                 _ => request.overrides_method |= overrides_method_by_header(name),
             }
-            own_carriers.read(reading.carriers, name, value);
+            own_carriers.read(reading.carriers, name, value, &mut request.credentials);
             request.environments.read_header(reading.locators, name, value);
         }
         // The same carrier twice is refused even if both say the same: which one an upstream reads is its own affair.
@@ -134,35 +128,35 @@ impl<'a> Request<'a> {
             request.credentials.add(None);
         }
         request.may_be_forged = authorizations == 0 && own_carriers.are_cookies() && browser.may_be_misled();
-        own_carriers.add_to(&mut request.credentials);
         request.writes |= upgrades || request.overrides_method || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
         request.wants_challenge &= !upgrades;
         request
     }
 }
 
-/// The credentials found in headers, cookies and query parameters of their own.
+/// The carriers other than `Authorization` that presented something.
 #[derive(Default)]
-struct Occurrences<'c, 'a> {
-    /// `None` for what comes in a carrier that came before.
-    found: Vec<(&'c Carrier, Option<Unread<'a>>)>,
+struct Occurrences<'c> {
+    /// Nearly always the only one.
+    first: Option<&'c Carrier>,
+    others: Vec<&'c Carrier>,
 }
 
-impl<'c, 'a> Occurrences<'c, 'a> {
-    fn read(&mut self, carriers: &'c Carriers, name: &[u8], value: &'a [u8]) {
+impl<'c> Occurrences<'c> {
+    fn read<'a>(&mut self, carriers: &'c Carriers, name: &[u8], value: &'a [u8], credentials: &mut Credentials<'a>) {
         carriers.each_value(name, value, |carrier, value| {
-            let repeated = self.found.iter().any(|(earlier, _)| *earlier == carrier);
-            self.found.push((carrier, (!repeated).then_some(Unread::Opaque(value))));
+            credentials.add((!self.seen().any(|earlier| earlier == carrier)).then_some(Unread::Opaque(value)));
+            if self.first.is_none() { self.first = Some(carrier) } else { self.others.push(carrier) }
         });
     }
 
-    /// In cookies, and nowhere else.
-    fn are_cookies(&self) -> bool {
-        !self.found.is_empty() && self.found.iter().all(|(carrier, _)| matches!(carrier, Carrier::Cookie(_)))
+    fn seen(&self) -> impl Iterator<Item = &'c Carrier> {
+        self.first.into_iter().chain(self.others.iter().copied())
     }
 
-    fn add_to(self, credentials: &mut Credentials<'a>) {
-        self.found.into_iter().for_each(|(_, presented)| credentials.add(presented));
+    /// Cookies, and nothing else.
+    fn are_cookies(&self) -> bool {
+        self.first.is_some() && self.seen().all(|carrier| matches!(carrier, Carrier::Cookie(_)))
     }
 }
 
@@ -203,10 +197,11 @@ pub fn overrides_method_by_header(name: &[u8]) -> bool {
 
 /// Rancher's APIs take `?_method=` instead of the method, and `?action=remove` for a DELETE.
 fn overrides_method(query: &[u8]) -> bool {
-    carrier::parameters(query).any(|(name, value)| {
-        let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
-        is_same_word(&name, "_method") || (is_same_word(&name, "action") && removes())
-    })
+    !query.is_empty()
+        && carrier::parameters(query).any(|(name, value)| {
+            let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
+            is_same_word(&name, "_method") || (is_same_word(&name, "action") && removes())
+        })
 }
 
 #[cfg(test)]

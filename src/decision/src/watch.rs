@@ -20,16 +20,8 @@ const NO_LETTER: usize = LETTERS;
 impl Watch {
     /// What a policy watches.
     pub fn of(policy: &Policy) -> Self {
-        let mut watch = Self { lengths: [0; LETTERS + 1] };
+        let mut watch = Self::of_removed(policy);
         request::watched_names().for_each(|name| watch.add(name, bit(name.len())));
-        request::watched_starts().for_each(|start| watch.add_start(start));
-        for carrier in policy.carriers.used.iter().chain(&policy.carriers.stripped) {
-            match carrier {
-                Carrier::Header(name) => watch.add(name.as_bytes(), bit(name.len())),
-                Carrier::Headers(start) => watch.add_start(start.as_bytes()),
-                Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => {}
-            }
-        }
         for locator in &policy.locators {
             match locator {
                 Locator::Header(name) | Locator::Opaque(name) => watch.add(name.as_bytes(), bit(name.len())),
@@ -38,6 +30,21 @@ impl Watch {
                     hosts.for_each(|name| watch.add(name, bit(name.len())));
                 }
                 Locator::Basic(_) | Locator::Query(_) | Locator::QueryBeforeColon(_) | Locator::Json { .. } => {}
+            }
+        }
+        watch
+    }
+
+    /// What a policy removes from a request, as far as whole headers go.
+    pub fn of_removed(policy: &Policy) -> Self {
+        let mut watch = Self { lengths: [0; LETTERS + 1] };
+        request::removed_names().for_each(|name| watch.add(name, bit(name.len())));
+        request::removed_starts().for_each(|start| watch.add_start(start));
+        for carrier in policy.carriers.used.iter().chain(&policy.carriers.stripped) {
+            match carrier {
+                Carrier::Header(name) => watch.add(name.as_bytes(), bit(name.len())),
+                Carrier::Headers(start) => watch.add_start(start.as_bytes()),
+                Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => {}
             }
         }
         watch
@@ -128,7 +135,7 @@ mod tests {
             with_standard in any::<bool>(),
         ) {
             let policy = if with_standard { standard() } else { policy() };
-            let watch = Watch::of(&policy);
+            let (watch, removed) = (Watch::of(&policy), Watch::of_removed(&policy));
             let spell = |name: &str, at: usize, sign: &str| {
                 name.char_indices().map(|(i, c)| if i == at { sign.to_owned() } else { c.to_string() }).collect::<String>()
             };
@@ -144,6 +151,10 @@ mod tests {
             for (name, _) in all.iter().filter(|(name, _)| !watch.may_matter(name)) {
                 prop_assert!(!is_forbidden_header(name) && !policy.removes_trailer(name, false) && !policy.removes_trailer(name, true));
                 prop_assert!(!matches!(*name, b"connection" | b"upgrade" | b"cookie" | b":path"));
+            }
+            for (name, _) in all.iter().filter(|(name, _)| !removed.may_matter(name)) {
+                let stays = [false, true].map(|keep| !policy.carriers.strips_header(name, keep));
+                prop_assert!(!is_forbidden_header(name) && stays == [true, true]);
             }
         }
     }

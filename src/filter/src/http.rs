@@ -95,7 +95,7 @@ impl Plugin {
             },
         };
         // What the client claims to be must not reach the upstream in shadow, nor a log that shows headers.
-        remove_forbidden(&headers)?;
+        self.remove(&headers, is_forbidden_header)?;
         if demand.is_some_and(|demand| demand.is_shadowed()) && matches!(reason.status(), 401 | 403) {
             self.metrics.count(Outcome::Shadowed(reason));
             host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
@@ -120,8 +120,10 @@ impl Plugin {
 
     /// Takes away what the client may not say, and says who it is.
     fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Verdict> {
-        remove_forbidden(headers)?;
-        strip_credentials(headers, &self.policy.carriers, keep_credentials)?;
+        let carriers = &self.policy.carriers;
+        self.remove(headers, |name| is_forbidden_header(name) || carriers.strips_header(name, keep_credentials))?;
+        strip_query(headers, carriers, keep_credentials)?;
+        strip_cookies(headers, carriers, keep_credentials)?;
         protect_from_next_hop(headers)?;
         if let Some(permit) = permit {
             self.policy.introduce(permit, |name, value| {
@@ -131,6 +133,12 @@ impl Plugin {
             })?;
         }
         Ok(Verdict::Forwarded { keep_credentials })
+    }
+
+    /// Removes the headers whose names must go, all of which are among the policy's.
+    fn remove(&self, headers: &[Header<'_>], must_go: impl Fn(&[u8]) -> bool) -> host::Result<()> {
+        let may_go = headers.iter().filter(|(name, _)| self.removed.may_matter(name));
+        may_go.filter(|(name, _)| must_go(name)).try_for_each(|(name, _)| host::remove_header(name))
     }
 
     /// Trailers can claim and carry what headers can.
@@ -158,27 +166,18 @@ fn decide(table: &Table, credentials: &Credentials<'_>, demand: &Demand) -> (Dec
     }
 }
 
-fn remove_forbidden(headers: &[Header<'_>]) -> host::Result<()> {
-    headers.iter().filter(|(name, _)| is_forbidden_header(name)).try_for_each(|(name, _)| host::remove_header(name))
-}
-
 /// An upgrade's `Connection` header travels on, and whatever it names is removed by the next hop: it must name nothing of ours.
 fn protect_from_next_hop(headers: &[Header<'_>]) -> host::Result<()> {
     let has = |wanted: &[u8]| headers.iter().any(|(name, _)| *name == wanted);
     if has(b"connection") && has(b"upgrade") { host::set_header("connection", b"upgrade") } else { Ok(()) }
 }
 
-fn strip_credentials(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {
-    for (name, value) in headers {
-        if carriers.strips_header(name, keep) {
-            host::remove_header(name)?;
-        } else if *name == b":path"
-            && let Some(path) = carriers.strip_query(value, keep)
-        {
-            host::set_header(":path", &path)?;
-        }
+fn strip_query(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {
+    let path = headers.iter().find(|(name, _)| *name == b":path");
+    match path.and_then(|(_, path)| carriers.strip_query(path, keep)) {
+        Some(path) => host::set_header(":path", &path),
+        None => Ok(()),
     }
-    strip_cookies(headers, carriers, keep)
 }
 
 fn strip_cookies(headers: &[Header<'_>], carriers: &Carriers, keep: bool) -> host::Result<()> {

@@ -31,7 +31,10 @@ const FIRST_TICKS: u32 = 250;
 /// What the requests of one worker share: the rules, and the table they are judged by.
 pub(crate) struct Plugin {
     pub(crate) policy: Policy,
+    /// The headers to look at.
     pub(crate) watch: Watch,
+    /// The headers that may have to go.
+    pub(crate) removed: Watch,
     pub(crate) rulings: RefCell<Rulings>,
     pub(crate) readiness: Option<ReadinessPath>,
     pub(crate) table: Table,
@@ -78,9 +81,9 @@ impl Root {
                 }
                 metrics.show_shadow(in_shadow);
                 let usage = self.reporter.as_ref().map_or_else(|| Rc::new(Usage::unwanted()), Reporter::usage);
-                let watch = Watch::of(&config.policy);
+                let (watch, removed) = (Watch::of(&config.policy), Watch::of_removed(&config.policy));
                 let (policy, rulings, readiness) = (config.policy, RefCell::default(), config.readiness);
-                self.plugin = Some(Rc::new(Plugin { policy, watch, rulings, readiness, table, metrics, usage }));
+                self.plugin = Some(Rc::new(Plugin { policy, watch, removed, rulings, readiness, table, metrics, usage }));
             }
             Err(problem) => {
                 host::log(Level::Error, &format!("keygate: configuration refused, every request is denied: {problem}"));

@@ -2,11 +2,13 @@
 //! preset and for a configuration with all kinds of carriers and places: whatever comes before, verdict and forwarded headers are the same.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keygate_decision::credential::Credentials;
-use keygate_decision::fingerprint::{Fingerprint, FingerprintKey};
+use keygate_decision::fingerprint::FingerprintKey;
+use keygate_decision::grants::Grants;
 use keygate_decision::request::is_forbidden_header;
 use keygate_decision::rulings::Rulings;
 use keygate_decision::watch::Watch;
@@ -238,18 +240,27 @@ fn outcome(
 /// As the filter remembers grants: by fingerprints.
 struct Remembered {
     key: FingerprintKey,
-    grants: HashMap<Fingerprint, Grant>,
+    grants: Grants,
 }
 
+/// The table never changes.
+const CHANGE: u64 = 1;
+
 impl Remembered {
+    fn new() -> Self {
+        Self { key: FingerprintKey::from_random([7; 16]), grants: Grants::default() }
+    }
+
     fn find(&mut self, table: &HashMap<Digest, Grant>, credentials: &Credentials<'_>) -> Result<Option<Grant>, Reason> {
         let presented = credentials.sole()?;
         let fingerprint = presented.fingerprint(&self.key);
-        if let Some(grant) = fingerprint.and_then(|fingerprint| self.grants.get(&fingerprint)) {
-            return Ok(Some(grant.clone()));
+        if let Some(grant) = fingerprint.and_then(|fingerprint| self.grants.get(fingerprint, CHANGE)) {
+            return Ok(Some(grant.as_ref().clone()));
         }
         let grant = table.get(&presented.digest().ok_or(Reason::MalformedCredential)?).cloned();
-        self.grants.extend(fingerprint.zip(grant.clone()));
+        if let (Some(fingerprint), Some(grant)) = (fingerprint, &grant) {
+            self.grants.remember(fingerprint, CHANGE, Rc::new(grant.clone()));
+        }
         Ok(grant)
     }
 }
@@ -262,8 +273,8 @@ proptest! {
         let policy = FilterConfig::parse(configuration(index).to_string().as_bytes()).unwrap().policy;
         let table: HashMap<Digest, Grant> =
             grants().into_iter().map(|(canonical, grant)| (Digest::of(canonical), grant)).collect();
-        let (watch, mut rulings) = (Watch::of(&policy), Rulings::new());
-        let mut remembered = Remembered { key: FingerprintKey::from_random([7; 16]), grants: HashMap::new() };
+        let (watch, removed, mut rulings) = (Watch::of(&policy), Watch::of_removed(&policy), Rulings::new());
+        let mut remembered = Remembered::new();
         for raw in requests.iter().chain(&requests) {
             let all: Vec<Header<'_>> = raw.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
             let request = policy.read(all.iter().copied());
@@ -280,6 +291,9 @@ proptest! {
             prop_assert_eq!(short, plain);
             for (name, _) in all.iter().filter(|(name, _)| !watch.may_matter(name)) {
                 prop_assert!(!policy.removes_trailer(name, false));
+            }
+            for (name, _) in all.iter().filter(|(name, _)| !removed.may_matter(name)) {
+                prop_assert!(!is_forbidden_header(name) && !policy.carriers.strips_header(name, false));
             }
         }
     }
@@ -312,7 +326,7 @@ fn a_grant_is_remembered_for_no_carrier_that_reads_its_credential_otherwise() {
     let mut passed = 0;
     for first in &requests {
         for second in &requests {
-            let mut remembered = Remembered { key: FingerprintKey::from_random([7; 16]), grants: HashMap::new() };
+            let mut remembered = Remembered::new();
             for (name, value) in [first, second] {
                 let credentials = policy.read([(name.as_bytes(), value.as_bytes())]).credentials;
                 let plain = credentials.digest().map(|digest| table.get(&digest).cloned());
