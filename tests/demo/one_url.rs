@@ -47,10 +47,11 @@ const MANAGED: [&str; 37] = [
 ];
 
 /// Where the clients of all of them put their credentials.
-const CARRIERS: [&str; 8] = [
+const CARRIERS: [&str; 9] = [
     "basic",
     "basic:x-api-bearer",
     "bearer",
+    "bare",
     "header:x-api-key",
     "query:x-api-key",
     "cookie:token",

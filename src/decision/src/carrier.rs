@@ -20,6 +20,8 @@ pub enum Carrier {
     BasicToken(String),
     /// `Authorization: Bearer`.
     Bearer,
+    /// `Authorization` that is a token alone, without a scheme.
+    Bare,
     /// A header of its own; the name in lower case.
     Header(String),
     /// All headers whose names begin so, in lower case; they are only ever taken out.
@@ -37,7 +39,7 @@ pub struct InvalidCarrier;
 impl fmt::Display for InvalidCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a carrier is basic, basic:USER, bearer, header:NAME, cookie:NAME or query:NAME, and Authorization is basic or bearer",
+            "a carrier is basic, basic:USER, bearer, bare, header:NAME, cookie:NAME or query:NAME, and Authorization is one of the first four",
         )
     }
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Carrier {
             Self::Basic => f.write_str("basic"),
             Self::BasicToken(user) => write!(f, "basic:{user}"),
             Self::Bearer => f.write_str("bearer"),
+            Self::Bare => f.write_str("bare"),
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Headers(start) => write!(f, "header:{start}*"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
@@ -60,7 +63,7 @@ impl fmt::Display for Carrier {
 }
 
 impl Carrier {
-    /// Parses `basic`, `basic:USER`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`.
+    /// Parses `basic`, `basic:USER`, `bearer`, `bare`, `header:NAME`, `cookie:NAME` or `query:NAME`.
     ///
     /// # Errors
     /// [`InvalidCarrier`] for anything else, and for headers that mean something to Envoy or HTTP itself.
@@ -68,6 +71,7 @@ impl Carrier {
         match text.split_once(':') {
             None if text == "basic" => Ok(Self::Basic),
             None if text == "bearer" => Ok(Self::Bearer),
+            None if text == "bare" => Ok(Self::Bare),
             Some((kind, name)) if is_token(name) => match (kind, name.to_ascii_lowercase()) {
                 ("header", name) if !matches!(name.as_str(), "authorization" | "cookie" | "host") => Ok(Self::Header(name)),
                 ("basic", user) => Ok(Self::BasicToken(user)),
@@ -166,7 +170,8 @@ impl Carriers {
         let is_listed = self.used.iter().chain(&self.stripped).any(|carrier| match carrier {
             Carrier::Header(own) => is_spelled(name, own.as_bytes()),
             Carrier::Headers(start) => begins_as(name, start.as_bytes()),
-            Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => false,
+            Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Bare => false,
+            Carrier::Cookie(_) | Carrier::Query(_) => false,
         });
         let is_known = || KNOWN_HEADERS.iter().any(|own| is_spelled(name, own.as_bytes()));
         (is_listed || is_known()) && !(keep && self.judges_header(name))
@@ -174,7 +179,7 @@ impl Carriers {
 
     fn judges_header(&self, name: &[u8]) -> bool {
         self.used.iter().any(|carrier| match carrier {
-            Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer => name == b"authorization",
+            Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Bare => name == b"authorization",
             Carrier::Header(own) => name == own.as_bytes(),
             Carrier::Headers(_) | Carrier::Cookie(_) | Carrier::Query(_) => false,
         })
@@ -301,7 +306,7 @@ mod tests {
     #[test]
     fn carriers_have_names() {
         assert_eq!(Carrier::parse("header:X-Auth"), Ok(Carrier::Header("x-auth".to_owned())));
-        for text in ["basic", "basic:x-api-bearer", "bearer", "header:x-auth", "cookie:token", "query:key"] {
+        for text in ["basic", "basic:x-api-bearer", "bearer", "bare", "header:x-auth", "cookie:token", "query:key"] {
             assert_eq!(Carrier::parse(text).map(|carrier| carrier.to_string()).as_deref(), Ok(text));
         }
         for text in [
@@ -310,6 +315,7 @@ mod tests {
             "basic:",
             "basic:a=b",
             "bearer:x",
+            "bare:x",
             "header:",
             "header:authorization",
             "header:cookie",

@@ -27,6 +27,8 @@ pub enum Unread<'a> {
         basic: bool,
         /// Bearer counts.
         bearer: bool,
+        /// A token alone counts.
+        bare: bool,
     },
     /// A credential that stands alone, as [`from_opaque`] takes it.
     Opaque(Cow<'a, [u8]>),
@@ -42,9 +44,10 @@ impl Unread<'_> {
     /// Its digest; `None` if it has no canonical string, or if its scheme does not count.
     pub fn digest(&self) -> Option<Digest> {
         match self {
-            Self::Authorization { value, basic, bearer } => match from_authorization(value)? {
+            Self::Authorization { value, basic, bearer, bare } => match from_authorization(value)? {
                 (Scheme::Basic, digest) if *basic => digest,
                 (Scheme::Bearer, digest) if *bearer => digest,
+                (Scheme::None, digest) if *bare => digest,
                 _ => None,
             },
             Self::Opaque(value) => from_opaque(value),
@@ -117,6 +120,8 @@ pub enum Scheme {
     Basic,
     /// `Bearer`, followed by any string that [`from_opaque`] takes.
     Bearer,
+    /// Such a string alone.
+    None,
 }
 
 /// What may be said of a credential to people: never its secret, nor any part of what may be one.
@@ -136,7 +141,7 @@ impl Outline {
 }
 
 /// Reads an `Authorization` value: its scheme, and its digest unless it has no canonical string. `None` for an unknown scheme
-/// and for anything but two parts.
+/// and for what is too long or no text.
 pub fn from_authorization(value: &[u8]) -> Option<(Scheme, Option<Digest>)> {
     read_authorization(value, Digest::of)
 }
@@ -175,7 +180,10 @@ pub fn without_bearer(value: &[u8]) -> &[u8] {
 }
 
 fn read_authorization<T>(value: &[u8], from_canonical: fn(&str) -> T) -> Option<(Scheme, Option<T>)> {
-    let (scheme, parameter) = scheme_and_parameter(value)?;
+    let Some((scheme, parameter)) = scheme_and_parameter(value) else {
+        let alone = trimmed(value)?;
+        return Some((Scheme::None, canonical_opaque(alone.as_bytes()).map(|canonical| from_canonical(&canonical))));
+    };
     if scheme.eq_ignore_ascii_case("basic") {
         Some((Scheme::Basic, canonical_basic(parameter).map(|canonical| from_canonical(&canonical))))
     } else if scheme.eq_ignore_ascii_case("bearer") {
@@ -210,9 +218,12 @@ fn may_begin_with(base64: &str, text: &str) -> bool {
 }
 
 fn scheme_and_parameter(value: &[u8]) -> Option<(&str, &str)> {
-    let text = short_text(value)?.trim_matches([' ', '\t']);
-    let (scheme, parameter) = text.split_once([' ', '\t'])?;
+    let (scheme, parameter) = trimmed(value)?.split_once([' ', '\t'])?;
     Some((scheme, parameter.trim_start_matches([' ', '\t'])))
+}
+
+fn trimmed(value: &[u8]) -> Option<&str> {
+    Some(short_text(value)?.trim_matches([' ', '\t']))
 }
 
 fn canonical_opaque(value: &[u8]) -> Option<Cow<'_, str>> {
@@ -286,8 +297,7 @@ mod tests {
         let basic = STANDARD.encode(format!("{ACCESS}:{SECRET}"));
         for authorization in [
             "".to_owned(),
-            "Basic".to_owned(),
-            "Bearer ".to_owned(),
+            " ".to_owned(),
             "Digest abc".to_owned(),
             format!("Basic {basic} {basic}"),
             format!("Basic {basic},Bearer x"),
@@ -296,6 +306,7 @@ mod tests {
             format!("Basic {}", STANDARD.encode("a:b\nc")),
             format!("Basic {}", STANDARD.encode([b'a', b':', 0xFF])),
             "Basic !!!".to_owned(),
+            "token,token".to_owned(),
             "Bearer kg_0123456789ABCDEF0123_abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQ_00000000".to_owned(),
             format!("Bearer {}", "x".repeat(MAX_CREDENTIAL_LEN)),
         ] {
@@ -304,6 +315,19 @@ mod tests {
         assert_eq!(from_opaque(b"one,two"), None);
         assert_eq!(from_opaque(b"one two"), None);
         assert_eq!(from_opaque(&[0xFF]), None);
+    }
+
+    #[test]
+    fn a_token_may_stand_alone_where_that_counts() {
+        let read =
+            |value: &str, bare| Unread::Authorization { value: value.as_bytes(), basic: true, bearer: true, bare }.digest();
+        for (value, token) in [("opaque", "opaque"), (" a:b\t", "a:b"), ("Bearer", "Bearer"), ("Bearer ", "Bearer")] {
+            assert_eq!((read(value, true), read(value, false)), (Some(Digest::of(token)), None), "{value}");
+        }
+        for value in ["Digest opaque", "opaque opaque", "", "one,two", "kg_0123456789ABCDEF0123_x_00000000"] {
+            assert_eq!(read(value, true), None, "{value}");
+        }
+        assert_eq!(read("Bearer opaque", true), Some(Digest::of("opaque")));
     }
 
     #[test]
@@ -384,7 +408,7 @@ mod tests {
     fn one_fingerprint_means_one_credential_in_one_kind_of_carrier() {
         let key = FingerprintKey::from_random([7; 16]);
         let opaque = |value: &[u8]| Unread::Opaque(value.to_vec().into()).fingerprint(&key);
-        let authorization = |value| Unread::Authorization { value, basic: true, bearer: true }.fingerprint(&key);
+        let authorization = |value| Unread::Authorization { value, basic: true, bearer: true, bare: true }.fingerprint(&key);
         assert!(opaque(b"a:b") == opaque(b"a:b") && opaque(b"a:b") != opaque(b"a:c"));
         assert!(authorization(b"Basic YTpi") == authorization(b"Basic YTpi"));
         assert!(authorization(b"Basic YTpi") != opaque(b"Basic YTpi"));

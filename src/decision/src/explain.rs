@@ -171,6 +171,7 @@ impl Policy {
                 None => match credential::outline_of_authorization(value) {
                     Some((Scheme::Basic, credential)) => (Some(Carrier::Basic), credential),
                     Some((Scheme::Bearer, credential)) => (Some(Carrier::Bearer), credential),
+                    Some((Scheme::None, credential)) => (Some(Carrier::Bare), credential),
                     None => (None, None),
                 },
             };

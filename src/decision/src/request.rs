@@ -111,7 +111,12 @@ impl<'a> Request<'a> {
                     authorizations += 1;
                     let token = reading.carriers.token_of_basic(value, |token| Unread::Opaque(token.to_vec().into()));
                     request.credentials.add(Some(token.map_or_else(
-                        || Unread::Authorization { value, basic: uses(&Carrier::Basic), bearer: uses(&Carrier::Bearer) },
+                        || Unread::Authorization {
+                            value,
+                            basic: uses(&Carrier::Basic),
+                            bearer: uses(&Carrier::Bearer),
+                            bare: uses(&Carrier::Bare),
+                        },
                         |(_, token)| token,
                     )));
                 }

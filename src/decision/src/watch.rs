@@ -44,7 +44,9 @@ impl Watch {
             match carrier {
                 Carrier::Header(name) => watch.add(name.as_bytes(), bit(name.len())),
                 Carrier::Headers(start) => watch.add_start(start.as_bytes()),
-                Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Cookie(_) | Carrier::Query(_) => {}
+                // `Authorization`, `Cookie` and `:path` are watched in any case.
+                Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Bare => {}
+                Carrier::Cookie(_) | Carrier::Query(_) => {}
             }
         }
         watch

@@ -16,7 +16,7 @@ pub const OWN: &str = "1a5";
 pub const FILTER: &str = r#"{
   "proxy": "edge-1",
   "control_plane": { "cluster": "keygate" },
-  "carriers": ["basic", "bearer", "header:x-api-key", "cookie:token", "query:x-api-key"],
+  "carriers": ["basic", "bearer", "bare", "header:x-api-key", "cookie:token", "query:x-api-key"],
   "strip": ["cookie:R_SESS", "query:token"],
   "environment_places": ["header:x-api-project-id", "query:projectId", "json:filters.EndpointID"],
   "rules": [

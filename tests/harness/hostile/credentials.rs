@@ -57,6 +57,7 @@ fn one_credential(value: &[u8]) {
         return;
     }
     assert_eq!(from_authorization(format!("Bearer {text}").as_bytes()), Some((Scheme::Bearer, Some(digest))));
+    assert_eq!(from_authorization(value), Some((Scheme::None, Some(digest))));
     if let Some((access, secret)) = text.split_once(':')
         && !access.is_empty()
         && !secret.is_empty()

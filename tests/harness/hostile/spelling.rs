@@ -136,11 +136,12 @@ impl Spellings {
     }
 
     fn present(&mut self, credential: &str, headers: &mut Vec<(String, String)>, parameters: &mut Vec<String>) {
-        match self.0.below(6) {
+        match self.0.below(7) {
             0 => headers.push(("authorization".to_owned(), format!("Basic {}", STANDARD.encode(credential)))),
             1 => headers.push(("Authorization".to_owned(), format!("bearer {credential}"))),
             2 => headers.push(("cookie".to_owned(), format!("a=b; {}={credential}; c=d", self.in_some_case("token")))),
             3 => parameters.push(format!("{}={credential}", self.parameter("x-api-key"))),
+            4 => headers.push(("authorization".to_owned(), credential.to_owned())),
             _ => headers.push((self.in_some_case("x-api-key"), credential.to_owned())),
         }
     }

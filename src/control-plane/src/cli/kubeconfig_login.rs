@@ -41,6 +41,9 @@ pub(crate) struct KubeconfigLoginArgs {
     /// The account's name; asked for if it is missing. KEYGATE_PASSWORD holds the password where there is no terminal
     #[arg(long, value_name = "NAME", env = USER, hide_env_values = true)]
     user: Option<String>,
+    /// Whose signature to trust at the server, as base64 of PEM; kubectl's own word of it, and nobody else's, goes before it
+    #[arg(long, value_name = "BASE64", default_value = "", hide_default_value = true)]
+    certificate_authority_data: String,
 }
 
 /// Prints a credential for kubectl.
@@ -48,8 +51,7 @@ pub(super) async fn run(args: &KubeconfigLoginArgs, connection: &ConnectionArgs)
     let server =
         parse_url(&args.server).map_err(|_| Failure::Usage("--server must be the URL of a host, with https://".to_owned()))?;
     // What the file says is of this server; KEYGATE_CA may be of another one.
-    let told = env::var(EXEC_INFO).ok();
-    let authority = told.map(|told| authority(&told)).transpose()?.flatten();
+    let authority = authority(env::var(EXEC_INFO).ok().as_deref(), &args.certificate_authority_data)?;
     let ca = connection.ca();
     let roots = match (server.scheme(), &authority, &ca) {
         ("https", Some(pem), _) => Roots::Given("the kubeconfig's certificate-authority-data", pem),
@@ -84,12 +86,20 @@ fn place(server: &Url, args: &KubeconfigLoginArgs) -> Url {
     place
 }
 
-/// The certificates, as PEM, that kubectl trusts at the cluster, if it has told any.
-fn authority(told: &str) -> Result<Option<Vec<u8>>, Failure> {
+/// The certificates, as PEM, by which the cluster is trusted, if any are known: as kubectl tells them, or as the file's own line does,
+/// for clients that run the command but tell it nothing.
+fn authority(told: Option<&str>, line: &str) -> Result<Option<Vec<u8>>, Failure> {
     let unusable = || Failure::Usage(format!("{EXEC_INFO}, which kubectl sets, cannot be read"));
-    let told: Value = serde_json::from_str(told).map_err(|_| unusable())?;
-    let data = told.pointer("/spec/cluster/certificate-authority-data").and_then(Value::as_str).filter(|data| !data.is_empty());
-    data.map(|data| STANDARD.decode(data).map_err(|_| unusable())).transpose()
+    let told = told.map(serde_json::from_str::<Value>).transpose().map_err(|_| unusable())?;
+    let data = told.as_ref().and_then(|told| told.pointer("/spec/cluster/certificate-authority-data")).and_then(Value::as_str);
+    match (data.filter(|data| !data.is_empty()), line) {
+        (Some(data), _) => STANDARD.decode(data).map(Some).map_err(|_| unusable()),
+        (None, "") => Ok(None),
+        (None, line) => STANDARD
+            .decode(line)
+            .map(Some)
+            .map_err(|_| Failure::Usage("--certificate-authority-data must be certificates, as PEM in base64".to_owned())),
+    }
 }
 
 /// Whether what is kept has a token that has not expired.
@@ -190,11 +200,23 @@ mod tests {
 
     #[test]
     fn what_kubectl_trusts_is_trusted() {
-        let told = |cluster: Value| authority(&json!({"kind": "ExecCredential", "spec": {"cluster": cluster}}).to_string());
-        assert_eq!(told(json!({"certificate-authority-data": STANDARD.encode("pem")})).unwrap(), Some(b"pem".to_vec()));
-        assert_eq!(told(json!({"server": "https://host"})).unwrap(), None);
-        assert_eq!(told(json!({"certificate-authority-data": ""})).unwrap(), None);
-        assert!(told(json!({"certificate-authority-data": "!"})).is_err() && authority("").is_err());
+        let told = |cluster: Value, line: &str| {
+            authority(Some(&json!({"kind": "ExecCredential", "spec": {"cluster": cluster}}).to_string()), line)
+        };
+        let (pem, other) = (STANDARD.encode("pem"), STANDARD.encode("other"));
+        assert_eq!(told(json!({"certificate-authority-data": pem}), &other).unwrap(), Some(b"pem".to_vec()));
+        assert_eq!(told(json!({"server": "https://host"}), "").unwrap(), None);
+        assert_eq!(told(json!({"certificate-authority-data": ""}), "").unwrap(), None);
+        assert!(told(json!({"certificate-authority-data": "!"}), &other).is_err() && authority(Some(""), &other).is_err());
+    }
+
+    #[test]
+    fn what_the_file_says_is_trusted_where_the_client_tells_nothing() {
+        let line = STANDARD.encode("pem");
+        assert_eq!(authority(None, &line).unwrap(), Some(b"pem".to_vec()));
+        assert_eq!(authority(Some(r#"{"spec": {"interactive": false}}"#), &line).unwrap(), Some(b"pem".to_vec()));
+        assert_eq!(authority(None, "").unwrap(), None);
+        assert!(authority(None, "!").is_err());
     }
 
     #[test]
@@ -213,7 +235,12 @@ mod tests {
     fn tokens_of_different_clusters_and_users_are_kept_apart() {
         let server = Url::parse("https://host").unwrap();
         let place = |cluster: &str, user: Option<&str>| {
-            let args = KubeconfigLoginArgs { server: String::new(), cluster: cluster.to_owned(), user: user.map(str::to_owned) };
+            let args = KubeconfigLoginArgs {
+                server: String::new(),
+                cluster: cluster.to_owned(),
+                user: user.map(str::to_owned),
+                certificate_authority_data: String::new(),
+            };
             place(&server, &args)
         };
         assert_ne!(place("c-a", Some("alice")), place("c-b", Some("alice")));

@@ -76,8 +76,12 @@ impl Field {
     fn read(&self, value: &Value) -> Result<Value, &'static str> {
         match (self.kind, value) {
             (_, Value::Null) => Ok(Value::Null),
-            ("int", Value::Number(_)) => whole(value.as_u64()),
-            ("int", Value::String(text)) => whole(text.parse().ok()),
+            // 60000.0 is whole, too.
+            ("int", Value::Number(number)) => {
+                let text = number.to_string();
+                whole(text.strip_suffix(".0").unwrap_or(&text))
+            }
+            ("int", Value::String(text)) => whole(text),
             ("int", _) => Err("must be a number"),
             ("boolean", Value::Bool(_)) => Ok(value.clone()),
             ("boolean", Value::String(word)) if word == "true" || word == "false" => Ok((word == "true").into()),
@@ -90,8 +94,8 @@ impl Field {
     }
 }
 
-fn whole(number: Option<u64>) -> Result<Value, &'static str> {
-    number.map(Value::from).ok_or("must be a whole number, not negative")
+fn whole(text: &str) -> Result<Value, &'static str> {
+    text.parse::<u64>().map(Value::from).map_err(|_| "must be a whole number from 0 to 18446744073709551615")
 }
 
 #[cfg(test)]
@@ -105,7 +109,8 @@ mod tests {
         let read = |kind, value: Value| write("x", kind, Write::Always).read(&value).ok();
         assert_eq!(read("int", "60000".into()), Some(60_000.into()));
         assert_eq!(read("int", 0.into()), Some(0.into()));
-        for value in [Value::from(-1), 1.5.into(), "1h".into(), true.into(), "-1".into(), "".into()] {
+        assert_eq!(read("int", json!(3.6e6)), Some(3_600_000.into()), "as programs write it that count in floats");
+        for value in [Value::from(-1), 1.5.into(), 1e20.into(), "1h".into(), true.into(), "-1".into(), "".into()] {
             assert_eq!(read("int", value.clone()), None, "{value}");
         }
         assert_eq!(read("boolean", "false".into()), Some(false.into()));

@@ -18,10 +18,11 @@ const API_KEY: &str = "x-api-key";
 /// The cookie that holds a login, whatever its name says.
 pub(super) const COOKIE: &str = "portainer_api_key";
 
-/// Bearer, the key's header or query parameter, and the cookie.
+/// Bearer, with or without the word, the key's header or query parameter, and the cookie.
 fn carriers() -> Carriers {
     let key = API_KEY.to_owned();
-    let used = vec![Carrier::Bearer, Carrier::Header(key.clone()), Carrier::Query(key), Carrier::Cookie(COOKIE.to_owned())];
+    let cookie = Carrier::Cookie(COOKIE.to_owned());
+    let used = vec![Carrier::Bearer, Carrier::Bare, Carrier::Header(key.clone()), Carrier::Query(key), cookie];
     Carriers { used, stripped: Vec::new() }
 }
 

@@ -18,9 +18,10 @@ use crate::operations::callers::{self, Identity};
 use crate::operations::{Refusal, accounts, environments};
 use crate::permission::{Caller, Standing};
 
-/// Basic, Bearer and the cookie `token`.
+/// Basic, Bearer, a token alone, and the cookie `token`.
 fn carriers() -> Carriers {
-    Carriers { used: vec![Carrier::Basic, Carrier::Bearer, Carrier::Cookie("token".to_owned())], stripped: Vec::new() }
+    let used = vec![Carrier::Basic, Carrier::Bearer, Carrier::Bare, Carrier::Cookie("token".to_owned())];
+    Carriers { used, stripped: Vec::new() }
 }
 
 /// The digest of the one credential that a request presents, if it presents a usable one.

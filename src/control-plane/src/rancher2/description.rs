@@ -14,6 +14,7 @@ pub(crate) fn description() -> Api {
     let mut operations = Vec::new();
     for (version, public) in [("/v3", false), ("/v3-public", true)] {
         operations.push(operation("GET", version.to_owned(), "Shows where everything is", &[200], public));
+        operations.push(operation("POST", version.to_owned(), "Shows the same", &[200], public));
         operations.push(operation("GET", format!("{version}/schemas"), "Lists the schemas", &[200], public));
         operations.push(operation("GET", format!("{version}/schemas/{{id}}"), "Shows a schema", &[200], public));
         for resource in resource::ALL.iter().filter(|resource| resource.public == public) {

@@ -31,15 +31,20 @@ pub(super) fn write(leads: &Leads<'_>, access: &Access<'_>) -> String {
     let id = leads.environment.id.as_str();
     let name = text(leads.environment.name.as_str());
     let server = text(&format!("{}/k8s/clusters/{id}", leads.origin));
+    let authority_data = STANDARD.encode(leads.ca_certs);
     let authority = match leads.ca_certs {
         "" => String::new(),
-        pem => format!("    certificate-authority-data: {}\n", text(&STANDARD.encode(pem))),
+        _ => format!("    certificate-authority-data: {}\n", text(&authority_data)),
     };
     let user = match access {
         Access::Token(token) => format!("    token: {}\n", text(token)),
         Access::Login(account) => {
             let mut arguments = vec!["kubeconfig-login", "--server", leads.origin, "--cluster", id];
             arguments.extend(account.iter().flat_map(|account| ["--user", account.as_str()]));
+            // kubectl tells the command whom to trust; other clients run it without a word.
+            if !leads.ca_certs.is_empty() {
+                arguments.extend(["--certificate-authority-data", &authority_data]);
+            }
             // JSON is YAML, too.
             let exec = json!({
                 "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "keygate", "args": arguments,

@@ -10,10 +10,10 @@ use super::resource::{self, Operation, Resource, Verb};
 use crate::dialect::Answer;
 use crate::dialect::field::{Field, Write};
 
-/// What the version shows: where everything is.
+/// What the version shows: where everything is. A POST asks the same, as in Rancher: there are clients that begin with one.
 pub(super) fn root(asked: &Asked) -> Result<Answer, Error> {
-    if asked.method != Method::GET {
-        return Err(Error::method_not_allowed(&["GET"]));
+    if ![Method::GET, Method::POST].contains(&asked.method) {
+        return Err(Error::method_not_allowed(&["GET", "POST"]));
     }
     let mut links = Map::from_iter([("self".to_owned(), Value::from(asked.base.url(&[])))]);
     links.extend(here(asked).map(|resource| (resource.plural.to_owned(), asked.base.url(&[resource.plural]).into())));

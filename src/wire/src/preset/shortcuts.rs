@@ -34,6 +34,7 @@ fn configuration(index: usize) -> Value {
                 "basic:by",
                 "basic:someone",
                 "bearer",
+                "bare",
                 "header:k",
                 "header:k9",
                 "header:x.own_key",

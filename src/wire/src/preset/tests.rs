@@ -263,20 +263,23 @@ fn a_place_that_names_another_environment_is_never_overlooked() {
 
 #[test]
 fn credentials_count_in_the_carriers_of_their_system_alone() {
-    let rows: [(&str, &str, Headers<'_>, bool); 17] = [
+    let rows: [(&str, &str, Headers<'_>, bool); 20] = [
         ("rancher-1.6", "", &[("authorization", "Basic YTpi")], true),
         ("rancher-1.6", "", &[("authorization", "Bearer a:b")], true),
+        ("rancher-1.6", "", &[("authorization", "x")], true),
         ("rancher-1.6", "", &[("cookie", "TOKEN=bearer a:b")], true),
         ("rancher-1.6", "", &[("x-api-key", "a:b")], false),
         ("rancher-1.6", "?token=a:b", &[], false),
         ("rancher-1.6", "", &[("x-api-client-access-key", "a:b")], false),
         ("rancher-2", "", &[("authorization", "Basic YTpi")], true),
+        ("rancher-2", "", &[("authorization", "a:b")], false),
         ("rancher-2", "", &[("cookie", "R_SESS=a:b")], true),
         ("rancher-2", "", &[("cookie", "token=a:b")], false),
         ("rancher-2", "?token=a:b", &[], false),
         ("portainer", "", &[("x-api-key", "ptr_x")], true),
         ("portainer", "?X-Api-Key=ptr_x", &[], true),
         ("portainer", "", &[("authorization", "Bearer x")], true),
+        ("portainer", "", &[("authorization", "x")], true),
         ("portainer", "", &[("cookie", "portainer_api_key=x")], true),
         ("portainer", "", &[("authorization", "Basic YTpi")], false),
         ("portainer", "?token=x", &[], false),

@@ -169,7 +169,7 @@ fn left_out(config: &FilterConfig) -> Vec<String> {
     // `Authorization` is judged or taken out in any case.
     let carriers = all(&preset.policy.carriers)
         .into_iter()
-        .filter(|it| !matches!(it, Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer));
+        .filter(|it| !matches!(it, Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Bare));
     let carriers = carriers
         .filter(|carrier| !known.contains(carrier))
         .map(|carrier| format!("strip: the upstream honours {carrier}, which is neither a carrier nor stripped"));

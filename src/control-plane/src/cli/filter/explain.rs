@@ -85,6 +85,7 @@ fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
     match policy.carriers.used.iter().find(|carrier| !matches!(carrier, Carrier::BasicToken(_))) {
         Some(Carrier::Basic) => headers.push(header("authorization", "Basic c3RhbmQ6aW4=")),
         Some(Carrier::Bearer) => headers.push(header("authorization", "Bearer stand-in")),
+        Some(Carrier::Bare) => headers.push(header("authorization", "stand-in")),
         Some(Carrier::Header(name)) => headers.push(header(name, "stand-in")),
         Some(Carrier::Cookie(name)) => headers.push(header("cookie", &format!("{name}=stand-in"))),
         Some(Carrier::Query(name)) => {

@@ -119,6 +119,8 @@ async fn a_password_opens_a_login_and_logging_out_ends_it() {
         let me = plane.portainer(&shown, "GET", "/api/users/me", None, 200).await.body;
         assert_eq!(me, json!({"Id": id, "Username": "alice", "Role": 2, "forceChangePassword": false}));
     }
+    let alone = plane.ask(&Shown::Nothing, "GET", "/api/users/me").header("authorization", &token);
+    assert_eq!(read(alone).await.status, 200, "the word Bearer may be left out");
     let gone = plane.portainer(&Shown::Cookie(token.clone()), "POST", "/api/auth/logout", None, 204).await;
     assert!(gone.headers["set-cookie"].to_str().unwrap().starts_with("portainer_api_key=; Path=/; Expires=Thu, 01 Jan 1970"));
     assert!(!plane.passes(&token));

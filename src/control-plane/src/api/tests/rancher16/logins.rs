@@ -25,6 +25,8 @@ async fn a_password_opens_a_token_and_its_end_is_final() {
     assert_eq!(client.get("/v1/token").await["data"][0]["jwt"], jwt);
     let cookie = |method: &str, path: &str| nobody.request(method, path).header("cookie", format!("token={jwt}"));
     assert_eq!(read(cookie("GET", "/v1/projects")).await.status, 200);
+    let alone = nobody.request("GET", "/v1/projects").header("authorization", jwt);
+    assert_eq!(read(alone).await.status, 200, "the word Bearer may be left out");
     assert_eq!(client.get("/v1/identities").await["data"][0]["name"], "alice");
     assert!(client.get("/v1/identities?name=root").await["data"].as_array().unwrap().is_empty());
     let own = client.get("/v1/identities?name=alice").await["data"][0]["id"].as_str().unwrap().to_owned();

@@ -45,7 +45,7 @@ async fn what_cannot_be_asked_is_refused_as_norman_does() {
         ("DELETE", "/v3/tokens".to_owned(), 405, "MethodNotAllow"),
         ("POST", "/v3/clusters".to_owned(), 405, "MethodNotAllow"),
         ("POST", "/v3/schemas".to_owned(), 405, "MethodNotAllow"),
-        ("POST", "/v3".to_owned(), 405, "MethodNotAllow"),
+        ("PUT", "/v3".to_owned(), 405, "MethodNotAllow"),
         ("POST", "/v3/tokens?action=explode".to_owned(), 404, "ActionNotAvailable"),
         ("POST", format!("/v3/tokens/{id}?action=logout"), 404, "ActionNotAvailable"),
         ("GET", "/v3/tokens?limit=x".to_owned(), 422, "InvalidFormat"),

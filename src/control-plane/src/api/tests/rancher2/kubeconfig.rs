@@ -1,5 +1,8 @@
 //! Files for kubectl.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 const GENERATE: &str = "/v3/clusters/c-aaaaa?action=generateKubeconfig";
@@ -111,7 +114,19 @@ async fn without_tokens_in_files_kubectl_logs_in() {
     let exec = config.lines().find_map(|line| line.trim().strip_prefix("exec: ")).unwrap();
     let exec: Value = serde_json::from_str(exec).unwrap();
     assert_eq!((&exec["apiVersion"], &exec["command"]), (&json!("client.authentication.k8s.io/v1beta1"), &json!("keygate")));
-    let expected = ["kubeconfig-login", "--server", "https://keygate.example", "--cluster", "c-aaaaa", "--user", "alice"];
+    // The last is for clients that run the command without telling it of the cluster.
+    let authority = STANDARD.encode(format!("{pem}\n"));
+    let expected = [
+        "kubeconfig-login",
+        "--server",
+        "https://keygate.example",
+        "--cluster",
+        "c-aaaaa",
+        "--user",
+        "alice",
+        "--certificate-authority-data",
+        &authority,
+    ];
     assert_eq!(exec["args"], json!(expected));
     assert!(config.contains("server: \"https://keygate.example/k8s/clusters/c-aaaaa\""), "{config}");
     assert!(config.contains("certificate-authority-data: \"LS0tLS1CRUdJTi"), "{config}");

@@ -12,6 +12,7 @@ async fn a_client_finds_everything_from_the_root() {
     ] {
         let answer = client.answer("GET", root, None, 200).await;
         assert_eq!(answer.body["type"], "apiRoot");
+        assert_eq!(client.send("POST", root, None, 200).await, answer.body, "some clients try their credential so");
         let schemas = answer.headers["x-api-schemas"].to_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
         let schemas = client.get(&schemas).await;
         let schemas = schemas["data"].as_array().unwrap();
