@@ -16,7 +16,7 @@ use crate::model::{AccountRef, shared_id};
 use crate::name::Label;
 use crate::operations::callers::{self, Identity};
 use crate::operations::{Refusal, accounts, environments};
-use crate::permission::{Caller, Standing};
+use crate::permission::Caller;
 
 /// Basic, Bearer and the cookie `token`.
 fn carriers() -> Carriers {
@@ -80,15 +80,11 @@ pub(super) async fn named_by_key(app: &App, headers: &HeaderMap) -> Result<Optio
 /// is in one. Names that no header can hold are left out.
 pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
     let mut reader = app.store.read().await?;
-    let own = match &caller.standing {
-        Standing::Environment(own) | Standing::Limited(_, own) => Some(own.clone()),
-        Standing::Admin(_) | Standing::User(_) => None,
-    };
     let entered = match asked.kind.is_some_and(|kind| resource::of(kind).is_in_projects()) {
         true => asked.scope.as_deref().and_then(|scope| EnvironmentId::parse(scope).ok()),
         false => None,
     };
-    let acting = match entered.or(own) {
+    let acting = match entered.or_else(|| caller.standing.environment().cloned()) {
         Some(id) => seen(environments::show(&mut reader, caller, &id).await)?.map(|(environment, _)| environment),
         None => None,
     };
