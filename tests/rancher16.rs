@@ -61,6 +61,13 @@ async fn one_url_leads_from_a_password_to_a_key_and_to_its_end() -> Result<()> {
     // What manages an environment's keys is judged at the edge, too, and then by the control plane.
     client.send("GET", "/v1/projects/1a5/apikeys", "", 200).await?;
     client.send("GET", "/v1/projects/1a6/apikeys", "", 403).await?;
+    // Types in the spelling of Rancher's documents.
+    for path in ["/v1/projects/1a5/projectMembers", "/v2-beta/projectMembers", "/v1/projectMember?projectId=1a5"] {
+        let members = client.send("GET", path, "", 200).await?;
+        ensure!(members["resourceType"] == "projectMember" && members["data"][0]["role"] == "owner", "{path}: {members}");
+    }
+    client.send("GET", "/v2-beta/localAuthConfig", "", 404).await?;
+    client.send("GET", "/v2-beta/activeSettings", "", 404).await?;
 
     edge.change(&["key", "deactivate", text("id")?.trim_start_matches("1c")]).await?;
     assert_eq!(curl(envoy, &pair).await?, "401", "what keygate deactivated is refused once that is acknowledged");

@@ -16,15 +16,14 @@ pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET || asked.link.is_some() {
         return Err(Error::method_not_allowed("schemas are only read"));
     }
-    let admin = caller.standing.sees_all();
     match &asked.id {
         Some(id) => {
             let named = |resource: &&Resource| [resource.id, resource.plural].iter().any(|own| own.eq_ignore_ascii_case(id));
-            let resource = seen_by(caller).find(named).map(|resource| schema(asked, resource, admin));
+            let resource = seen_by(caller).find(named).map(|resource| schema(caller, asked, resource));
             resource.map(Answer::ok).ok_or_else(Error::not_found)
         }
         None => {
-            let schemas: Vec<Value> = seen_by(caller).map(|resource| schema(asked, resource, admin)).collect();
+            let schemas: Vec<Value> = seen_by(caller).map(|resource| schema(caller, asked, resource)).collect();
             Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), schemas)))
         }
     }
@@ -36,11 +35,11 @@ pub(super) fn root(caller: &Caller, asked: &Asked) -> Value {
 }
 
 fn seen_by(caller: &Caller) -> impl Iterator<Item = &'static Resource> {
-    let admin = caller.standing.sees_all();
-    resource::ALL.iter().filter(move |resource| admin || !resource.is_for_admins())
+    resource::ALL.iter().filter(|resource| resource.is_seen_by(caller))
 }
 
-fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
+fn schema(caller: &Caller, asked: &Asked, resource: &Resource) -> Value {
+    let admin = caller.standing.sees_all();
     let fields: Map<String, Value> = resource.all_fields().map(|own| (own.name.to_owned(), field(own, admin))).collect();
     let filters: Map<String, Value> = resource
         .all_fields()
@@ -51,12 +50,6 @@ fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
         .collect();
     let actions: Map<String, Value> =
         resource.actions.iter().map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id}))).collect();
-    let collection_methods: Vec<&str> = resource
-        .collection_methods
-        .iter()
-        .copied()
-        .filter(|method| *method != "POST" || admin || !resource.made_by_admins)
-        .collect();
     // No project is in another one.
     let base = if resource.kind == Kind::Project { asked.base.unscoped() } else { asked.base.clone() };
     json!({
@@ -64,7 +57,7 @@ fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
         "links": {
             "self": asked.base.url(&["schemas", &resource.id.to_ascii_lowercase()]), "collection": base.url(&[resource.plural]),
         },
-        "actions": {}, "collectionMethods": collection_methods, "resourceMethods": resource.resource_methods,
+        "actions": {}, "collectionMethods": resource.collection_methods_for(caller), "resourceMethods": resource.resource_methods,
         "resourceActions": actions, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,
         "collectionFilters": filters, "includeableLinks": [],
     })
