@@ -12,7 +12,7 @@ use super::error::Error;
 use super::request::Asked;
 use super::resource;
 use crate::api::{App, note_refused};
-use crate::model::{AccountRef, shared_id};
+use crate::model::{AccountRef, Purpose, State, shared_id};
 use crate::name::Label;
 use crate::operations::callers::{self, Identity};
 use crate::operations::{Refusal, accounts, environments};
@@ -57,12 +57,21 @@ pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> R
     match identity {
         Identity::Passes(caller) => Ok(caller),
         Identity::Withdrawn(caller) => {
-            let error = unauthorized();
+            // Whoever logged in and was switched off since has no better credential to be asked for.
+            let asks = presented.wants_challenge && !was_switched_off(app, &caller).await?;
+            let error = Error::unauthorized(asks);
             note(app, caller, asked, &error).await;
             Err(error)
         }
         Identity::Unknown => Err(unauthorized()),
     }
+}
+
+/// Whether it is a login of an account that is inactive.
+async fn was_switched_off(app: &App, caller: &Caller) -> Result<bool, Error> {
+    let (Purpose::Login, Some(account)) = (caller.purpose, caller.standing.account()) else { return Ok(false) };
+    let account = accounts::show(&mut *app.store.read().await?, caller, &AccountRef::Id(account)).await?;
+    Ok(account.state == State::Inactive)
 }
 
 /// The project of the environment key that a header names, without its secret. What names none names none that anybody may enter.
