@@ -32,8 +32,12 @@ impl Client {
 }
 
 async fn curl(envoy: &Envoy, pair: &str) -> Result<String> {
-    let url = format!("http://{}{INSIDE}", envoy.edge());
-    let arguments = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--user", pair, &url];
+    curl_with(envoy, pair, "--http1.1", INSIDE).await
+}
+
+async fn curl_with(envoy: &Envoy, pair: &str, version: &str, path: &str) -> Result<String> {
+    let url = format!("http://{}{path}", envoy.edge());
+    let arguments = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", version, "--user", pair, &url];
     let Output { stdout, .. } = Command::new("curl").args(arguments).output().await.context("running curl")?;
     Ok(String::from_utf8(stdout)?)
 }
@@ -58,9 +62,21 @@ async fn one_url_leads_from_a_password_to_a_key_and_to_its_end() -> Result<()> {
     let pair = format!("{}:{}", text("publicValue")?, text("secretValue")?);
     harness::until("the key to pass", async || Ok((curl(envoy, &pair).await? == "200").then_some(()))).await?;
 
+    // Old scripts, and nginx before this Envoy, speak HTTP/1.0.
+    for (path, status) in [(INSIDE, "200"), ("/v1/apikeys", "200"), ("/v1/projects/1a6/containers", "403")] {
+        assert_eq!(curl_with(envoy, &pair, "--http1.0", path).await?, status, "{path}");
+    }
+
     // What manages an environment's keys is judged at the edge, too, and then by the control plane.
     client.send("GET", "/v1/projects/1a5/apikeys", "", 200).await?;
     client.send("GET", "/v1/projects/1a6/apikeys", "", 403).await?;
+    // Types in the spelling of Rancher's documents.
+    for path in ["/v1/projects/1a5/projectMembers", "/v2-beta/projectMembers", "/v1/projectMember?projectId=1a5"] {
+        let members = client.send("GET", path, "", 200).await?;
+        ensure!(members["resourceType"] == "projectMember" && members["data"][0]["role"] == "owner", "{path}: {members}");
+    }
+    client.send("GET", "/v2-beta/localAuthConfig", "", 404).await?;
+    client.send("GET", "/v2-beta/activeSettings", "", 404).await?;
 
     edge.change(&["key", "deactivate", text("id")?.trim_start_matches("1c")]).await?;
     assert_eq!(curl(envoy, &pair).await?, "401", "what keygate deactivated is refused once that is acknowledged");

@@ -64,8 +64,12 @@ for factory in (gdapi.Client, cattle.Client):
         assert len(list(account.list_token())) == 1
         assert len(list(account.list_identity())) > 0
         # An owner makes the environment's keys; its keys only see it.
-        for start in ("/projects/1a5", "/projects/1a5/schemas"):
-            lifecycle(client(factory, version + start, ""))
+        for start in ("/projects/1a5", "/projects/1a5/", "/projects/1a5/schemas"):
+            scoped = client(factory, version + start, "")
+            lifecycle(scoped)
+            assert [key.accountId for key in scoped.list_api_key()] == ["1a5"], "a project's URL leads to its keys"
+            assert [project.id for project in scoped.list_project()] == ["1a5"]
+            assert [account.kind for account in scoped.list_account()] == ["project"]
         environment = client(factory, version + "/projects/1a5", "ENVIRONMENT_")
         assert [project.id for project in environment.list_project()] == ["1a5"]
         refused(403, lambda: environment.create_api_key(name="more"))

@@ -37,6 +37,14 @@ impl Standing {
         }
     }
 
+    /// The environment as which the caller acts, if it acts for no account.
+    pub(crate) fn environment(&self) -> Option<&EnvironmentId> {
+        match self {
+            Self::Environment(own) | Self::Limited(_, own) => Some(own),
+            Self::Admin(_) | Self::User(_) => None,
+        }
+    }
+
     /// Whether everything is visible to the caller.
     pub(crate) fn sees_all(&self) -> bool {
         matches!(self, Self::Admin(_))

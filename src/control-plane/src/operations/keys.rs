@@ -7,7 +7,7 @@ use keygate_decision::{Access, Digest, EnvironmentId, Grant, KeyId};
 use super::{Missing, Refusal, accounts, environments, require};
 use crate::model::{Account, AccountRef, Form, Key, KeyHolder, Limit, Purpose, State};
 use crate::name::{Description, Label, Lifetime, Name};
-use crate::permission::{Action, Caller};
+use crate::permission::{Action, Caller, Standing};
 use crate::store::key::{Filter, NewKey};
 use crate::store::{Change, Connection, compile, environment, key};
 use crate::supplied::SuppliedSecret;
@@ -17,6 +17,16 @@ use crate::supplied::SuppliedSecret;
 pub(crate) enum HolderRef {
     Account(AccountRef),
     Environment(EnvironmentId),
+}
+
+impl HolderRef {
+    /// The one for whom a caller makes keys unless it says otherwise.
+    pub(crate) fn of(caller: &Caller) -> Self {
+        match &caller.standing {
+            Standing::Admin(account) | Standing::User(account) => Self::Account(AccountRef::Id(*account)),
+            Standing::Environment(own) | Standing::Limited(_, own) => Self::Environment(own.clone()),
+        }
+    }
 }
 
 /// What someone says of a key to be made.

@@ -1,33 +1,36 @@
-//! `accounts`: the people and programs, as an admin or they themselves see them.
+//! `accounts`: the people and programs, as an admin or they themselves see them, and projects, which are accounts of a kind of their own
+//! and are changed where projects are.
 
 use axum::http::{Method, StatusCode};
+use keygate_decision::EnvironmentId;
 use serde_json::{Value, json};
 
 use super::error::Error;
 use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
-use super::{collection, resource};
+use super::{collection, projects, resource};
 use crate::api::App;
 use crate::dialect::Answer;
 use crate::model::{Account, AccountRef, Kind as AccountKind, State, parse_shared_id, shared_id};
 use crate::name::AccountName;
-use crate::operations::{accounts, may};
+use crate::operations::{accounts, environments, may};
 use crate::permission::{Action, Caller};
 
 /// Everything about accounts.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let Some(id) = &asked.id else {
         return match asked.method {
-            Method::GET => {
-                let accounts = accounts::list(&mut *app.store.read().await?, caller).await?;
-                collection::answer(asked, Kind::Account, accounts.iter().map(|account| view(caller, asked, account)).collect())
-            }
+            Method::GET => list(app, caller, asked).await,
             Method::POST if asked.action.is_none() => create(app, caller, asked).await,
             Method::POST => Err(Error::no_such_action()),
             _ => Err(Error::method_not_allowed("accounts are listed with GET and made with POST")),
         };
     };
-    let reference = AccountRef::Id(parse_shared_id(id).ok_or_else(Error::not_found)?);
+    let Some(account) = parse_shared_id(id) else {
+        let project = EnvironmentId::parse(id).ok().filter(|_| asked.method == Method::GET && asked.link.is_none());
+        return projects::show(app, caller, asked, &project.ok_or_else(Error::not_found)?).await;
+    };
+    let reference = AccountRef::Id(account);
     match (asked.link.as_deref(), asked.action.as_deref()) {
         (Some(_), _) => Err(Error::not_found()),
         (None, _) if asked.method == Method::GET => show(app, caller, asked, reference).await,
@@ -35,6 +38,26 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         (None, Some(action)) if asked.method == Method::POST => act(app, caller, asked, reference, action).await,
         _ => Err(Error::method_not_allowed("an account takes GET, DELETE, and POST with ?action=")),
     }
+}
+
+/// Whoever acts as a project sees that one. Everybody else sees themselves, and an admin all there are.
+async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+    let acting = asked.environment()?.or_else(|| caller.standing.environment().cloned());
+    let things = match acting {
+        Some(project) => {
+            let found = environments::show(&mut *app.store.read().await?, caller, &project).await.map_err(Error::not_entered)?;
+            vec![projects::view(caller, asked, &found)]
+        }
+        None => {
+            let accounts = accounts::list(&mut *app.store.read().await?, caller).await?;
+            let mut things: Vec<Value> = accounts.iter().map(|account| view(caller, asked, account)).collect();
+            if caller.standing.sees_all() {
+                things.extend(projects::all(app, caller, asked).await?);
+            }
+            things
+        }
+    };
+    collection::answer(asked, Kind::Account, things)
 }
 
 /// One account.

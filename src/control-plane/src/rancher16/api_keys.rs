@@ -15,7 +15,7 @@ use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, s
 use crate::name::{Description, Label, Name};
 use crate::operations::environments;
 use crate::operations::keys::{self, HolderRef, Wish};
-use crate::permission::{Caller, Standing};
+use crate::permission::Caller;
 use crate::random;
 use crate::supplied::{self, SuppliedSecret};
 
@@ -55,11 +55,10 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
 
 /// Whose keys a request is about: those of its environment, else the caller's own; all for an admin.
 fn place(caller: &Caller, environment: Option<EnvironmentId>) -> Option<HolderRef> {
-    match (environment, &caller.standing) {
-        (Some(environment), _) => Some(HolderRef::Environment(environment)),
-        (None, Standing::Admin(_)) => None,
-        (None, Standing::User(account)) => Some(HolderRef::Account(AccountRef::Id(*account))),
-        (None, Standing::Environment(own) | Standing::Limited(_, own)) => Some(HolderRef::Environment(own.clone())),
+    match environment {
+        Some(environment) => Some(HolderRef::Environment(environment)),
+        None if caller.standing.sees_all() => None,
+        None => Some(HolderRef::of(caller)),
     }
 }
 
@@ -97,15 +96,11 @@ async fn enter(
 async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let environment = asked.environment()?;
     enter(&mut *app.store.read().await?, caller, environment.as_ref()).await?;
-    let admin = matches!(caller.standing, Standing::Admin(_));
-    let written = resource::of(Kind::ApiKey).writable(&asked.fields, true, admin)?;
+    let written = resource::of(Kind::ApiKey).writable(&asked.fields, true, caller.standing.sees_all())?;
     let holder = match (environment, text(&written, "accountId")) {
         (Some(environment), _) => HolderRef::Environment(environment),
         (None, Some(holder)) => named_holder(holder)?,
-        (None, None) => match &caller.standing {
-            Standing::Admin(account) | Standing::User(account) => HolderRef::Account(AccountRef::Id(*account)),
-            Standing::Environment(own) | Standing::Limited(_, own) => HolderRef::Environment(own.clone()),
-        },
+        (None, None) => HolderRef::of(caller),
     };
     let invalid = |field| move |why: String| Error::invalid("InvalidFormat", field, why);
     let access = field::text(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
@@ -128,7 +123,6 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
     Ok(Answer::new(StatusCode::CREATED, shown))
 }
 
-/// What a field says, if it says something.
 /// An account, or an environment by its own id.
 fn named_holder(text: &str) -> Result<HolderRef, Error> {
     if let Some(account) = parse_shared_id(text) {
@@ -238,6 +232,7 @@ fn view(asked: &Asked, key: &Key, secret: Option<&str>) -> Value {
     shown
 }
 
+/// What a field says, if it says something.
 fn text<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {
     written.get(field).and_then(Value::as_str)
 }

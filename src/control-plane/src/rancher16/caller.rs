@@ -12,11 +12,11 @@ use super::error::Error;
 use super::request::Asked;
 use super::resource;
 use crate::api::{App, note_refused};
-use crate::model::{AccountRef, shared_id};
+use crate::model::{AccountRef, Purpose, State, shared_id};
 use crate::name::Label;
 use crate::operations::callers::{self, Identity};
 use crate::operations::{Refusal, accounts, environments};
-use crate::permission::{Caller, Standing};
+use crate::permission::Caller;
 
 /// Basic, Bearer, a token alone, and the cookie `token`.
 fn carriers() -> Carriers {
@@ -58,12 +58,21 @@ pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> R
     match identity {
         Identity::Passes(caller) => Ok(caller),
         Identity::Withdrawn(caller) => {
-            let error = unauthorized();
+            // Whoever logged in and was switched off since has no better credential to be asked for.
+            let asks = presented.wants_challenge && !was_switched_off(app, &caller).await?;
+            let error = Error::unauthorized(asks);
             note(app, caller, asked, &error).await;
             Err(error)
         }
         Identity::Unknown => Err(unauthorized()),
     }
+}
+
+/// Whether it is a login of an account that is inactive.
+async fn was_switched_off(app: &App, caller: &Caller) -> Result<bool, Error> {
+    let (Purpose::Login, Some(account)) = (caller.purpose, caller.standing.account()) else { return Ok(false) };
+    let account = accounts::show(&mut *app.store.read().await?, caller, &AccountRef::Id(account)).await?;
+    Ok(account.state == State::Inactive)
 }
 
 /// The project of the environment key that a header names, without its secret. What names none names none that anybody may enter.
@@ -81,15 +90,11 @@ pub(super) async fn named_by_key(app: &App, headers: &HeaderMap) -> Result<Optio
 /// is in one. Names that no header can hold are left out.
 pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
     let mut reader = app.store.read().await?;
-    let own = match &caller.standing {
-        Standing::Environment(own) | Standing::Limited(_, own) => Some(own.clone()),
-        Standing::Admin(_) | Standing::User(_) => None,
-    };
     let entered = match asked.kind.is_some_and(|kind| resource::of(kind).is_in_projects()) {
         true => asked.scope.as_deref().and_then(|scope| EnvironmentId::parse(scope).ok()),
         false => None,
     };
-    let acting = match entered.or(own) {
+    let acting = match entered.or_else(|| caller.standing.environment().cloned()) {
         Some(id) => seen(environments::show(&mut reader, caller, &id).await)?.map(|(environment, _)| environment),
         None => None,
     };

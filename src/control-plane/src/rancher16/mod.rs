@@ -81,7 +81,7 @@ async fn answer(
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
         Ok(_) if writes_for_another_site(&method, &headers) => Err(Error::forged()),
         Ok(mut asked) => {
-            base = asked.base.clone();
+            base = asked.schemas_base();
             allowed = asked.allowed();
             asked.scope = asked.scope.or(named);
             dispatch(&app, source, &headers, asked, &mut who).await
@@ -131,7 +131,7 @@ async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Re
         return Err(Error::method_not_allowed("the Allow header lists what this takes"));
     }
     match asked.kind {
-        None if asked.is_root() => Ok(Answer::ok(render::root(&asked.base))),
+        None if asked.is_root() => Ok(Answer::ok(schemas::root(caller, asked))),
         Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
         Some(Kind::Account) => accounts::answer(app, caller, asked).await,
         Some(Kind::Project) => projects::answer(app, caller, asked).await,

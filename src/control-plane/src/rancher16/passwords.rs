@@ -14,7 +14,7 @@ use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, parse_shared_id, shared_id};
 use crate::operations::passwords::{self, Wish};
 use crate::operations::{Refusal, accounts, may};
-use crate::permission::{Action, Caller, Standing};
+use crate::permission::{Action, Caller};
 
 /// What the ids of passwords begin with; an account's number follows.
 const PREFIX: &str = "1p";
@@ -60,8 +60,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
 }
 
 async fn create(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
-    let admin = matches!(caller.standing, Standing::Admin(_));
-    let given = resource::of(Kind::Password).writable(&asked.fields, true, admin)?;
+    let given = resource::of(Kind::Password).writable(&asked.fields, true, caller.standing.sees_all())?;
     let own = caller.standing.account();
     let account = match text(&given, "accountId") {
         Some(id) => parse_shared_id(id),

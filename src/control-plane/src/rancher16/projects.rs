@@ -19,10 +19,7 @@ use crate::permission::{Action, Caller, Tie};
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let Some(id) = &asked.id else {
         return match asked.method {
-            Method::GET => {
-                let all = environments::list(&mut *app.store.read().await?, caller).await?;
-                collection::answer(asked, Kind::Project, all.iter().map(|found| view(caller, asked, found)).collect())
-            }
+            Method::GET => collection::answer(asked, Kind::Project, all(app, caller, asked).await?),
             Method::POST if asked.action.is_none() => create(app, caller, asked).await,
             Method::POST => Err(Error::no_such_action()),
             _ => Err(Error::method_not_allowed("projects are listed with GET and made with POST")),
@@ -36,6 +33,12 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         (&Method::POST, Some(action)) => act(app, caller, asked, id, action).await,
         _ => Err(Error::method_not_allowed("a project takes GET, PUT, DELETE, and POST with ?action=")),
     }
+}
+
+/// The projects that the caller sees, as they are shown.
+pub(super) async fn all(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec<Value>, Error> {
+    let all = environments::list(&mut *app.store.read().await?, caller).await?;
+    Ok(all.iter().map(|found| view(caller, asked, found)).collect())
 }
 
 /// One project.
@@ -100,7 +103,8 @@ fn actions(caller: &Caller, tie: Tie) -> &'static [&'static str] {
     if may(caller, Action::ManageEnvironment(tie)) { &["setmembers", "remove"] } else { &[] }
 }
 
-fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environment, Tie)) -> Value {
+/// A project as it is shown.
+pub(super) fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environment, Tie)) -> Value {
     let (created, created_ts) = render::time(environment.created);
     let fields = json!({
         "name": environment.name.as_str(), "description": null, "kind": "project", "state": "active", "members": null,

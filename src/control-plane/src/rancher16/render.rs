@@ -4,7 +4,7 @@ use keygate_decision::UnixSeconds;
 use serde_json::{Map, Value, json};
 
 use super::request::Kind;
-use super::resource;
+use super::resource::{self, Resource};
 use crate::clock::rfc3339;
 use crate::dialect::{Site, uuid_of};
 
@@ -43,15 +43,10 @@ impl Base {
     }
 }
 
-/// What the version itself shows: where everything is.
-pub(super) fn root(base: &Base) -> Value {
+/// What the version itself shows: where everything is that somebody sees.
+pub(super) fn root<'r>(base: &Base, seen: impl Iterator<Item = &'r Resource>) -> Value {
     let mut links = Map::from_iter([("self".to_owned(), Value::from(base.url(&[])))]);
-    links.extend(
-        resource::ALL
-            .iter()
-            .chain([&resource::SCHEMA])
-            .map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())),
-    );
+    links.extend(seen.map(|resource| (resource.plural.to_owned(), base.url(&[resource.plural]).into())));
     json!({"id": base.version.rsplit('/').next(), "type": "apiVersion", "links": links, "actions": {}})
 }
 

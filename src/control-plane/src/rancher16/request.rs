@@ -104,6 +104,14 @@ impl Asked {
         self.scope.as_deref().map(|id| EnvironmentId::parse(id).map_err(|_| Error::forbidden())).transpose()
     }
 
+    /// Where the schemas are that a client goes on with: whoever begins with the URL of a project means to work in it.
+    pub(super) fn schemas_base(&self) -> Base {
+        match (self.kind, &self.id) {
+            (Some(Kind::Project), Some(id)) if EnvironmentId::parse(id).is_ok() => self.base.clone().scoped(id),
+            _ => self.base.clone(),
+        }
+    }
+
     /// Whether it is about the version itself.
     pub(super) fn is_root(&self) -> bool {
         self.kind.is_none() && self.id.is_none()

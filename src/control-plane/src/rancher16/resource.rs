@@ -7,6 +7,8 @@ use super::request::Kind;
 use super::tables::COMMON;
 pub(super) use super::tables::{ALL, SCHEMA};
 use crate::dialect::field::{Field, writable};
+use crate::operations::may;
+use crate::permission::{self, Caller};
 
 /// A type of resource.
 #[derive(Debug)]
@@ -16,8 +18,8 @@ pub(super) struct Resource {
     pub(super) base: &'static str,
     pub(super) plural: &'static str,
     pub(super) collection_methods: &'static [&'static str],
-    /// Whether only admins make one.
-    pub(super) made_by_admins: bool,
+    /// What somebody must be allowed to do to make one. Where there is nothing here, it depends on what is made.
+    pub(super) made_by: Option<permission::Action>,
     pub(super) resource_methods: &'static [&'static str],
     pub(super) actions: &'static [Action],
     pub(super) fields: &'static [Field],
@@ -57,9 +59,15 @@ impl Resource {
         self.kind == Kind::Token
     }
 
-    /// Whether only admins see that it is there.
-    pub(super) fn is_for_admins(&self) -> bool {
-        matches!(self.kind, Kind::LocalAuthConfig | Kind::Setting)
+    /// Whether a caller sees that it is there.
+    pub(super) fn is_seen_by(&self, caller: &Caller) -> bool {
+        !matches!(self.kind, Kind::LocalAuthConfig | Kind::Setting) || may(caller, permission::Action::ManageSettings)
+    }
+
+    /// The methods of all of its kind, for a caller.
+    pub(super) fn collection_methods_for(&self, caller: &Caller) -> Vec<&'static str> {
+        let makes = self.made_by.is_none_or(|action| may(caller, action));
+        self.collection_methods.iter().copied().filter(|method| *method != "POST" || makes).collect()
     }
 
     /// Its fields, before them those that every resource has.

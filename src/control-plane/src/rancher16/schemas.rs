@@ -4,34 +4,42 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use super::list_of;
-use super::request::Asked;
+use super::request::{Asked, Kind};
 use super::resource::{self, Resource};
+use super::{list_of, render};
 use crate::dialect::Answer;
 use crate::dialect::field::{Field, Write};
-use crate::permission::{Caller, Standing};
+use crate::permission::Caller;
 
 /// The schemas as this caller has them.
 pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET || asked.link.is_some() {
         return Err(Error::method_not_allowed("schemas are only read"));
     }
-    let admin = matches!(caller.standing, Standing::Admin(_));
-    let seen = || resource::ALL.iter().filter(|resource| admin || !resource.is_for_admins());
     match &asked.id {
         Some(id) => {
             let named = |resource: &&Resource| [resource.id, resource.plural].iter().any(|own| own.eq_ignore_ascii_case(id));
-            let resource = seen().find(named).map(|resource| schema(asked, resource, admin));
+            let resource = seen_by(caller).find(named).map(|resource| schema(caller, asked, resource));
             resource.map(Answer::ok).ok_or_else(Error::not_found)
         }
         None => {
-            let schemas: Vec<Value> = seen().map(|resource| schema(asked, resource, admin)).collect();
+            let schemas: Vec<Value> = seen_by(caller).map(|resource| schema(caller, asked, resource)).collect();
             Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), schemas)))
         }
     }
 }
 
-fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
+/// The version itself, with links to what this caller sees.
+pub(super) fn root(caller: &Caller, asked: &Asked) -> Value {
+    render::root(&asked.base, seen_by(caller).chain([&resource::SCHEMA]))
+}
+
+fn seen_by(caller: &Caller) -> impl Iterator<Item = &'static Resource> {
+    resource::ALL.iter().filter(|resource| resource.is_seen_by(caller))
+}
+
+fn schema(caller: &Caller, asked: &Asked, resource: &Resource) -> Value {
+    let admin = caller.standing.sees_all();
     let fields: Map<String, Value> = resource.all_fields().map(|own| (own.name.to_owned(), field(own, admin))).collect();
     let filters: Map<String, Value> = resource
         .all_fields()
@@ -42,18 +50,14 @@ fn schema(asked: &Asked, resource: &Resource, admin: bool) -> Value {
         .collect();
     let actions: Map<String, Value> =
         resource.actions.iter().map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id}))).collect();
-    let collection_methods: Vec<&str> = resource
-        .collection_methods
-        .iter()
-        .copied()
-        .filter(|method| *method != "POST" || admin || !resource.made_by_admins)
-        .collect();
+    // No project is in another one.
+    let base = if resource.kind == Kind::Project { asked.base.unscoped() } else { asked.base.clone() };
     json!({
         "id": resource.id, "type": "schema", "baseType": "schema", "pluralName": resource.plural,
         "links": {
-            "self": asked.base.url(&["schemas", &resource.id.to_ascii_lowercase()]), "collection": asked.base.url(&[resource.plural]),
+            "self": asked.base.url(&["schemas", &resource.id.to_ascii_lowercase()]), "collection": base.url(&[resource.plural]),
         },
-        "actions": {}, "collectionMethods": collection_methods, "resourceMethods": resource.resource_methods,
+        "actions": {}, "collectionMethods": resource.collection_methods_for(caller), "resourceMethods": resource.resource_methods,
         "resourceActions": actions, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,
         "collectionFilters": filters, "includeableLinks": [],
     })

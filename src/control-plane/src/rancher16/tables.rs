@@ -1,8 +1,14 @@
 //! The tables of the resources, one each: what they are called, what is done with them, and their fields.
 
+use keygate_decision::AccountId;
+
 use super::request::Kind;
 use super::resource::{Action, Resource, action};
 use crate::dialect::field::{Field, Write, need, read, write};
+use crate::permission;
+
+/// Nobody's number: whoever may do something to this one may do it to all.
+const ANYBODY: AccountId = AccountId(0);
 
 const STATE: Field = read("state", "enum");
 /// What every resource has.
@@ -114,7 +120,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "credential",
         plural: "apiKeys",
         collection_methods: &["GET", "POST"],
-        made_by_admins: false,
+        made_by: None,
         resource_methods: &["GET", "PUT", "DELETE"],
         actions: &[action("activate"), action("deactivate"), action("remove"), action("purge")],
         fields: API_KEY,
@@ -125,7 +131,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "account",
         plural: "accounts",
         collection_methods: &["GET", "POST"],
-        made_by_admins: true,
+        made_by: Some(permission::Action::CreateAccount),
         resource_methods: &["GET", "DELETE"],
         actions: &[action("activate"), action("deactivate"), action("remove")],
         fields: ACCOUNT,
@@ -136,7 +142,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "account",
         plural: "projects",
         collection_methods: &["GET", "POST"],
-        made_by_admins: true,
+        made_by: Some(permission::Action::CreateEnvironment),
         resource_methods: &["GET", "PUT", "DELETE"],
         actions: &[Action { name: "setmembers", input: SET_MEMBERS }, action("remove")],
         fields: PROJECT,
@@ -147,7 +153,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "projectMember",
         plural: "projectMembers",
         collection_methods: &["GET", "POST"],
-        made_by_admins: false,
+        made_by: None,
         resource_methods: &["GET", "PUT", "DELETE"],
         actions: &[action("remove")],
         fields: PROJECT_MEMBER,
@@ -158,7 +164,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "credential",
         plural: "passwords",
         collection_methods: &["GET", "POST"],
-        made_by_admins: true,
+        made_by: Some(permission::Action::SetFirstPassword(ANYBODY)),
         resource_methods: &["GET"],
         actions: &[Action { name: "changesecret", input: CHANGE_SECRET }],
         fields: PASSWORD,
@@ -169,7 +175,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "token",
         plural: "tokens",
         collection_methods: &["GET", "POST"],
-        made_by_admins: false,
+        made_by: None,
         resource_methods: &["GET", "DELETE"],
         actions: &[],
         fields: TOKEN,
@@ -180,7 +186,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "identity",
         plural: "identities",
         collection_methods: &["GET"],
-        made_by_admins: false,
+        made_by: None,
         resource_methods: &["GET"],
         actions: &[],
         fields: IDENTITY,
@@ -191,7 +197,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "localAuthConfig",
         plural: "localAuthConfigs",
         collection_methods: &["GET", "POST"],
-        made_by_admins: false,
+        made_by: None,
         resource_methods: &[],
         actions: &[],
         fields: LOCAL_AUTH_CONFIG,
@@ -202,7 +208,7 @@ pub(super) static ALL: [Resource; 9] = [
         base: "setting",
         plural: "settings",
         collection_methods: &["GET"],
-        made_by_admins: false,
+        made_by: None,
         resource_methods: &["GET", "PUT"],
         actions: &[],
         fields: SETTING,
@@ -216,7 +222,7 @@ pub(super) static SCHEMA: Resource = Resource {
     base: "schema",
     plural: "schemas",
     collection_methods: &["GET"],
-    made_by_admins: false,
+    made_by: None,
     resource_methods: &["GET"],
     actions: &[],
     fields: &[],

@@ -138,7 +138,8 @@ impl Store {
     }
 }
 
-/// Notes when keys were used, each once, unless a later use is known. Numbers that no key has are passed over.
+/// Notes when keys were used, each once, unless a later use is known. Numbers that no key has are passed over. Ages are told in whole
+/// seconds, so that a use may seem to come a second before its key.
 async fn record(change: &mut Change<'_>, uses: &[(u64, UnixSeconds)]) -> Result<(), StoreError> {
     for some in uses.chunks(ROWS_IN_A_STATEMENT) {
         let mut query = QueryBuilder::<Sqlite>::new("WITH used (id, at) AS (");
@@ -146,7 +147,7 @@ async fn record(change: &mut Change<'_>, uses: &[(u64, UnixSeconds)]) -> Result<
             row.push_bind(row::integer(*key)).push_bind(row::integer(at.0));
         });
         query.push(
-            ") UPDATE credential SET last_used = used.at FROM used \
+            ") UPDATE credential SET last_used = MAX(used.at, credential.created) FROM used \
              WHERE credential.id = used.id AND (credential.last_used IS NULL OR credential.last_used < used.at)",
         );
         // Seldom are there as many keys again.

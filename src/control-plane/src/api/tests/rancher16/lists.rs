@@ -55,6 +55,42 @@ async fn schemas_say_what_each_caller_may_write() {
     plane.member("1a5", "alice", "member").await;
     let scoped = client.get("/v1/projects/1a5/schemas/apiKey").await;
     assert_eq!(scoped["links"]["collection"], format!("{}/v1/projects/1a5/apikeys", plane.url));
+    let projects = client.get("/v1/projects/1a5/schemas/project").await;
+    assert_eq!(projects["links"]["collection"], format!("{}/v1/projects", plane.url), "a project is in no project");
+}
+
+#[tokio::test]
+async fn a_client_that_begins_with_a_projects_url_works_in_that_project() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "alice", "owner").await;
+    let client = plane.rancher(&alice);
+    let schemas = async |path: &str| {
+        let headers = read(client.request("GET", path)).await.headers;
+        headers["x-api-schemas"].to_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned()
+    };
+    for path in ["/v2-beta/projects/1a5", "/v2-beta/project/1a5/", "/v2-beta/projects/1a5/apikeys"] {
+        assert_eq!(schemas(path).await, "/v2-beta/projects/1a5/schemas", "{path}");
+    }
+    for path in ["/v1", "/v1/projects", "/v1/projects/%22"] {
+        assert_eq!(schemas(path).await, "/v1/schemas", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_version_leads_only_to_what_the_caller_may_see() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    let client = plane.rancher(&alice);
+    for (name, link) in client.get("/v1").await["links"].as_object().unwrap() {
+        assert_eq!(
+            read(client.request("GET", link.as_str().unwrap().strip_prefix(&plane.url).unwrap())).await.status,
+            200,
+            "{name}"
+        );
+    }
+    assert!(plane.rancher(&plane.admin).get("/v1").await["links"]["settings"].is_string());
 }
 
 #[tokio::test]

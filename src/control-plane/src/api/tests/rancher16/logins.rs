@@ -73,3 +73,23 @@ async fn logging_out_ends_a_login_that_does_not_pass_now() {
     plane.admin("POST", "accounts/alice/activate", None, 200).await;
     login.send("GET", "/v1/apikeys", None, 401).await;
 }
+
+#[tokio::test]
+async fn who_was_switched_off_while_logged_in_is_not_asked_for_a_key() {
+    let plane = Plane::start().await;
+    plane.account("alice", "user").await;
+    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    let nobody = plane.rancher("");
+    let made = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
+    let token = made["jwt"].as_str().unwrap();
+    let asks = async |token: &str| {
+        let answer = read(plane.rancher(token).request("GET", "/v1/apikeys")).await;
+        (answer.status, answer.headers.contains_key("www-authenticate"))
+    };
+    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    assert_eq!(asks(token).await, (401, false));
+    plane.admin("POST", "accounts/alice/activate", None, 200).await;
+    assert_eq!(asks(token).await, (200, false), "it is the same login again");
+    plane.rancher(token).send("DELETE", "/v1/token/current", None, 204).await;
+    assert_eq!(asks(token).await, (401, true), "one that is over counts as none");
+}

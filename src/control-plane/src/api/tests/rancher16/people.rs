@@ -107,6 +107,34 @@ async fn accounts_are_switched_by_admins_alone() {
 }
 
 #[tokio::test]
+async fn a_project_is_an_account_too() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    for environment in ["1a5", "1a6"] {
+        plane.environment(environment).await;
+    }
+    plane.member("1a5", "alice", "member").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    let [admin, user, machine] = [&plane.admin, &alice, &machine].map(|token| plane.rancher(token));
+    let shown = admin.get("/v1/accounts?kind=project").await;
+    assert_eq!(ids(&shown), ["1a5", "1a6"]);
+    assert_eq!((&shown["data"][0]["type"], &shown["data"][0]["kind"]), (&json!("project"), &json!("project")));
+    assert_eq!(admin.get("/v1/accounts").await["data"].as_array().unwrap().len(), 4, "two people, two projects");
+    assert_eq!(user.get("/v1/accounts").await["data"][0]["name"], "alice");
+    assert_eq!(user.ids("/v1/accounts").await.len(), 1);
+    // Whoever acts as a project is that project.
+    assert_eq!(user.ids("/v1/projects/1a5/accounts").await, ["1a5"]);
+    assert_eq!(machine.ids("/v1/accounts").await, ["1a5"]);
+    user.send("GET", "/v1/projects/1a6/accounts", None, 403).await;
+    assert_eq!(user.get("/v1/accounts/1a5").await["links"]["self"], format!("{}/v1/projects/1a5", plane.url));
+    user.send("GET", "/v1/accounts/1a6", None, 404).await;
+    // It is changed where projects are.
+    admin.send("DELETE", "/v1/accounts/1a5", None, 404).await;
+    admin.send("POST", "/v1/accounts/1a5?action=deactivate", None, 404).await;
+    admin.get("/v1/projects/1a5").await;
+}
+
+#[tokio::test]
 async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     let plane = Plane::start().await;
     let (_, olga) = plane.account("olga", "user").await;
