@@ -44,7 +44,7 @@ impl Watch {
             match carrier {
                 Carrier::Header(name) => watch.add(name.as_bytes(), bit(name.len())),
                 Carrier::Headers(start) => watch.add_start(start.as_bytes()),
-                // `Authorization`, `Cookie` and `:path` are watched in any case.
+                // `Authorization` is among the names above; of cookies and queries only parts go.
                 Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Bare => {}
                 Carrier::Cookie(_) | Carrier::Query(_) => {}
             }
