@@ -19,7 +19,7 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, pace: Pace) -> Re
     let folder = data::folder("ceiling")?;
     let mut rows = Vec::new();
     for (name, workers) in WORKERS {
-        let plan = Plan { listeners: vec![("reads", vec![peers::reads(READS)?])], services: Vec::new() };
+        let plan = Plan { listeners: vec![("reads", vec![peers::reads(READS)?])], ..Plan::default() };
         let proxy = Proxy::start(&folder, "envoy", workers, plan).await?;
         machine::pin(proxy.pid(), &[cores.measured, cores.load])?;
         let load = Load { request: request("/", Headers::Small, None), keys: None, refused: false };

@@ -79,6 +79,7 @@ async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace) -> 
     let plan = Plan {
         listeners: vec![("none", Vec::new()), ("ours", vec![peers::ours("growth")?])],
         services: vec![(peers::CONTROL_PLANE, control_plane.sync_port())],
+        ..Plan::default()
     };
     let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
     machine::pin(proxy.pid(), &[cores.measured])?;
@@ -126,7 +127,7 @@ async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace) -> 
 async fn measure_plain(cores: Cores, data: &Data, pace: Pace) -> Result<Plain> {
     let folder = data::folder("growth-plain")?;
     let plan =
-        Plan { listeners: vec![("none", Vec::new()), ("plain", vec![peers::api_key_auth(data.keys)?])], services: Vec::new() };
+        Plan { listeners: vec![("none", Vec::new()), ("plain", vec![peers::api_key_auth(data.keys)?])], ..Plan::default() };
     let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
     machine::pin(proxy.pid(), &[cores.measured])?;
     proxy.until_passes("plain", &path(), ("x-api-key", &data.keys.pair(0)?.token())).await?;

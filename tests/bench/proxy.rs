@@ -1,5 +1,5 @@
 //! Envoy as it is measured: one listener for each list of filters, all in one process, so that what is compared differs in nothing but its
-//! filters. No upstream: the router answers by itself, so that only Envoy works.
+//! filters. The router answers by itself, so that only Envoy works, but where a path is to be forwarded.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,11 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<(&'static str, Vec<Value>)>,
     /// The gRPC services that filters call: what each is called, and its port.
     pub(crate) services: Vec<(&'static str, u16)>,
+    /// A path that goes to an upstream, and that one's port.
+    pub(crate) forwarded: Option<(String, u16)>,
 }
+
+const UPSTREAM: &str = "upstream";
 
 /// A running Envoy.
 pub(crate) struct Proxy {
@@ -35,13 +39,15 @@ impl Proxy {
         for (listener, filters) in plan.listeners {
             let port = free_port()?;
             ports.push((listener, port));
-            listeners.push(listener_json(listener, port, filters));
+            listeners.push(listener_json(listener, port, filters, plan.forwarded.as_ref().map(|(path, _)| path.as_str())));
         }
+        let services = plan.services.iter().map(|(name, port)| cluster(name, *port, "http2_protocol_options"));
+        let upstream = plan.forwarded.iter().map(|(_, port)| cluster(UPSTREAM, *port, "http_protocol_options"));
         let config = json!({
             "admin": { "address": address(admin) },
             "static_resources": {
                 "listeners": listeners,
-                "clusters": plan.services.iter().map(|(name, port)| cluster(name, *port)).collect::<Value>(),
+                "clusters": services.chain(upstream).collect::<Value>(),
             },
         });
         let path = folder.join(format!("{name}.json"));
@@ -104,7 +110,13 @@ fn address(port: u16) -> Value {
     json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
 }
 
-fn listener_json(name: &str, port: u16, filters: Vec<Value>) -> Value {
+fn listener_json(name: &str, port: u16, filters: Vec<Value>, forwarded: Option<&str>) -> Value {
+    let forwarded = forwarded.map(|path| json!({ "match": { "path": path }, "route": { "cluster": UPSTREAM } }));
+    let answered = json!({
+        "match": { "prefix": "/" },
+        "direct_response": { "status": 200, "body": { "inline_string": "ok" } },
+    });
+    let routes: Vec<Value> = forwarded.into_iter().chain([answered]).collect();
     let router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
@@ -121,10 +133,7 @@ fn listener_json(name: &str, port: u16, filters: Vec<Value>) -> Value {
         "route_config": { "virtual_hosts": [{
             "name": "all",
             "domains": ["*"],
-            "routes": [{
-                "match": { "prefix": "/" },
-                "direct_response": { "status": 200, "body": { "inline_string": "ok" } },
-            }],
+            "routes": routes,
         }] },
     });
     json!({
@@ -135,14 +144,14 @@ fn listener_json(name: &str, port: u16, filters: Vec<Value>) -> Value {
     })
 }
 
-fn cluster(name: &str, port: u16) -> Value {
+fn cluster(name: &str, port: u16, protocol: &str) -> Value {
     json!({
         "name": name,
         "type": "STATIC",
         "connect_timeout": "5s",
         "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": { "http2_protocol_options": {} },
+            "explicit_http_config": { protocol: {} },
         } },
         "load_assignment": {
             "cluster_name": name,

@@ -32,6 +32,7 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, keys
         let plan = Plan {
             listeners: vec![("ours", vec![peers::ours(name)?])],
             services: vec![(peers::CONTROL_PLANE, control_plane.sync_port())],
+            ..Plan::default()
         };
         let proxy = Proxy::start(&folder, name, WORKERS, plan).await?;
         machine::pin(proxy.pid(), &[cores.measured, cores.load])?;
