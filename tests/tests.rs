@@ -85,5 +85,8 @@ mod embedded;
 // Workers of the filter that die: the leader, all of them, whoever writes a message.
 mod traps;
 
+// The README: its figures are those that were measured.
+mod readme;
+
 // What may depend on what.
 mod dependencies;

@@ -133,7 +133,7 @@ impl Scale {
         }
         let counts = [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(options.ten_million.then_some(10_000_000)).collect();
         Self {
-            pace: Pace { rounds: 5, seconds: 2 },
+            pace: Pace { rounds: 11, seconds: 1 },
             counts,
             changes: 1_000_000,
             revocations: 200,
@@ -166,7 +166,7 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     if options.wants("growth") {
         step("growing");
         // What differs by size is larger than what differs by round.
-        let pace = Pace { rounds: scale.pace.rounds.min(3), seconds: 1 };
+        let pace = Pace { rounds: scale.pace.rounds.min(5), seconds: 1 };
         growth::measure(&mut report, cores, &scale.counts, &many, scale.changes, pace).await.context("growing")?;
         ceiling::measure(&mut report, cores, pace).await.context("reading shared data")?;
     }

@@ -17,7 +17,7 @@ const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
 const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 /// Longer than any request's callback may take between reading the head and reading a bucket.
 const LEFTOVERS_NS: u64 = 2_000_000_000;
-/// A message is about 64 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
+/// A message is about 32 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;

@@ -23,6 +23,9 @@ const QUARANTINE_SECONDS: u64 = 60;
 #[cfg(feature = "traps")]
 use crate::traps::QUARANTINE_SECONDS;
 
+/// So many buckets of a snapshot are written after one look at the lease.
+const BUCKETS_AT_ONCE: usize = 32;
+
 /// Why a message could not be put into the table.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -188,9 +191,9 @@ impl Writer<'_> {
             bucket::validate(bytes, incoming.bits, *index).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))?;
         }
         self.attempt(incoming.position, now_ns, || {
-            for (index, bytes) in buckets {
-                self.replace_bucket(incoming.slot, index, |_| Ok(bytes.clone()))?;
-                incoming.next_bucket += 1;
+            for some in buckets.chunks(BUCKETS_AT_ONCE) {
+                self.overwrite_buckets(incoming.slot, some)?;
+                incoming.next_bucket += some.len() as u32;
             }
             Ok(())
         })
@@ -263,12 +266,30 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Read, check the lease, compute, write: the only way anything is written here.
+    /// As [`Self::replace`] for several buckets, whatever was in them: the lease is checked once, after all reads and before all writes.
+    fn overwrite_buckets(&self, slot: Slot, buckets: &[(BucketIndex, &Vec<u8>)]) -> Result<(), Failure> {
+        let read = |(index, _): &(BucketIndex, &Vec<u8>)| {
+            let name = self.names.bucket(slot, *index);
+            host::shared_data(&name).map(|shared| (name, shared))
+        };
+        let read: Vec<_> = buckets.iter().map(read).collect::<Result<_, _>>()?;
+        self.ensure_lease()?;
+        for ((name, shared), (_, bytes)) in read.iter().zip(buckets) {
+            host::replace_shared_data(name, shared, bytes)?;
+            #[cfg(feature = "traps")]
+            crate::traps::in_write();
+        }
+        Ok(())
+    }
+
+    fn ensure_lease(&self) -> Result<(), Failure> {
+        if self.claim.holds(self.fence)? { Ok(()) } else { Err(Failure::LeaseLost) }
+    }
+
+    /// Read, check the lease, compute, write: nothing is written here in any other order.
     fn replace(&self, name: &str, compute: impl FnOnce(&Shared) -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
         let shared = host::shared_data(name)?;
-        if !self.claim.holds(self.fence)? {
-            return Err(Failure::LeaseLost);
-        }
+        self.ensure_lease()?;
         let value = compute(&shared)?;
         Ok(host::replace_shared_data(name, &shared, &value)?)
     }
