@@ -76,6 +76,7 @@ pub(crate) async fn measure(
 async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace) -> Result<Size> {
     let folder = data::folder("growth")?;
     let mut control_plane = data.serve("growth-control-plane").await?;
+    machine::give_way(control_plane.process()?.id())?;
     let plan = Plan {
         listeners: vec![("none", Vec::new()), ("ours", vec![peers::ours("growth")?])],
         services: vec![(peers::CONTROL_PLANE, control_plane.sync_port())],
