@@ -150,8 +150,14 @@ struct Occurrences<'c> {
 impl<'c> Occurrences<'c> {
     fn read<'a>(&mut self, carriers: &'c Carriers, name: &[u8], value: &'a [u8], credentials: &mut Credentials<'a>) {
         carriers.each_value(name, value, |carrier, value| {
-            credentials.add((!self.seen().any(|earlier| earlier == carrier)).then_some(Unread::Opaque(value)));
-            if self.first.is_none() { self.first = Some(carrier) } else { self.others.push(carrier) }
+            let is_repeated = self.seen().any(|earlier| earlier == carrier);
+            credentials.add((!is_repeated).then_some(Unread::Opaque(value)));
+            match self.first {
+                None => self.first = Some(carrier),
+                // A request may repeat one as often as its size allows.
+                Some(_) if is_repeated => {}
+                Some(_) => self.others.push(carrier),
+            }
         });
     }
 
@@ -250,6 +256,17 @@ mod tests {
         assert_eq!(read(&all).credentials.digest(), Ok(crate::Digest::of("a:b")));
         let differing = [(":path", "/?x-api-key=a:b"), ("cookie", "token=a:c")];
         assert_eq!(read(&differing).credentials.digest(), Err(Reason::ConflictingCredentials));
+    }
+
+    #[test]
+    fn what_is_noted_of_carriers_is_no_longer_than_they_are_many() {
+        let (carriers, mut occurrences, mut credentials) =
+            (carriers(&["query:a", "cookie:b", "cookie:c"]), Occurrences::default(), Credentials::default());
+        let (path, cookies) = (format!("/?{}", "a&".repeat(1000)), "b;c;".repeat(1000));
+        occurrences.read(&carriers, b":path", path.as_bytes(), &mut credentials);
+        occurrences.read(&carriers, b"cookie", cookies.as_bytes(), &mut credentials);
+        assert_eq!(occurrences.seen().count(), 3);
+        assert_eq!(credentials.digest(), Err(Reason::MalformedCredential));
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl Memory {
         if self.change != change {
             self.change = change;
             self.head = None;
+            self.grants.forget();
         }
     }
 
@@ -38,11 +39,11 @@ impl Memory {
 
     /// The grant that was found for a credential.
     pub(crate) fn grant(&self, fingerprint: Fingerprint) -> Option<Rc<Grant>> {
-        self.grants.get(fingerprint, self.change)
+        self.grants.get(fingerprint)
     }
 
     /// Remembers the grant that the table holds for a credential.
     pub(crate) fn remember(&mut self, fingerprint: Fingerprint, grant: Rc<Grant>) {
-        self.grants.remember(fingerprint, self.change, grant);
+        self.grants.remember(fingerprint, grant);
     }
 }

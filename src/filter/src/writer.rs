@@ -270,9 +270,12 @@ impl Writer<'_> {
     fn overwrite_buckets(&self, slot: Slot, buckets: &[(BucketIndex, &Vec<u8>)]) -> Result<(), Failure> {
         let read = |(index, _): &(BucketIndex, &Vec<u8>)| {
             let name = self.names.bucket(slot, *index);
-            host::shared_data(&name).map(|shared| (name, shared))
+            let mut shared = host::shared_data(&name)?;
+            // What was in it does not matter, only that nobody writes it meanwhile.
+            shared.value = Vec::new();
+            Ok((name, shared))
         };
-        let read: Vec<_> = buckets.iter().map(read).collect::<Result<_, _>>()?;
+        let read: Vec<(String, Shared)> = buckets.iter().map(read).collect::<Result<_, HostError>>()?;
         self.ensure_lease()?;
         for ((name, shared), (_, bytes)) in read.iter().zip(buckets) {
             host::replace_shared_data(name, shared, bytes)?;

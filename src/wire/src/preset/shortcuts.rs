@@ -244,9 +244,6 @@ struct Remembered {
     grants: Grants,
 }
 
-/// The table never changes.
-const CHANGE: u64 = 1;
-
 impl Remembered {
     fn new() -> Self {
         Self { key: FingerprintKey::from_random([7; 16]), grants: Grants::default() }
@@ -255,12 +252,12 @@ impl Remembered {
     fn find(&mut self, table: &HashMap<Digest, Grant>, credentials: &Credentials<'_>) -> Result<Option<Grant>, Reason> {
         let presented = credentials.sole()?;
         let fingerprint = presented.fingerprint(&self.key);
-        if let Some(grant) = fingerprint.and_then(|fingerprint| self.grants.get(fingerprint, CHANGE)) {
+        if let Some(grant) = fingerprint.and_then(|fingerprint| self.grants.get(fingerprint)) {
             return Ok(Some(grant.as_ref().clone()));
         }
         let grant = table.get(&presented.digest().ok_or(Reason::MalformedCredential)?).cloned();
         if let (Some(fingerprint), Some(grant)) = (fingerprint, &grant) {
-            self.grants.remember(fingerprint, CHANGE, Rc::new(grant.clone()));
+            self.grants.remember(fingerprint, Rc::new(grant.clone()));
         }
         Ok(grant)
     }
