@@ -12,6 +12,7 @@
 
 pub mod carrier;
 pub mod credential;
+pub mod credentials;
 pub mod decide;
 pub mod digest;
 pub mod environment;

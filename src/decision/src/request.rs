@@ -2,7 +2,7 @@
 //! identity, and which make a request a write. It never changes a request.
 
 use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
-use crate::credential::{Credentials, Unread};
+use crate::credentials::{Credentials, Unread};
 use crate::locator::{JsonField, Locator, NamedEnvironments};
 use crate::path;
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use keygate_decision::credential::Credentials;
+use keygate_decision::credentials::Credentials;
 use keygate_decision::request::{IDENTITY_PREFIX, is_forbidden_header};
 use keygate_decision::{Carriers, Decision, Demand, Grant, Header, Permit, Reason, Request, Ruling, UnixSeconds};
 use proxy_wasm::types::Action;

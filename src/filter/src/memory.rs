@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use keygate_decision::Grant;
-use keygate_decision::credential::Unread;
+use keygate_decision::credentials::Unread;
 use keygate_decision::fingerprint::{Fingerprint, FingerprintKey};
 use keygate_decision::grants::Grants;
 use keygate_wire::records::Head;

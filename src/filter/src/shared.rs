@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use keygate_decision::credential::Credentials;
+use keygate_decision::credentials::Credentials;
 use keygate_decision::{Reason, UnixSeconds};
 use keygate_wire::bucket;
 use keygate_wire::records::{Clock, Head, Names};

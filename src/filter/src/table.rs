@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use keygate_decision::credential::Credentials;
+use keygate_decision::credentials::Credentials;
 use keygate_decision::{Grant, Reason, UnixSeconds};
 use keygate_wire::EmbeddedTable;
 

@@ -58,7 +58,7 @@ pub fn decode(bytes: &[u8]) -> Option<Grant> {
 }
 
 /// Whether [`decode`] gives a grant, found without making one.
-pub fn is_grant(bytes: &[u8]) -> bool {
+pub(crate) fn is_grant(bytes: &[u8]) -> bool {
     Parts::of(bytes).is_some()
 }
 

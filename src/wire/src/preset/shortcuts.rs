@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keygate_decision::credential::Credentials;
+use keygate_decision::credentials::Credentials;
 use keygate_decision::fingerprint::FingerprintKey;
 use keygate_decision::grants::Grants;
 use keygate_decision::request::is_forbidden_header;
