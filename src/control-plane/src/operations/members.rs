@@ -25,7 +25,7 @@ pub(crate) async fn show(
     Ok(member.ok_or_else(|| Missing::member(account.0))?)
 }
 
-/// Makes these the members of an environment, and no others. One of them must be an owner: else only an admin could change it again.
+/// Makes these the members of an environment, and no others. One of them must be an owner, see [`keep_an_owner`].
 pub(crate) async fn replace(
     change: &mut Change<'_>,
     caller: &Caller,
@@ -68,6 +68,9 @@ pub(crate) async fn put(
     let (environment, account) = find(change, caller, id, reference).await?;
     let current = member::find(change.connection(), &environment, account.id).await?;
     if current.as_ref().is_none_or(|current| current.role != role) {
+        if let Some(current) = &current {
+            keep_an_owner(change, &environment, current).await?;
+        }
         member::put(change, &environment, &account, role).await?;
     }
     let member = member::find(change.connection(), &environment, account.id).await?;
@@ -84,7 +87,19 @@ pub(crate) async fn remove(
     let (environment, account) = find(change, caller, id, reference).await?;
     let member = member::find(change.connection(), &environment, account.id).await?;
     let member = member.ok_or_else(|| Missing::member(&account.name))?;
+    keep_an_owner(change, &environment, &member).await?;
     Ok(member::remove(change, &environment, &account, member.role).await?)
+}
+
+/// Without an owner only an admin could change the members again.
+async fn keep_an_owner(change: &mut Change<'_>, environment: &Environment, going: &Member) -> Result<(), Refusal> {
+    let is_owner = |member: &Member| member.role == Role::Owner;
+    let members = member::list(change.connection(), environment).await?;
+    if is_owner(going) && !members.iter().any(|other| other.account_id != going.account_id && is_owner(other)) {
+        let message = format!("{} is the last owner of {}; make another account an owner first", going.account, environment.id);
+        return Err(Refusal::conflict("last_owner", None, message));
+    }
+    Ok(())
 }
 
 /// An owner names accounts that they do not see otherwise: whom to let in is theirs to say.
