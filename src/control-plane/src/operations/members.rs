@@ -4,25 +4,29 @@ use keygate_decision::{AccountId, EnvironmentId};
 
 use super::{Missing, Refusal, environments};
 use crate::model::{Account, AccountRef, Environment, Member, Role};
-use crate::permission::{Action, Caller};
+use crate::permission::{Action, Caller, Tie};
 use crate::store::{Change, Connection, account, member};
 
-/// The members of an environment.
-pub(crate) async fn list(connection: &mut Connection, caller: &Caller, id: &EnvironmentId) -> Result<Vec<Member>, Refusal> {
-    let (environment, _) = environments::find(connection, caller, id, Action::SeeEnvironment).await?;
-    Ok(member::list(connection, &environment).await?)
+/// The members of an environment, with what ties the caller to it.
+pub(crate) async fn list(
+    connection: &mut Connection,
+    caller: &Caller,
+    id: &EnvironmentId,
+) -> Result<(Vec<Member>, Tie), Refusal> {
+    let (environment, tie) = environments::find(connection, caller, id, Action::SeeEnvironment).await?;
+    Ok((member::list(connection, &environment).await?, tie))
 }
 
-/// One member of an environment.
+/// One member of an environment, with what ties the caller to it.
 pub(crate) async fn show(
     connection: &mut Connection,
     caller: &Caller,
     id: &EnvironmentId,
     account: AccountId,
-) -> Result<Member, Refusal> {
-    let (environment, _) = environments::find(connection, caller, id, Action::SeeEnvironment).await?;
+) -> Result<(Member, Tie), Refusal> {
+    let (environment, tie) = environments::find(connection, caller, id, Action::SeeEnvironment).await?;
     let member = member::find(connection, &environment, account).await?;
-    Ok(member.ok_or_else(|| Missing::member(account.0))?)
+    Ok((member.ok_or_else(|| Missing::member(account.0))?, tie))
 }
 
 /// Makes these the members of an environment, and no others. One of them must be an owner, see [`keep_an_owner`].

@@ -208,3 +208,33 @@ async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     assert_eq!(one.send("POST", "/v1/projects/1a5?action=remove", None, 202).await["state"], "removing");
     one.send("GET", "/v1/projects/1a5", None, 404).await;
 }
+
+#[tokio::test]
+async fn a_member_shows_the_action_that_the_caller_may_take() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (_, mark) = plane.account("mark", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    plane.member("1a5", "mark", "member").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    for (token, may) in [(&plane.admin, true), (&olga, true), (&mark, false), (&machine, false)] {
+        let client = plane.rancher(token);
+        for id in client.ids("/v1/projectmembers?projectId=1a5").await {
+            let all = client.get("/v1/projectmembers").await;
+            let listed = all["data"].as_array().unwrap().iter().find(|member| member["id"] == id.as_str()).unwrap().clone();
+            let shown = client.get(&format!("/v1/projectmembers/{id}")).await;
+            for member in [listed, shown] {
+                assert_eq!(member["actions"].get("remove").is_some(), may, "{member}");
+            }
+            if !may {
+                client.send("POST", &format!("/v1/projectmembers/{id}?action=remove"), None, 403).await;
+            }
+        }
+    }
+    // Whoever makes themselves a mere member may not remove anybody any more.
+    let owner = plane.rancher(&olga);
+    plane.member("1a5", "mark", "owner").await;
+    let own = format!("/v1/projectmembers/1a5-{}", owner.ids("/v1/accounts").await.remove(0));
+    assert_eq!(owner.send("PUT", &own, Some(json!({"role": "member"})), 200).await["actions"], json!({}));
+}
