@@ -115,7 +115,7 @@ async fn everything_that_is_shown_can_be_viewed_by_its_own_link() {
     plane.key(json!({"environment": "Prod.1", "name": "m"})).await;
     plane.member("1a5", "alice", "owner").await;
     plane.key(json!({"environment": "1a5", "name": "m"})).await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("alice", PASSWORD).await;
     let admin = plane.rancher(&plane.admin);
     let path = |link: &Value| link.as_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
     let mut seen = Vec::new();

@@ -47,8 +47,7 @@ async fn an_admin_makes_accounts_and_gives_them_passwords() {
     assert_eq!(admin.send("POST", "/v1/passwords", Some(wish), 422).await["code"], "NotUnique");
     let other = json!({"accountId": id, "publicValue": "robert", "secretValue": PASSWORD});
     assert_eq!(admin.send("POST", "/v1/passwords", Some(other), 422).await["fieldName"], "publicValue");
-    let token = nobody.send("POST", "/v1/token", Some(json!({"code": format!("bob:{PASSWORD}")})), 201).await;
-    let bob = plane.rancher(token["jwt"].as_str().unwrap());
+    let bob = plane.rancher_login("bob").await;
     assert_eq!(bob.ids("/v1/passwords").await, [password["id"].as_str().unwrap()]);
     assert_eq!(user.ids("/v1/passwords").await, Vec::<String>::new());
     let path = format!("/v1/passwords/{}", password["id"].as_str().unwrap());
