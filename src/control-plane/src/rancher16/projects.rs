@@ -10,6 +10,7 @@ use super::request::{Asked, Kind};
 use super::{collection, members, resource};
 use crate::api::App;
 use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::model::Environment;
 use crate::name::Name;
 use crate::operations::{environments, may, members as memberships};
@@ -53,11 +54,11 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         return Err(Error::not_granted("only an admin makes projects"));
     }
     let given = resource::of(Kind::Project).writable(&asked.fields, true, true)?;
-    let text = |field: &str| given.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let id =
-        text("id").ok_or_else(|| Error::invalid("MissingRequired", "id", "is missing: the id that the upstream knows it by"))?;
+    let missing = || Error::invalid("MissingRequired", "id", "is missing: the id that the upstream knows it by");
+    let id = text(&given, "id").ok_or_else(missing)?;
     let id = EnvironmentId::parse(id).map_err(|why| Error::invalid("InvalidFormat", "id", why.to_string()))?;
-    let name = Name::parse(text("name").unwrap_or(id.as_str())).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
+    let name =
+        Name::parse(text(&given, "name").unwrap_or(id.as_str())).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
     let members = given.get("members").filter(|members| !members.is_null());
     let members = members.map(|members| members::parse_all(Some(members))).transpose()?;
     let made = app.change(caller.clone(), async move |change, caller| {
