@@ -99,12 +99,7 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> R
     Ok(Answer::ok(on_its_way(view(caller, asked, &edited.await?.value), "updating-active")))
 }
 
-/// On offer to those who may do more than look.
-fn actions(caller: &Caller, tie: Tie) -> &'static [&'static str] {
-    if may(caller, Action::ManageEnvironment(tie)) { &["setmembers", "remove"] } else { &[] }
-}
-
-/// A project as it is shown.
+/// A project as it is shown. Its actions and its keys are on offer to those who may do more than look.
 pub(super) fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environment, Tie)) -> Value {
     let (created, created_ts) = render::time(environment.created);
     let fields = json!({
@@ -112,12 +107,15 @@ pub(super) fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environ
         "created": created, "createdTS": created_ts, "removed": null,
     });
     let base = asked.base.unscoped();
-    let mut shown =
-        render::resource(&base, Kind::Project, environment.id.as_str(), fields, &["projectMembers"], actions(caller, *tie));
+    let manages = may(caller, Action::ManageEnvironment(*tie));
+    let actions: &[&str] = if manages { &["setmembers", "remove"] } else { &[] };
+    let mut shown = render::resource(&base, Kind::Project, environment.id.as_str(), fields, &["projectMembers"], actions);
     // The endpoint of the environment: what its keys are for.
     let scoped = base.scoped(environment.id.as_str());
     if let Some(links) = shown.get_mut("links").and_then(Value::as_object_mut) {
-        links.insert("apiKeys".to_owned(), scoped.url(&["apikeys"]).into());
+        if manages {
+            links.insert("apiKeys".to_owned(), scoped.url(&["apikeys"]).into());
+        }
         links.insert("schemas".to_owned(), scoped.url(&["schemas"]).into());
     }
     shown

@@ -106,6 +106,26 @@ async fn the_version_leads_only_to_what_the_caller_may_see() {
 }
 
 #[tokio::test]
+async fn a_project_leads_only_to_what_the_caller_may_see() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (_, mark) = plane.account("mark", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    plane.member("1a5", "mark", "member").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    for (token, manages) in [(&plane.admin, true), (&olga, true), (&mark, false), (&machine, false)] {
+        let client = plane.rancher(token);
+        let links = client.get("/v1/projects/1a5").await["links"].as_object().unwrap().clone();
+        for (name, link) in &links {
+            let answer = read(client.request("GET", link.as_str().unwrap().strip_prefix(&plane.url).unwrap())).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.body);
+        }
+        assert_eq!(links.contains_key("apiKeys"), manages, "{links:?}");
+    }
+}
+
+#[tokio::test]
 async fn everything_that_is_shown_can_be_viewed_by_its_own_link() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;

@@ -232,8 +232,27 @@ async fn a_member_shows_the_action_that_the_caller_may_take() {
         }
     }
     // Whoever makes themselves a mere member may not remove anybody any more.
-    let owner = plane.rancher(&olga);
     plane.member("1a5", "mark", "owner").await;
+    let owner = plane.rancher(&olga);
     let own = format!("/v1/projectmembers/1a5-{}", owner.ids("/v1/accounts").await.remove(0));
     assert_eq!(owner.send("PUT", &own, Some(json!({"role": "member"})), 200).await["actions"], json!({}));
+}
+
+#[tokio::test]
+async fn the_last_owner_of_a_project_stays_one() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    let owner = plane.rancher(&olga);
+    let own = format!("/v1/projectmembers/1a5-{}", owner.ids("/v1/accounts").await.remove(0));
+    for (method, path, body) in [
+        ("DELETE", own.clone(), None),
+        ("POST", format!("{own}?action=remove"), None),
+        ("PUT", own.clone(), Some(json!({"role": "member"}))),
+    ] {
+        let refused = owner.send(method, &path, body, 409).await;
+        assert!(refused["detail"].as_str().unwrap().contains("last owner"), "{refused}");
+    }
+    assert_eq!(owner.get(&own).await["role"], "owner");
 }
