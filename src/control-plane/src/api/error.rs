@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::operations::{Missing, Refusal};
+use crate::operations::{BUSY_SECONDS, Missing, Refusal};
 
 /// An answer that says what is wrong, where, and the way out.
 #[derive(Debug)]
@@ -164,9 +164,6 @@ impl<R: Into<Refusal>> From<R> for Error {
         }
     }
 }
-
-/// When to try again that a password is checked.
-const BUSY_SECONDS: u64 = 5;
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {

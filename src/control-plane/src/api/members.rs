@@ -13,7 +13,7 @@ use crate::permission::Caller;
 
 /// GET /environments/{environment}/members
 pub(super) async fn list(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Error> {
-    let members = members::list(&mut *app.store.read().await?, &caller, &environments::reference(&id)?).await?;
+    let (members, _) = members::list(&mut *app.store.read().await?, &caller, &environments::reference(&id)?).await?;
     Ok(reply::list(&members, view))
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod table;
 pub(crate) mod takeover;
 pub(crate) mod tokens;
 
-pub(crate) use refusal::{Missing, Refusal};
+pub(crate) use refusal::{BUSY_SECONDS, Missing, Refusal};
 
 use crate::permission::{Action, Caller, Verdict, judge};
 

@@ -4,6 +4,9 @@ use crate::model::AccountRef;
 use crate::random::NoRandomness;
 use crate::store::StoreError;
 
+/// When to try again what is refused as [`Refusal::Busy`].
+pub(crate) const BUSY_SECONDS: u64 = 5;
+
 /// The operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::api::is_refused;
-use crate::operations::Refusal;
+use crate::operations::{BUSY_SECONDS, Refusal};
 use crate::permission::Caller;
 
 use super::request::Asked;
@@ -208,7 +208,7 @@ impl<R: Into<Refusal>> From<R> for Error {
                 Self { retry_after_seconds: Some(seconds), ..denied }
             }
             Refusal::Busy => Self {
-                retry_after_seconds: Some(5),
+                retry_after_seconds: Some(BUSY_SECONDS),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", &refusal.to_string())
             },
             Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),

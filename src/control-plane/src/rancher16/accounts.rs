@@ -11,6 +11,7 @@ use super::request::{Asked, Kind};
 use super::{collection, projects, resource};
 use crate::api::App;
 use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::model::{Account, AccountRef, Kind as AccountKind, State, parse_shared_id, shared_id};
 use crate::name::AccountName;
 use crate::operations::{accounts, environments, may};
@@ -71,7 +72,7 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         return Err(Error::not_granted("only an admin makes accounts"));
     }
     let given = resource::of(Kind::Account).writable(&asked.fields, true, true)?;
-    let text = |field: &str| given.get(field).and_then(Value::as_str).unwrap_or_default();
+    let text = |field: &str| text(&given, field).unwrap_or_default();
     let name = AccountName::parse(text("name")).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
     let kind = AccountKind::parse(text("kind")).map_err(|why| Error::invalid("InvalidOption", "kind", why))?;
     let made = app.change(caller.clone(), async move |change, caller| accounts::create(change, caller, &name, kind).await);

@@ -10,13 +10,15 @@ use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
 use super::{accounts, projects, resource};
 use crate::api::App;
-use crate::dialect::{Answer, field};
+use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
 use crate::name::{Description, Label, Name};
 use crate::operations::environments;
 use crate::operations::keys::{self, HolderRef, Wish};
 use crate::permission::Caller;
 use crate::random;
+use crate::store::Connection;
 use crate::supplied::{self, SuppliedSecret};
 
 /// Everything about keys.
@@ -30,18 +32,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         };
     };
     let id = id.strip_prefix("1c").and_then(key_id).ok_or_else(Error::not_found)?;
-    let key = keys::show_removed(&mut *app.store.read().await?, caller, id).await?;
-    // A key of one place is not there in another one.
-    let here = match asked.environment()? {
-        Some(environment) => {
-            environments::show(&mut *app.store.read().await?, caller, &environment).await.map_err(Error::not_entered)?;
-            matches!(&key.holder, KeyHolder::Environment { id, .. } if *id == environment)
-        }
-        None => true,
-    };
-    if !here {
-        return Err(Error::not_found());
-    }
+    let key = find(app, caller, asked, id).await?;
     match (&asked.method, asked.link.as_deref(), asked.action.as_deref()) {
         (&Method::GET, None, _) => Ok(Answer::ok(view(asked, &key, None))),
         (&Method::GET, Some("account"), _) => holder(app, caller, asked, &key).await,
@@ -51,6 +42,16 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         (_, Some(_), _) => Err(Error::not_found()),
         _ => Err(Error::method_not_allowed("a key takes GET, PUT, DELETE, and POST with ?action=")),
     }
+}
+
+/// A key, if it is there where it is asked for: one of an environment is not there in another one.
+async fn find(app: &App, caller: &Caller, asked: &Asked, id: KeyId) -> Result<Key, Error> {
+    let mut reader = app.store.read().await?;
+    let key = keys::show_removed(&mut reader, caller, id).await?;
+    let asked_in = asked.environment()?;
+    enter(&mut reader, caller, asked_in.as_ref()).await?;
+    let is_here = |environment| matches!(&key.holder, KeyHolder::Environment { id, .. } if *id == environment);
+    if asked_in.is_none_or(is_here) { Ok(key) } else { Err(Error::not_found()) }
 }
 
 /// Whose keys a request is about: those of its environment, else the caller's own; all for an admin.
@@ -82,11 +83,7 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
 }
 
 /// Whoever may not enter an environment is told so before anything else.
-async fn enter(
-    connection: &mut crate::store::Connection,
-    caller: &Caller,
-    environment: Option<&EnvironmentId>,
-) -> Result<(), Error> {
+async fn enter(connection: &mut Connection, caller: &Caller, environment: Option<&EnvironmentId>) -> Result<(), Error> {
     match environment {
         Some(environment) => environments::show(connection, caller, environment).await.map(drop).map_err(Error::not_entered),
         None => Ok(()),
@@ -97,14 +94,15 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
     let environment = asked.environment()?;
     enter(&mut *app.store.read().await?, caller, environment.as_ref()).await?;
     let written = resource::of(Kind::ApiKey).writable(&asked.fields, true, caller.standing.sees_all())?;
-    let holder = match (environment, text(&written, "accountId")) {
+    // An empty holder is not none: it is nobody.
+    let holder = match (environment, written.get("accountId").and_then(Value::as_str)) {
         (Some(environment), _) => HolderRef::Environment(environment),
         (None, Some(holder)) => named_holder(holder)?,
         (None, None) => HolderRef::of(caller),
     };
     let invalid = |field| move |why: String| Error::invalid("InvalidFormat", field, why);
-    let access = field::text(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
-    let secret = field::text(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
+    let access = text(&written, "publicValue").map(supplied::access_key).transpose().map_err(invalid("publicValue"))?;
+    let secret = text(&written, "secretValue").map(SuppliedSecret::parse).transpose().map_err(invalid("secretValue"))?;
     let drawn = random::key_pair()?;
     let is_drawn = access.is_none() && secret.is_none();
     let access = access.unwrap_or_else(|| Label::from(&drawn.access));
@@ -232,14 +230,8 @@ fn view(asked: &Asked, key: &Key, secret: Option<&str>) -> Value {
     shown
 }
 
-/// What a field says, if it says something.
-fn text<'w>(written: &'w Map<String, Value>, field: &str) -> Option<&'w str> {
-    written.get(field).and_then(Value::as_str)
-}
-
 fn name(written: &Map<String, Value>, access: &str) -> Result<Name, Error> {
-    let name = text(written, "name").filter(|name| !name.is_empty()).unwrap_or(access);
-    Name::parse(name).map_err(|why| Error::invalid("InvalidFormat", "name", why))
+    Name::parse(text(written, "name").unwrap_or(access)).map_err(|why| Error::invalid("InvalidFormat", "name", why))
 }
 
 /// Absent; none; or a text.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::api::is_refused;
 use crate::dialect::uuid;
-use crate::operations::{Missing, Refusal};
+use crate::operations::{BUSY_SECONDS, Missing, Refusal};
 use crate::permission::Caller;
 use crate::random;
 
@@ -154,8 +154,7 @@ impl<R: Into<Refusal>> From<R> for Error {
             }
             Refusal::Missing(_) => Self::not_found(),
             Refusal::Unauthorized => Self::unauthorized(true),
-            Refusal::WrongPassword => Self::unauthorized(false).saying(refusal.to_string()),
-            Refusal::InactiveAccount => Self::unauthorized(false).saying(refusal.to_string()),
+            Refusal::WrongPassword | Refusal::InactiveAccount => Self::unauthorized(false).saying(refusal.to_string()),
             Refusal::Forbidden(why) => Self::forbidden().saying(why),
             Refusal::Conflict { code: "last_admin" | "key_active", message, .. } => Self::method_not_allowed(&message),
             Refusal::Conflict { field: Some(field), message, .. } => Self::invalid("NotUnique", ranchers(field), message),
@@ -167,7 +166,7 @@ impl<R: Into<Refusal>> From<R> for Error {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests").saying(refusal.to_string())
             },
             Refusal::Busy => Self {
-                retry_after_seconds: Some(5),
+                retry_after_seconds: Some(BUSY_SECONDS),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").saying(refusal.to_string())
             },
             Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),

@@ -5,14 +5,14 @@ use keygate_decision::{AccountId, EnvironmentId};
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use super::render::{self, on_its_way};
+use super::render::{self, on_its_way, over};
 use super::request::{Asked, Kind};
 use super::{collection, identities, resource};
 use crate::api::App;
 use crate::dialect::Answer;
 use crate::model::{AccountRef, Member, Role, parse_shared_id, shared_id};
-use crate::operations::{environments, members};
-use crate::permission::Caller;
+use crate::operations::{environments, may, members};
+use crate::permission::{Action, Caller, Tie};
 
 /// Everything about members.
 pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
@@ -28,17 +28,17 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
     if asked.link.is_some() || asked.scope.as_deref().is_some_and(|scope| scope != environment.as_str()) {
         return Err(Error::not_found());
     }
-    let member = members::show(&mut *app.store.read().await?, caller, &environment, account).await?;
+    let (member, tie) = members::show(&mut *app.store.read().await?, caller, &environment, account).await?;
     match (&asked.method, asked.action.as_deref()) {
-        (&Method::GET, _) => Ok(Answer::ok(view(asked, &member))),
+        (&Method::GET, _) => Ok(Answer::ok(view(caller, asked, &member, tie))),
         (&Method::PUT, _) => {
             let given = resource::of(Kind::ProjectMember).writable(&asked.fields, false, false)?;
             let role = if given.contains_key("role") { role(&given)? } else { member.role };
-            let put = put(app, caller, environment, account, role).await?;
-            Ok(Answer::ok(on_its_way(view(asked, &put), "updating-active")))
+            let (put, tie) = put(app, caller, environment, account, role).await?;
+            Ok(Answer::ok(on_its_way(view(caller, asked, &put, tie), "updating-active")))
         }
-        (&Method::DELETE, _) => Ok(Answer::ok(remove(app, caller, asked, member).await?)),
-        (&Method::POST, Some("remove")) => Ok(Answer::new(StatusCode::ACCEPTED, remove(app, caller, asked, member).await?)),
+        (&Method::DELETE, _) => Ok(Answer::ok(remove(app, caller, asked, member, tie).await?)),
+        (&Method::POST, Some("remove")) => Ok(Answer::new(StatusCode::ACCEPTED, remove(app, caller, asked, member, tie).await?)),
         (&Method::POST, Some(_)) => Err(Error::no_such_action()),
         _ => Err(Error::method_not_allowed("a member takes GET, PUT, DELETE, and POST with ?action=")),
     }
@@ -53,7 +53,8 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
     };
     let mut things = Vec::new();
     for id in ids {
-        things.extend(members::list(&mut reader, caller, &id).await?.iter().map(|member| view(asked, member)));
+        let (members, tie) = members::list(&mut reader, caller, &id).await?;
+        things.extend(members.iter().map(|member| view(caller, asked, member, tie)));
     }
     collection::answer(asked, Kind::ProjectMember, things)
 }
@@ -65,23 +66,31 @@ async fn add(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error>
     let project = project.ok_or_else(|| Error::invalid("MissingRequired", "projectId", "is missing"))?;
     let environment = EnvironmentId::parse(project).map_err(|_| Error::not_found())?;
     let (account, role) = parse(&given)?;
-    let made = put(app, caller, environment, account, role).await?;
-    Ok(Answer::new(StatusCode::CREATED, on_its_way(view(asked, &made), "registering")))
+    let (made, tie) = put(app, caller, environment, account, role).await?;
+    Ok(Answer::new(StatusCode::CREATED, on_its_way(view(caller, asked, &made, tie), "registering")))
 }
 
-async fn put(app: &App, caller: &Caller, environment: EnvironmentId, account: AccountId, role: Role) -> Result<Member, Error> {
-    let account = AccountRef::Id(account);
-    let put =
-        app.change(caller.clone(), async move |change, caller| members::put(change, caller, &environment, &account, role).await);
+/// The member as it is then, with what ties the caller to the environment: it may be themselves whom they gave another role.
+async fn put(
+    app: &App,
+    caller: &Caller,
+    environment: EnvironmentId,
+    account: AccountId,
+    role: Role,
+) -> Result<(Member, Tie), Error> {
+    let put = app.change(caller.clone(), async move |change, caller| {
+        members::put(change, caller, &environment, &AccountRef::Id(account), role).await?;
+        members::show(change.connection(), caller, &environment, account).await
+    });
     Ok(put.await?.value)
 }
 
-async fn remove(app: &App, caller: &Caller, asked: &Asked, member: Member) -> Result<Value, Error> {
+async fn remove(app: &App, caller: &Caller, asked: &Asked, member: Member, tie: Tie) -> Result<Value, Error> {
     let (environment, account) = (member.environment.clone(), AccountRef::Id(member.account_id));
     let removed =
         app.change(caller.clone(), async move |change, caller| members::remove(change, caller, &environment, &account).await);
     removed.await?;
-    Ok(on_its_way(view(asked, &member), "removing"))
+    Ok(over(on_its_way(view(caller, asked, &member, tie), "removing")))
 }
 
 /// Members as clients give them in lists: as `projectMembers` are shown, or identities with a role.
@@ -117,7 +126,12 @@ fn parse_id(id: &str) -> Option<(EnvironmentId, AccountId)> {
     Some((EnvironmentId::parse(environment).ok()?, parse_shared_id(account)?))
 }
 
-fn view(asked: &Asked, member: &Member) -> Value {
+/// On offer to those who may do more than look.
+fn actions(caller: &Caller, tie: Tie) -> &'static [&'static str] {
+    if may(caller, Action::ManageEnvironment(tie)) { &["remove"] } else { &[] }
+}
+
+fn view(caller: &Caller, asked: &Asked, member: &Member, tie: Tie) -> Value {
     let (created, created_ts) = render::time(member.created);
     let account = shared_id(member.account_id);
     let fields = json!({
@@ -126,5 +140,5 @@ fn view(asked: &Asked, member: &Member) -> Value {
         "created": created, "createdTS": created_ts,
     });
     let id = format!("{}-{account}", member.environment);
-    render::resource(&asked.base.unscoped(), Kind::ProjectMember, &id, fields, &[], &["remove"])
+    render::resource(&asked.base.unscoped(), Kind::ProjectMember, &id, fields, &[], actions(caller, tie))
 }

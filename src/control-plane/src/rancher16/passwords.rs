@@ -93,8 +93,7 @@ async fn create(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Re
 }
 
 fn password(given: &Map<String, Value>, field: &'static str) -> Result<Password, Error> {
-    let text = given.get(field).and_then(Value::as_str).unwrap_or_default();
-    Password::parse(text).map_err(|why| Error::invalid("InvalidFormat", field, why))
+    Password::parse(text(given, field).unwrap_or_default()).map_err(|why| Error::invalid("InvalidFormat", field, why))
 }
 
 fn view(asked: &Asked, account: &Account) -> Value {

@@ -10,6 +10,7 @@ use super::request::{Asked, Kind};
 use super::{collection, members, resource};
 use crate::api::App;
 use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::model::Environment;
 use crate::name::Name;
 use crate::operations::{environments, may, members as memberships};
@@ -53,11 +54,11 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         return Err(Error::not_granted("only an admin makes projects"));
     }
     let given = resource::of(Kind::Project).writable(&asked.fields, true, true)?;
-    let text = |field: &str| given.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let id =
-        text("id").ok_or_else(|| Error::invalid("MissingRequired", "id", "is missing: the id that the upstream knows it by"))?;
+    let missing = || Error::invalid("MissingRequired", "id", "is missing: the id that the upstream knows it by");
+    let id = text(&given, "id").ok_or_else(missing)?;
     let id = EnvironmentId::parse(id).map_err(|why| Error::invalid("InvalidFormat", "id", why.to_string()))?;
-    let name = Name::parse(text("name").unwrap_or(id.as_str())).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
+    let name =
+        Name::parse(text(&given, "name").unwrap_or(id.as_str())).map_err(|why| Error::invalid("InvalidFormat", "name", why))?;
     let members = given.get("members").filter(|members| !members.is_null());
     let members = members.map(|members| members::parse_all(Some(members))).transpose()?;
     let made = app.change(caller.clone(), async move |change, caller| {
@@ -98,12 +99,7 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> R
     Ok(Answer::ok(on_its_way(view(caller, asked, &edited.await?.value), "updating-active")))
 }
 
-/// On offer to those who may do more than look.
-fn actions(caller: &Caller, tie: Tie) -> &'static [&'static str] {
-    if may(caller, Action::ManageEnvironment(tie)) { &["setmembers", "remove"] } else { &[] }
-}
-
-/// A project as it is shown.
+/// A project as it is shown. Its actions and its keys are on offer to those who may do more than look.
 pub(super) fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environment, Tie)) -> Value {
     let (created, created_ts) = render::time(environment.created);
     let fields = json!({
@@ -111,12 +107,15 @@ pub(super) fn view(caller: &Caller, asked: &Asked, (environment, tie): &(Environ
         "created": created, "createdTS": created_ts, "removed": null,
     });
     let base = asked.base.unscoped();
-    let mut shown =
-        render::resource(&base, Kind::Project, environment.id.as_str(), fields, &["projectMembers"], actions(caller, *tie));
+    let manages = may(caller, Action::ManageEnvironment(*tie));
+    let actions: &[&str] = if manages { &["setmembers", "remove"] } else { &[] };
+    let mut shown = render::resource(&base, Kind::Project, environment.id.as_str(), fields, &["projectMembers"], actions);
     // The endpoint of the environment: what its keys are for.
     let scoped = base.scoped(environment.id.as_str());
     if let Some(links) = shown.get_mut("links").and_then(Value::as_object_mut) {
-        links.insert("apiKeys".to_owned(), scoped.url(&["apikeys"]).into());
+        if manages {
+            links.insert("apiKeys".to_owned(), scoped.url(&["apikeys"]).into());
+        }
         links.insert("schemas".to_owned(), scoped.url(&["schemas"]).into());
     }
     shown

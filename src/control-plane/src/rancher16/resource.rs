@@ -59,9 +59,17 @@ impl Resource {
         self.kind == Kind::Token
     }
 
-    /// Whether a caller sees that it is there.
+    /// Whether a caller is led to it.
     pub(super) fn is_seen_by(&self, caller: &Caller) -> bool {
-        !matches!(self.kind, Kind::LocalAuthConfig | Kind::Setting) || may(caller, permission::Action::ManageSettings)
+        match self.kind {
+            Kind::LocalAuthConfig | Kind::Setting => may(caller, permission::Action::ManageSettings),
+            // Whoever acts as an environment has no keys, and manages none of its.
+            Kind::ApiKey => {
+                let own = caller.standing.account();
+                own.is_some_and(|own| may(caller, permission::Action::ManageAccountKey(own)))
+            }
+            _ => true,
+        }
     }
 
     /// The methods of all of its kind, for a caller.

@@ -8,6 +8,7 @@ use super::request::{Asked, Kind};
 use super::{collection, render, resource};
 use crate::api::App;
 use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::model::SettingValue;
 use crate::operations::settings;
 use crate::permission::Caller;
@@ -43,7 +44,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
         Method::PUT => {
             let given = resource::of(Kind::Setting).writable(&asked.fields, false, true)?;
             // An empty value is none: the default holds again.
-            let value = given.get("value").and_then(Value::as_str).filter(|value| !value.is_empty());
+            let value = text(&given, "value");
             let value = value.map(|value| if ranchers { minutes(value) } else { Ok(value.to_owned()) }).transpose()?;
             let name = setting.known.name;
             let written = app.change(caller.clone(), async move |change, caller| match value {

@@ -2,6 +2,7 @@
 //! shows it.
 
 use axum::http::{HeaderMap, Method, StatusCode};
+use keygate_decision::Digest;
 use serde_json::{Value, json};
 
 use super::error::Error;
@@ -9,6 +10,7 @@ use super::request::{Asked, Kind};
 use super::{caller, forget_cookie, identities, list_of, resource};
 use crate::api::App;
 use crate::dialect::Answer;
+use crate::dialect::field::text;
 use crate::login::{Password, Source};
 use crate::model::{Account, AccountRef, Purpose, shared_id};
 use crate::operations::accounts;
@@ -27,10 +29,9 @@ pub(super) async fn answer(app: &App, source: Source, headers: &HeaderMap, asked
         (&Method::GET, id) => {
             let enabled = enabled(app).await?;
             let shown = match login(app, headers).await? {
-                Some(caller) => {
+                Some((caller, digest)) => {
                     let account = account_of(app, &caller).await?;
-                    let token = caller::digest(headers).and_then(|digest| caller::token(headers, &digest));
-                    view(asked, enabled, Some(&account), token.as_deref())
+                    view(asked, enabled, Some(&account), caller::token(headers, &digest).as_deref())
                 }
                 None => view(asked, enabled, None, None),
             };
@@ -49,7 +50,7 @@ async fn log_in(app: &App, source: Source, asked: &Asked) -> Result<Answer, Erro
         return Err(Error::bad_request("codeInvalid", "code must be user:password"));
     }
     let written = resource::of(Kind::Token).writable(&asked.fields, true, false)?;
-    let code = written.get("code").and_then(Value::as_str).unwrap_or_default();
+    let code = text(&written, "code").unwrap_or_default();
     let (name, password) = code.split_once(':').ok_or_else(Error::forbidden)?;
     // What cannot be a password is nobody's.
     let password = Password::parse(password).map_err(|_| Error::unauthorized(false))?;
@@ -68,12 +69,12 @@ async fn log_out(app: &App, headers: &HeaderMap) -> Result<Answer, Error> {
     Ok(Answer::empty(StatusCode::NO_CONTENT).with([forget_cookie()]))
 }
 
-/// The login that a request shows, if it shows one that may pass.
-async fn login(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+/// The login that a request shows, if it shows one that may pass, and its digest.
+async fn login(app: &App, headers: &HeaderMap) -> Result<Option<(Caller, Digest)>, Error> {
     let Some(digest) = caller::digest(headers) else { return Ok(None) };
     let now = app.store.clock().now();
     match callers::identify(&mut *app.store.read().await?, &digest, now).await? {
-        Identity::Passes(caller) if caller.purpose == Purpose::Login => Ok(Some(caller)),
+        Identity::Passes(caller) if caller.purpose == Purpose::Login => Ok(Some((caller, digest))),
         _ => Ok(None),
     }
 }

@@ -12,7 +12,7 @@ use super::render::Base;
 use super::request::Asked;
 use crate::api::{App, note_refused};
 use crate::operations::callers::{self, Identity};
-use crate::permission::{Caller, Standing};
+use crate::permission::Caller;
 use crate::random;
 
 /// The cookie that carries a token.
@@ -48,10 +48,7 @@ pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> R
 }
 
 fn counts_here(caller: &Caller, asked: &Asked) -> bool {
-    match &caller.standing {
-        Standing::Admin(_) | Standing::User(_) => true,
-        Standing::Limited(_, own) | Standing::Environment(own) => asked.cluster().as_ref() == Some(own),
-    }
+    caller.standing.environment().is_none_or(|own| asked.cluster().as_ref() == Some(own))
 }
 
 /// Notes that somebody who is known was refused.

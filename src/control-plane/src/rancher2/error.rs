@@ -9,7 +9,7 @@ use serde_json::json;
 use super::request::Asked;
 use super::resource;
 use crate::api::is_refused;
-use crate::operations::Refusal;
+use crate::operations::{BUSY_SECONDS, Refusal};
 use crate::permission::Caller;
 
 /// What went wrong, as a client of Rancher 2 expects to be told.
@@ -177,7 +177,7 @@ impl<R: Into<Refusal>> From<R> for Error {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", refusal.to_string())
             },
             Refusal::Busy => Self {
-                retry_after_seconds: Some(5),
+                retry_after_seconds: Some(BUSY_SECONDS),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerError", refusal.to_string())
             },
             Refusal::Hash(_) | Refusal::Randomness(_) | Refusal::Store(_) => Self::unavailable(&refusal),

@@ -159,8 +159,31 @@ async fn memberships_are_what_a_users_key_reaches() {
     }
     let revision = plane.member("1a5", "alice", "owner").await.revision;
     assert_eq!(plane.member("1a5", "alice", "owner").await.revision, revision, "the same role again changes nothing");
+    plane.member("1a5", "root", "owner").await;
     plane.admin("DELETE", "environments/1a5/members/alice", None, 204).await;
     assert_eq!(reach(&plane), []);
+}
+
+#[tokio::test]
+async fn the_last_owner_stays_one_whichever_way_is_tried() {
+    let plane = Plane::start().await;
+    for name in ["alice", "bob"] {
+        plane.account(name, "user").await;
+    }
+    plane.environment("1a5").await;
+    plane.member("1a5", "alice", "owner").await;
+    plane.member("1a5", "bob", "member").await;
+    let alice = "environments/1a5/members/alice";
+    for (method, body) in [("DELETE", None), ("PUT", Some(json!({"role": "member"})))] {
+        let refused = plane.admin(method, alice, body, 409).await.body;
+        assert_eq!(refused["code"], "last_owner", "{refused}");
+    }
+    let members = plane.admin("GET", "environments/1a5/members", None, 200).await.body;
+    assert_eq!(members["data"].as_array().unwrap().len(), 2);
+    // Whoever is none goes as they are, and beside another owner each may go.
+    plane.admin("DELETE", "environments/1a5/members/bob", None, 204).await;
+    plane.member("1a5", "bob", "owner").await;
+    plane.admin("DELETE", alice, None, 204).await;
 }
 
 #[tokio::test]
@@ -172,6 +195,7 @@ async fn an_environment_takes_its_keys_and_memberships_along() {
     // The key outlives whoever made it, but not the environment.
     let made = plane.call(&user, "POST", "keys", Some(json!({"environment": "1a5", "name": "machine"}))).await;
     let machine = made.body["token"].as_str().unwrap().to_owned();
+    plane.member("1a5", "root", "owner").await;
     plane.admin("DELETE", "environments/1a5/members/alice", None, 204).await;
     assert!(matches!(plane.grant(&machine).unwrap().holder, Holder::Environment(_)));
     plane.member("1a5", "alice", "member").await;

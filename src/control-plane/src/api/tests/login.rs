@@ -4,15 +4,9 @@ use keygate_decision::{Digest, UnixSeconds};
 
 use super::*;
 
-const PASSWORD: &str = "correct horse battery";
 const TWELVE_HOURS: u64 = 12 * 60 * 60;
 
 impl Plane {
-    /// Sets a password as the admin.
-    async fn password(&self, account: &str, password: &str) {
-        self.admin("PUT", &format!("accounts/{account}/password"), Some(json!({"password": password})), 204).await;
-    }
-
     async fn try_login(&self, name: &str, password: &str) -> Answer {
         self.call("", "POST", "login", Some(json!({"name": name, "password": password}))).await
     }

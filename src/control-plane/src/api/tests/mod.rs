@@ -43,6 +43,8 @@ use crate::tls::{self, Incoming, Roots};
 
 /// The second at which tests begin.
 const START: u64 = 1_800_000_000;
+/// Good enough for anybody.
+const PASSWORD: &str = "correct horse battery";
 
 /// A control plane of its own for one test.
 struct Plane {
@@ -135,6 +137,11 @@ impl Plane {
     async fn key(&self, wish: Value) -> (String, String) {
         let key = self.admin("POST", "keys", Some(wish), 201).await.body;
         (key["id"].as_str().unwrap().to_owned(), key["token"].as_str().unwrap().to_owned())
+    }
+
+    /// Sets a password as the admin.
+    async fn password(&self, account: &str, password: &str) {
+        self.admin("PUT", &format!("accounts/{account}/password"), Some(json!({"password": password})), 204).await;
     }
 
     async fn environment(&self, id: &str) {

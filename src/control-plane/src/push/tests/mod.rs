@@ -1,10 +1,12 @@
 //! Push as a whole: the real server on a loopback port, simulated filters at its other end.
 
 pub(crate) mod filter;
+mod refusals;
 mod sessions;
 mod strangers;
 mod tables;
 mod usage;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -9,8 +9,6 @@ use reqwest::RequestBuilder;
 
 use super::*;
 
-const PASSWORD: &str = "correct horse battery";
-
 /// What a request shows of who sends it.
 #[derive(Clone)]
 enum Shown {

@@ -58,7 +58,7 @@ async fn a_token_takes_a_login_its_own_user_and_the_password_again() {
     }
     let other = plane.portainer(&login, "POST", &format!("/api/users/{bob}/tokens"), Some(wish.clone()), 403).await;
     says(&other, "Permission denied to create user access token", "Unauthorized");
-    plane.admin("PUT", "accounts/root/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("root", PASSWORD).await;
     let root = plane.portainer_login("root").await;
     plane.portainer(&root, "POST", &path, Some(wish), 403).await;
 

@@ -11,11 +11,10 @@ async fn a_token_comes_under_the_special_user_with_or_without_a_project() {
         plane.member(environment, "alice", "owner").await;
         plane.key(json!({"environment": environment, "name": environment})).await;
     }
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("alice", PASSWORD).await;
     let nobody = plane.rancher("");
-    let token = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let token = token["jwt"].as_str().unwrap();
-    let as_user = |user: &str, path: &str| nobody.request("GET", path).basic_auth(user, Some(token));
+    let token = plane.rancher_login("alice").await.token;
+    let as_user = |user: &str, path: &str| nobody.request("GET", path).basic_auth(user, Some(&token));
     let names = async |request: reqwest::RequestBuilder| {
         let answer = read(request).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -81,10 +80,9 @@ async fn answers_say_who_asks_and_as_whom_they_act() {
 async fn a_browser_writes_with_its_pages_proof_alone() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("alice", PASSWORD).await;
     let nobody = plane.rancher("");
-    let token = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let cookie = format!("token={}; CSRF=1a2b", token["jwt"].as_str().unwrap());
+    let cookie = format!("token={}; CSRF=1a2b", plane.rancher_login("alice").await.token);
     let browser =
         |method: &str, path: &str| nobody.request(method, path).header("user-agent", "Mozilla/5.0").header("cookie", &cookie);
     assert_eq!(read(browser("GET", "/v1/apikeys")).await.status, 200);

@@ -40,7 +40,7 @@ async fn nonsense_is_refused_in_ranchers_shape_and_changes_nothing() {
     plane.environment("1a6").await;
     let (key, _) = plane.account("bob", "user").await;
     plane.member("1a6", "bob", "owner").await;
-    plane.admin("PUT", "accounts/bob/password", Some(json!({"password": "correct horse battery"})), 204).await;
+    plane.password("bob", PASSWORD).await;
     let bob =
         plane.rancher(&plane.admin).get("/v1/identities?name=bob").await["data"][0]["externalId"].as_str().unwrap().to_owned();
     let (key, member) = (format!("1c{key}"), format!("1a6-{bob}"));

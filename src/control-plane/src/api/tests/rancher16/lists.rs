@@ -82,15 +82,47 @@ async fn a_client_that_begins_with_a_projects_url_works_in_that_project() {
 async fn the_version_leads_only_to_what_the_caller_may_see() {
     let plane = Plane::start().await;
     let (_, alice) = plane.account("alice", "user").await;
-    let client = plane.rancher(&alice);
-    for (name, link) in client.get("/v1").await["links"].as_object().unwrap() {
-        assert_eq!(
-            read(client.request("GET", link.as_str().unwrap().strip_prefix(&plane.url).unwrap())).await.status,
-            200,
-            "{name}"
-        );
+    plane.environment("1a5").await;
+    plane.member("1a5", "alice", "owner").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    let limited = read(plane.request(&alice, "POST", "/v3/tokens").json(&json!({"clusterId": "1a5"}))).await;
+    let limited = limited.body["token"].as_str().unwrap().to_owned();
+    for token in [&alice, &machine, &limited] {
+        let client = plane.rancher(token);
+        let links = client.get("/v1").await["links"].as_object().unwrap().clone();
+        for (name, link) in &links {
+            let answer = read(client.request("GET", link.as_str().unwrap().strip_prefix(&plane.url).unwrap())).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.body);
+        }
+        let schemas = client.ids("/v1/schemas").await;
+        let has_keys = *token == alice;
+        assert_eq!((schemas.contains(&"apiKey".to_owned()), links.contains_key("apiKeys")), (has_keys, has_keys));
+        for (method, path) in [("GET", "/v1/apikeys"), ("POST", "/v1/apikeys"), ("GET", "/v1/projects/1a5/apikeys")] {
+            let status = read(client.request(method, path)).await.status;
+            assert_eq!(status < 300, has_keys, "{method} {path}: {status}");
+        }
     }
     assert!(plane.rancher(&plane.admin).get("/v1").await["links"]["settings"].is_string());
+}
+
+#[tokio::test]
+async fn a_project_leads_only_to_what_the_caller_may_see() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (_, mark) = plane.account("mark", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    plane.member("1a5", "mark", "member").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    for (token, manages) in [(&plane.admin, true), (&olga, true), (&mark, false), (&machine, false)] {
+        let client = plane.rancher(token);
+        let links = client.get("/v1/projects/1a5").await["links"].as_object().unwrap().clone();
+        for (name, link) in &links {
+            let answer = read(client.request("GET", link.as_str().unwrap().strip_prefix(&plane.url).unwrap())).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.body);
+        }
+        assert_eq!(links.contains_key("apiKeys"), manages, "{links:?}");
+    }
 }
 
 #[tokio::test]
@@ -103,7 +135,7 @@ async fn everything_that_is_shown_can_be_viewed_by_its_own_link() {
     plane.key(json!({"environment": "Prod.1", "name": "m"})).await;
     plane.member("1a5", "alice", "owner").await;
     plane.key(json!({"environment": "1a5", "name": "m"})).await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("alice", PASSWORD).await;
     let admin = plane.rancher(&plane.admin);
     let path = |link: &Value| link.as_str().unwrap().strip_prefix(&plane.url).unwrap().to_owned();
     let mut seen = Vec::new();

@@ -6,8 +6,7 @@ use super::*;
 async fn a_password_opens_a_token_and_its_end_is_final() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;
-    let path = "accounts/alice/password";
-    plane.admin("PUT", path, Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("alice", PASSWORD).await;
     let nobody = plane.rancher("");
     let before = nobody.get("/v1/token").await;
     assert_eq!((&before["data"][0]["authProvider"], &before["data"][0]["user"]), (&json!("localAuthConfig"), &Value::Null));
@@ -56,18 +55,15 @@ async fn a_password_opens_a_token_and_its_end_is_final() {
 async fn logging_out_ends_a_login_that_does_not_pass_now() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
-    let nobody = plane.rancher("");
+    plane.password("alice", PASSWORD).await;
     let switch = async |enabled: &str| plane.admin("PUT", "settings/login-enabled", Some(json!({"value": enabled})), 200).await;
     switch("false").await;
-    let trial = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let trial = plane.rancher(trial["jwt"].as_str().unwrap());
+    let trial = plane.rancher_login("alice").await;
     trial.send("DELETE", "/v1/token/current", None, 204).await;
     switch("true").await;
     trial.send("GET", "/v1/apikeys", None, 401).await;
 
-    let login = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let login = plane.rancher(login["jwt"].as_str().unwrap());
+    let login = plane.rancher_login("alice").await;
     plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
     login.send("DELETE", "/v1/token/current", None, 204).await;
     plane.admin("POST", "accounts/alice/activate", None, 200).await;
@@ -78,10 +74,8 @@ async fn logging_out_ends_a_login_that_does_not_pass_now() {
 async fn who_was_switched_off_while_logged_in_is_not_asked_for_a_key() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
-    let nobody = plane.rancher("");
-    let made = nobody.send("POST", "/v1/token", Some(json!({"code": format!("alice:{PASSWORD}")})), 201).await;
-    let token = made["jwt"].as_str().unwrap();
+    plane.password("alice", PASSWORD).await;
+    let token = &plane.rancher_login("alice").await.token;
     let asks = async |token: &str| {
         let answer = read(plane.rancher(token).request("GET", "/v1/apikeys")).await;
         (answer.status, answer.headers.contains_key("www-authenticate"))

@@ -10,8 +10,6 @@ mod settings; // Rancher's names, and whether people log in
 
 use super::*;
 
-const PASSWORD: &str = "correct horse battery";
-
 /// A client of Rancher.
 struct Client<'p> {
     plane: &'p Plane,
@@ -22,6 +20,13 @@ impl Plane {
     /// A client with a key's token or a login's.
     fn rancher(&self, token: &str) -> Client<'_> {
         Client { plane: self, token: token.to_owned() }
+    }
+
+    /// Logs in with [`PASSWORD`]; a client with the login's token.
+    async fn rancher_login(&self, name: &str) -> Client<'_> {
+        let code = json!({"code": format!("{name}:{PASSWORD}")});
+        let made = self.rancher("").send("POST", "/v1/token", Some(code), 201).await;
+        self.rancher(made["jwt"].as_str().unwrap())
     }
 }
 

@@ -47,8 +47,7 @@ async fn an_admin_makes_accounts_and_gives_them_passwords() {
     assert_eq!(admin.send("POST", "/v1/passwords", Some(wish), 422).await["code"], "NotUnique");
     let other = json!({"accountId": id, "publicValue": "robert", "secretValue": PASSWORD});
     assert_eq!(admin.send("POST", "/v1/passwords", Some(other), 422).await["fieldName"], "publicValue");
-    let token = nobody.send("POST", "/v1/token", Some(json!({"code": format!("bob:{PASSWORD}")})), 201).await;
-    let bob = plane.rancher(token["jwt"].as_str().unwrap());
+    let bob = plane.rancher_login("bob").await;
     assert_eq!(bob.ids("/v1/passwords").await, [password["id"].as_str().unwrap()]);
     assert_eq!(user.ids("/v1/passwords").await, Vec::<String>::new());
     let path = format!("/v1/passwords/{}", password["id"].as_str().unwrap());
@@ -207,4 +206,53 @@ async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     one.send("GET", "/v1/projectmembers/garbageId", None, 404).await;
     assert_eq!(one.send("POST", "/v1/projects/1a5?action=remove", None, 202).await["state"], "removing");
     one.send("GET", "/v1/projects/1a5", None, 404).await;
+}
+
+#[tokio::test]
+async fn a_member_shows_the_action_that_the_caller_may_take() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (_, mark) = plane.account("mark", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    plane.member("1a5", "mark", "member").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    for (token, may) in [(&plane.admin, true), (&olga, true), (&mark, false), (&machine, false)] {
+        let client = plane.rancher(token);
+        for id in client.ids("/v1/projectmembers?projectId=1a5").await {
+            let all = client.get("/v1/projectmembers").await;
+            let listed = all["data"].as_array().unwrap().iter().find(|member| member["id"] == id.as_str()).unwrap().clone();
+            let shown = client.get(&format!("/v1/projectmembers/{id}")).await;
+            for member in [listed, shown] {
+                assert_eq!(member["actions"].get("remove").is_some(), may, "{member}");
+            }
+            if !may {
+                client.send("POST", &format!("/v1/projectmembers/{id}?action=remove"), None, 403).await;
+            }
+        }
+    }
+    // Whoever makes themselves a mere member may not remove anybody any more.
+    plane.member("1a5", "mark", "owner").await;
+    let owner = plane.rancher(&olga);
+    let own = format!("/v1/projectmembers/1a5-{}", owner.ids("/v1/accounts").await.remove(0));
+    assert_eq!(owner.send("PUT", &own, Some(json!({"role": "member"})), 200).await["actions"], json!({}));
+}
+
+#[tokio::test]
+async fn the_last_owner_of_a_project_stays_one() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    let owner = plane.rancher(&olga);
+    let own = format!("/v1/projectmembers/1a5-{}", owner.ids("/v1/accounts").await.remove(0));
+    for (method, path, body) in [
+        ("DELETE", own.clone(), None),
+        ("POST", format!("{own}?action=remove"), None),
+        ("PUT", own.clone(), Some(json!({"role": "member"}))),
+    ] {
+        let refused = owner.send(method, &path, body, 409).await;
+        assert!(refused["detail"].as_str().unwrap().contains("last owner"), "{refused}");
+    }
+    assert_eq!(owner.get(&own).await["role"], "owner");
 }

@@ -6,7 +6,7 @@ use super::*;
 async fn local_login_is_tried_before_it_is_switched_on_and_nothing_passes_without_a_credential() {
     let plane = Plane::start().await;
     let (_, alice) = plane.account("alice", "user").await;
-    plane.admin("PUT", "accounts/alice/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("alice", PASSWORD).await;
     let (admin, user, nobody) = (plane.rancher(&plane.admin), plane.rancher(&alice), plane.rancher(""));
     for method in ["GET", "POST"] {
         user.send(method, "/v1/localauthconfig", None, 404).await;
@@ -42,10 +42,9 @@ async fn local_login_is_tried_before_it_is_switched_on_and_nothing_passes_withou
 async fn a_refused_configuration_gives_nobody_a_password() {
     let plane = Plane::start().await;
     plane.account("boss", "admin").await;
-    plane.admin("PUT", "accounts/boss/password", Some(json!({"password": PASSWORD})), 204).await;
+    plane.password("boss", PASSWORD).await;
     let nobody = plane.rancher("");
-    let login = nobody.send("POST", "/v1/token", Some(json!({"code": format!("boss:{PASSWORD}")})), 201).await;
-    let boss = plane.rancher(login["jwt"].as_str().unwrap());
+    let boss = plane.rancher_login("boss").await;
     // Who switches logins off by a login is refused; root has no password yet, and gets none by this.
     let config = json!({"username": "root", "password": "another horse battery", "enabled": false});
     boss.send("POST", "/v1/localauthconfig", Some(config), 409).await;
@@ -57,17 +56,15 @@ async fn access_modes_are_stored_and_shown_and_local_accounts_pass_in_each() {
     let plane = Plane::start().await;
     plane.account("alice", "user").await;
     for name in ["alice", "root"] {
-        plane.admin("PUT", &format!("accounts/{name}/password"), Some(json!({"password": PASSWORD})), 204).await;
+        plane.password(name, PASSWORD).await;
     }
-    let (admin, nobody) = (plane.rancher(&plane.admin), plane.rancher(""));
+    let admin = plane.rancher(&plane.admin);
     let config = |mode: Value| json!({"accessMode": mode, "username": "root", "password": PASSWORD, "enabled": true, "allowedIdentities": []});
-    let login = json!({"code": format!("alice:{PASSWORD}")});
     for mode in ["restricted", "required", "unrestricted"] {
         assert_eq!(admin.send("POST", "/v1/localauthconfig", Some(config(json!(mode))), 201).await["accessMode"], mode);
         assert_eq!(admin.get("/v1/localauthconfig").await["data"][0]["accessMode"], mode);
         assert_eq!(plane.admin("GET", "settings/access-mode", None, 200).await.body["value"], mode);
-        let token = nobody.send("POST", "/v1/token", Some(login.clone()), 201).await;
-        plane.rancher(token["jwt"].as_str().unwrap()).get("/v1/apikeys").await;
+        plane.rancher_login("alice").await.get("/v1/apikeys").await;
     }
     for (mode, code) in [(json!("open"), "InvalidOption"), (json!(7), "InvalidFormat"), (json!(""), "InvalidOption")] {
         let refused = admin.send("POST", "/v1/localauthconfig", Some(config(mode)), 422).await;

@@ -12,10 +12,9 @@ use keygate_decision::{Digest, Grant, Holder};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use super::{Answer, Plane, START, ids, read, read_with};
+use super::{Answer, PASSWORD, Plane, START, ids, read, read_with};
 use crate::rancher2::is_documented;
 
-const PASSWORD: &str = "correct horse battery";
 const LOGIN: &str = "/v3-public/localProviders/local?action=login";
 
 /// A client of Rancher 2.
@@ -33,7 +32,7 @@ impl Plane {
     /// A user with a password; the key of whom is a client's.
     async fn user(&self, name: &str) -> Client<'_> {
         let (_, key) = self.account(name, "user").await;
-        self.admin("PUT", &format!("accounts/{name}/password"), Some(json!({"password": PASSWORD})), 204).await;
+        self.password(name, PASSWORD).await;
         self.rancher2(&key)
     }
 

@@ -1,0 +1,123 @@
+//! What a filter gets that refuses what it is told, and that others do not suffer from it.
+
+use std::time::Instant;
+
+use keygate_wire::sync::ControlPlaneSays;
+
+use super::filter::{self, Filter, Stored, hello};
+use super::*;
+
+#[tokio::test]
+async fn a_refused_message_is_answered_with_a_snapshot_later_each_time() {
+    let mut control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    control_plane.publish(2, &[(1, Some(1))]);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let (serial, _) = filter.receive_table().await.unwrap();
+        let refused = Instant::now();
+        filter.nack(serial, "no room").await;
+        loop {
+            let (serial, says) = filter.receive_table().await.unwrap();
+            if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+                waits.push(refused.elapsed());
+                filter.nack(serial, "no room").await;
+                break;
+            }
+            // Sent before the refusal was heard.
+            filter.nack(serial, "out of order").await;
+        }
+    }
+    assert!(waits[0] >= Duration::from_millis(100) && waits[2] > waits[0], "{waits:?}");
+    assert!(control_plane.publisher.proxies()[0].last_refusal.is_some());
+    loop {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            filter.ack(serial, filter.stored.position).await;
+            filter.stored.take(says);
+            break;
+        }
+        filter.nack(serial, "out of order").await;
+    }
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_quarantined_snapshot_is_offered_again_later_and_its_reason_is_not_hidden_by_what_follows() {
+    let mut control_plane =
+        ControlPlane::with(EPOCH, no_history(1), (0..5_000).map(|n| (digest(n), grant(n))).collect(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    let mut offered = 0;
+    let began = Instant::now();
+    while offered < 4 {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            offered += 1;
+            filter.quarantine(serial, "2 workers died").await;
+        } else {
+            filter.nack(serial, "a chunk without a snapshot").await;
+        }
+    }
+    assert!(began.elapsed() >= quick().after_refusals.iter().take(3).sum(), "it spins");
+    let status = control_plane.publisher.proxies().remove(0);
+    assert_eq!((status.connected, status.last_refusal.as_deref()), (true, Some("2 workers died")));
+    // Another revision is offered like any, and heals it.
+    control_plane.publish(2, &[(1, None)]);
+    loop {
+        let (serial, says) = filter.receive_table().await.unwrap();
+        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+            filter.stored.take(says);
+            filter.ack(serial, None).await;
+            break;
+        }
+        filter.nack(serial, "a chunk without a snapshot").await;
+    }
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_filter_that_refuses_the_time_is_told_nothing_else() {
+    let mut control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    // The control plane beats again only once it has heard the first refusal.
+    for _ in 0..2 {
+        assert_eq!(filter.refuse_a_heartbeat().await, []);
+    }
+    control_plane.publish(2, &[(1, Some(1))]);
+    for _ in 0..3 {
+        assert_eq!(filter.refuse_a_heartbeat().await, []);
+    }
+    let refusal = control_plane.publisher.proxies()[0].last_refusal.clone();
+    assert_eq!(refusal.as_deref(), Some(filter::CLOCK_OFF));
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
+async fn a_filter_that_refuses_the_time_holds_nobody_up() {
+    let table = (0..5_000).map(|n| (digest(n), grant(n))).collect();
+    let pace = Pace { concurrent_snapshots: 1, ..quick() };
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), table, pace).await;
+    let mut filters = Vec::new();
+    for (name, instance) in [("edge-1", 1), ("edge-2", 2)] {
+        let mut filter = Filter::connect(control_plane.address, hello(name, instance), Stored::default()).await;
+        if name == "edge-1" {
+            // Its clock is right for as long as it takes to begin a snapshot, and then off.
+            let (begin, _) = filter.receive_table().await.unwrap();
+            filter.ack(begin, None).await;
+        }
+        filters.push(tokio::spawn(async move {
+            loop {
+                drop(filter.refuse_a_heartbeat().await);
+            }
+        }));
+    }
+    let mut other = Filter::connect(control_plane.address, hello("edge-3", 3), Stored::default()).await;
+    other.follow_to(1).await;
+    other.stored.assert_holds(&control_plane.expected);
+    assert!(filters.iter().all(|filter| !filter.is_finished()));
+}
