@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::{Connection, Envoy, Key, Protocol, Scratch, raw, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::edge::{Edge, INSIDE};
@@ -247,19 +247,28 @@ async fn trailers_neither_claim_nor_carry_anything() -> Result<()> {
     let key = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "ci"]).await?;
     let mut config = edge.config("edge-1")?;
     config.edits = TRAILERS_ON.to_vec();
+    // What keeps credentials keeps those that were judged.
+    let keeps = json!({"path": "/v1/projects/{environment}/kept", "target": "environment", "keep_credentials": true});
+    config.edit_filter(|filter| {
+        if let Some(rules) = filter["rules"].as_array_mut() {
+            rules.insert(0, keeps);
+        }
+    })?;
     edge.envoys.push(Envoy::start(&config).await?);
     edge.envoys[0].until_table().await?;
     let trailers = "x-keygate-account: 1\r\nx_keygate_key: 1\r\nauthorization: Bearer other\r\nx-api-key: other\r\nx-http-method: DELETE\r\ncookie: token=other\r\nx-other: kept\r\n";
-    let request = format!(
-        "POST {INSIDE} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\nte: trailers\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n",
-        key.token
-    );
-    let head = raw_head(&edge, request.as_bytes()).await?;
-    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let echo = edge.upstream.last();
-    let trailers = echo["trailers"].as_array().context("an echo without trailers")?;
-    let names: Vec<&str> = trailers.iter().filter_map(|trailer| trailer[0].as_str()).collect();
-    ensure!(names == ["x-other"], "these trailers arrived: {names:?}");
+    for path in [INSIDE, "/v1/projects/1a5/kept"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\nte: trailers\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n",
+            key.token
+        );
+        let head = raw_head(&edge, request.as_bytes()).await?;
+        ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let echo = edge.upstream.last();
+        let arrived = echo["trailers"].as_array().context("an echo without trailers")?;
+        let names: Vec<&str> = arrived.iter().filter_map(|trailer| trailer[0].as_str()).collect();
+        ensure!(names == ["x-other"], "{path}: these trailers arrived: {names:?}");
+    }
     Ok(())
 }
 

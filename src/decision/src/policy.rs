@@ -89,11 +89,11 @@ impl Policy {
     }
 
     /// Whether a trailer must not reach the upstream, which may take it for a header: it claims or carries what only a header may, or says
-    /// what was judged before it came.
-    pub fn removes_trailer(&self, name: &[u8], keep_credentials: bool) -> bool {
+    /// what was judged before it came. No rule keeps a credential there, for none was judged.
+    pub fn removes_trailer(&self, name: &[u8]) -> bool {
         request::is_forbidden_header(name)
             || request::overrides_method_by_header(name)
-            || self.carriers.strips_header(name, keep_credentials)
+            || self.carriers.strips_header(name, false)
             || name == b"cookie"
             || self.locators.iter().any(|locator| locator.is_header(name))
     }
@@ -292,14 +292,13 @@ mod tests {
         for name in
             ["x-keygate-key", "x_api_key", "x-project", "x_project", "x-http-method-override", "x-rewrite-url", "authorization"]
         {
-            assert!(policy.removes_trailer(name.as_bytes(), false), "{name}");
+            assert!(policy.removes_trailer(name.as_bytes()), "{name}");
         }
-        assert!(policy.removes_trailer(b"cookie", false) && policy.removes_trailer(b"cookie", true));
-        assert!(!policy.removes_trailer(b"host", false));
+        assert!(policy.removes_trailer(b"cookie"));
+        assert!(!policy.removes_trailer(b"host"));
         policy.locators = vec![Locator::parse("host:0").unwrap()];
-        assert!(policy.removes_trailer(b"host", false) && policy.removes_trailer(b"x-forwarded-host", false));
-        assert!(!policy.removes_trailer(b"authorization", true));
-        assert!(!policy.removes_trailer(b"grpc-status", false));
+        assert!(policy.removes_trailer(b"host") && policy.removes_trailer(b"x-forwarded-host"));
+        assert!(!policy.removes_trailer(b"grpc-status"));
     }
 
     #[test]

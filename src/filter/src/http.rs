@@ -19,24 +19,18 @@ const LOG: &str = "keygate";
 /// The filter of one request.
 pub(crate) struct Http {
     plugin: Option<Rc<Plugin>>,
-    /// Its rule keeps credentials: those in its trailers, too.
-    keep_credentials: bool,
 }
 
 impl Http {
     pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
-        Self { plugin, keep_credentials: false }
+        Self { plugin }
     }
 
     /// Judges its headers.
-    pub(crate) fn judge(&mut self) -> Action {
+    pub(crate) fn judge(&self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return reply::deny(Reason::Misconfigured, None) };
         match plugin.judge() {
-            Ok(Verdict::Forwarded { keep_credentials }) => {
-                self.keep_credentials = keep_credentials;
-                Action::Continue
-            }
-            Ok(Verdict::Answered(action)) => action,
+            Ok(action) => action,
             // A request that cannot be handled as promised is refused.
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's headers could not be handled (host status {})", error.0));
@@ -47,9 +41,9 @@ impl Http {
     }
 
     /// Takes out of its trailers what they must not say.
-    pub(crate) fn clean_trailers(&mut self) -> Action {
+    pub(crate) fn clean_trailers(&self) -> Action {
         let Some(plugin) = self.plugin.as_deref() else { return Action::Pause };
-        match plugin.clean_trailers(self.keep_credentials) {
+        match plugin.clean_trailers() {
             Ok(()) => Action::Continue,
             Err(error) => {
                 host::log(Level::Error, &format!("keygate: a request's trailers could not be handled (host status {})", error.0));
@@ -59,25 +53,19 @@ impl Http {
     }
 }
 
-/// What became of a request.
-enum Verdict {
-    Forwarded { keep_credentials: bool },
-    Answered(Action),
-}
-
 impl Plugin {
-    fn judge(&self) -> host::Result<Verdict> {
+    fn judge(&self) -> host::Result<Action> {
         let map = host::request_headers()?;
         let headers = map.parse(|name| self.watch.may_matter(name)).ok_or(HostError::UNREADABLE)?;
         #[cfg(feature = "traps")]
         if let Some(answered) = crate::traps::take_command(&headers) {
-            return answered.map(Verdict::Answered);
+            return answered;
         }
         let request = self.policy.read(headers.iter().copied());
         // Before everything else: nothing is decided by it, and nothing reaches the upstream.
         if self.readiness.as_ref().is_some_and(|path| path.is_asked_by(&request)) {
             self.metrics.count(Outcome::Readiness);
-            return Ok(Verdict::Answered(reply::readiness(self.table.ensure_available())));
+            return Ok(reply::readiness(self.table.ensure_available()));
         }
         let (demand, reason, grant) = match self.rule_on(&request) {
             Ruling::Refuse(reason) => (None, reason, None),
@@ -101,14 +89,14 @@ impl Plugin {
             host::log(Level::Info, &format!("keygate: in shadow, a request passes that would be refused: {}", reason.code()));
             protect_from_next_hop(&headers)?;
             host::set_header("x-keygate-shadow", reason.code().as_bytes())?;
-            return Ok(Verdict::Forwarded { keep_credentials: true });
+            return Ok(Action::Continue);
         }
         self.metrics.count(Outcome::Denied(reason));
         if let Some(grant) = grant {
             note_holder(&grant)?;
         }
         let challenge = self.policy.carriers.challenge().filter(|_| request.wants_challenge);
-        Ok(Verdict::Answered(reply::deny(reason, challenge)))
+        Ok(reply::deny(reason, challenge))
     }
 
     fn rule_on(&self, request: &Request<'_>) -> Ruling {
@@ -119,7 +107,7 @@ impl Plugin {
     }
 
     /// Takes away what the client may not say, and says who it is.
-    fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Verdict> {
+    fn forward(&self, headers: &[Header<'_>], keep_credentials: bool, permit: Option<&Permit>) -> host::Result<Action> {
         let carriers = &self.policy.carriers;
         self.remove(headers, |name| is_forbidden_header(name) || carriers.strips_header(name, keep_credentials))?;
         strip_query(headers, carriers, keep_credentials)?;
@@ -132,7 +120,7 @@ impl Plugin {
                 write(name, value.as_bytes())
             })?;
         }
-        Ok(Verdict::Forwarded { keep_credentials })
+        Ok(Action::Continue)
     }
 
     /// Removes the headers whose names must go, all of which are among the policy's.
@@ -142,10 +130,10 @@ impl Plugin {
     }
 
     /// Trailers can claim and carry what headers can.
-    fn clean_trailers(&self, keep_credentials: bool) -> host::Result<()> {
+    fn clean_trailers(&self) -> host::Result<()> {
         let map = host::request_trailers()?;
         for (name, _) in map.parse(|_| true).ok_or(HostError::UNREADABLE)? {
-            if self.policy.removes_trailer(name, keep_credentials) {
+            if self.policy.removes_trailer(name) {
                 host::remove_trailer(name)?;
             }
         }
