@@ -47,8 +47,8 @@ fn with_root<T>(id: u32, action: impl FnOnce(&mut Root) -> T) -> Option<T> {
     with_contexts(|contexts| contexts.root(id).map(action)).flatten()
 }
 
-fn with_request(id: u32, action: impl FnOnce(&mut Http) -> Action) -> Action {
-    let acted = with_contexts(|contexts| contexts.requests.get_mut(&id).map(action)).flatten();
+fn with_request(id: u32, action: impl FnOnce(&Http) -> Action) -> Action {
+    let acted = with_contexts(|contexts| contexts.requests.get(&id).map(action)).flatten();
     acted.unwrap_or_else(|| reply::deny(Reason::Misconfigured, None))
 }
 
