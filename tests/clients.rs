@@ -241,6 +241,35 @@ async fn a_path_that_is_encoded_a_thousand_times_holds_nobody_up() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_upstream_is_told_as_much_as_the_operator_wants() -> Result<()> {
+    let (mut edge, key) = Edge::with_key(0).await?;
+    for (proxy, wanted) in [("edge-1", vec!["x-keygate-environment"]), ("edge-2", vec![])] {
+        let mut config = edge.config(proxy)?;
+        config.edit_filter(|filter| {
+            filter["identity_headers"] = json!(wanted);
+            filter["rules"] = json!([{"path": "/v1/projects/{environment}/**", "target": "environment"}]);
+        })?;
+        edge.add(&config).await?;
+        let envoy = edge.envoys.last().context("no Envoy")?;
+        let claims = "x-keygate-key: 1\r\nX-Keygate-Account: 1\r\nx-keygate-environment: 1a6\r\n";
+        let request =
+            format!("GET {INSIDE} HTTP/1.1\r\nhost: e\r\nx-api-key: {}\r\n{claims}connection: close\r\n\r\n", key.token);
+        let answer = raw(envoy.edge(), request.as_bytes()).await?;
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let echo = edge.upstream.last();
+        let arrived = echo["headers"].as_array().context("an echo without headers")?;
+        let told: Vec<&Value> = arrived.iter().filter(|header| is_identity(header)).collect();
+        let expected: Vec<Value> = wanted.iter().map(|name| json!([name, "1a5"])).collect();
+        ensure!(told == expected.iter().collect::<Vec<_>>(), "{proxy}: the upstream was told {told:?}");
+    }
+    Ok(())
+}
+
+fn is_identity(header: &Value) -> bool {
+    header[0].as_str().is_some_and(|name| name.to_ascii_lowercase().starts_with("x-keygate-"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trailers_neither_claim_nor_carry_anything() -> Result<()> {
     let mut edge = Edge::start(0).await?;
     edge.change(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;

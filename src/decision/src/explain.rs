@@ -210,6 +210,7 @@ mod tests {
 
     use super::*;
     use crate::carrier::Carriers;
+    use crate::identity::IdentityHeader;
     use crate::route::{TargetKind, Template};
 
     fn policy() -> Policy {
@@ -232,6 +233,7 @@ mod tests {
             shadow: false,
             environment_prefix: String::new(),
             environment_header: None,
+            identity_headers: IdentityHeader::ALL.to_vec(),
             rules: vec![
                 Rule { methods: Some(vec!["POST".to_owned()]), ..rule("/login", TargetKind::Public) },
                 rule("/v1/settings/**", TargetKind::Admin),

@@ -7,6 +7,7 @@ use crate::carrier::Carriers;
 use crate::decide::Permit;
 use crate::environment::EnvironmentId;
 use crate::grant::Access;
+use crate::identity::IdentityHeader;
 use crate::locator::{JsonField, Locator};
 use crate::path::{self, Ambiguity, LiberalPath};
 use crate::reason::Reason;
@@ -31,6 +32,8 @@ pub struct Policy {
     /// By this header the upstream is told the environment under its own name for it, without the prefix. It is a place, too: what a
     /// client says there agrees.
     pub environment_header: Option<String>,
+    /// By these the upstream is told who makes a request.
+    pub identity_headers: Vec<IdentityHeader>,
     /// In order; the first that matches decides.
     pub rules: Vec<Rule>,
 }
@@ -103,19 +106,12 @@ impl Policy {
     /// # Errors
     /// The first that `set` gives.
     pub fn introduce<E>(&self, permit: &Permit, mut set: impl FnMut(&str, &str) -> Result<(), E>) -> Result<(), E> {
-        let mut number = itoa::Buffer::new();
-        set("x-keygate-key", number.format(permit.key().0))?;
-        if let Some(account) = permit.account() {
-            set("x-keygate-account", number.format(account.0))?;
+        self.identity_headers.iter().try_for_each(|header| header.write(permit, &mut set))?;
+        let environment = permit.environment().map(|environment| environment.as_str());
+        match (&self.environment_header, environment.and_then(|environment| environment.strip_prefix(&self.environment_prefix))) {
+            (Some(header), Some(own)) => set(header, own),
+            _ => Ok(()),
         }
-        if let Some(environment) = permit.environment() {
-            let environment = environment.as_str();
-            set("x-keygate-environment", environment)?;
-            if let (Some(header), Some(own)) = (&self.environment_header, environment.strip_prefix(&self.environment_prefix)) {
-                set(header, own)?;
-            }
-        }
-        set("x-keygate-access", permit.access().as_str())
     }
 
     /// Screens a request: what the rules say of it, and its credential's digest.
@@ -275,6 +271,7 @@ mod tests {
             shadow,
             environment_prefix: String::new(),
             environment_header: None,
+            identity_headers: IdentityHeader::ALL.to_vec(),
             rules: vec![
                 rule("/v1/settings/**", TargetKind::Admin, None),
                 rule("/v1/licences/**", TargetKind::Admin, Some(true)),

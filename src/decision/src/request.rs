@@ -3,6 +3,7 @@
 
 use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
 use crate::credentials::{Credentials, Unread};
+use crate::identity;
 use crate::locator::{JsonField, Locator, NamedEnvironments};
 use crate::path;
 
@@ -30,11 +31,8 @@ pub(crate) fn removed_names() -> impl Iterator<Item = &'static [u8]> {
 
 /// What the names of more such headers begin with.
 pub(crate) fn removed_starts() -> impl Iterator<Item = &'static [u8]> {
-    [IDENTITY_PREFIX.as_bytes()].into_iter()
+    [identity::PREFIX.as_bytes()].into_iter()
 }
-
-/// What every identity header begins with, in the `-` spelling.
-pub const IDENTITY_PREFIX: &str = "x-keygate-";
 
 /// The parts of a request that matter here.
 #[derive(Debug)]
@@ -198,7 +196,7 @@ impl<'a> Browser<'a> {
 /// Whether this header must never reach the upstream as it came: because the filter tells the upstream by it who calls, or because an
 /// upstream might take another path from it than the one that was judged. In any spelling.
 pub fn is_forbidden_header(name: &[u8]) -> bool {
-    carrier::begins_as(name, IDENTITY_PREFIX.as_bytes()) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
+    carrier::begins_as(name, identity::PREFIX.as_bytes()) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
 }
 
 /// Whether some upstream takes another method from a header of this name.

@@ -94,6 +94,7 @@ mod tests {
 
     use super::*;
     use crate::carrier::Carriers;
+    use crate::identity::IdentityHeader;
     use crate::locator::Locator;
     use crate::request::Header;
     use crate::route::{Rule, TargetKind, Template};
@@ -114,6 +115,7 @@ mod tests {
             shadow: false,
             environment_prefix: String::new(),
             environment_header: None,
+            identity_headers: IdentityHeader::ALL.to_vec(),
             rules: vec![
                 rule("/p/{environment}/**", TargetKind::Environment, None),
                 rule("/a", TargetKind::Account, Some("GET")),

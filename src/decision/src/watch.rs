@@ -87,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::carrier::Carriers;
+    use crate::identity::IdentityHeader;
     use crate::request::{Header, is_forbidden_header};
 
     fn policy() -> Policy {
@@ -103,6 +104,7 @@ mod tests {
             shadow: false,
             environment_prefix: String::new(),
             environment_header: None,
+            identity_headers: IdentityHeader::ALL.to_vec(),
             rules: Vec::new(),
         }
     }

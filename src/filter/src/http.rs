@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use keygate_decision::credentials::Credentials;
-use keygate_decision::request::{IDENTITY_PREFIX, is_forbidden_header};
+use keygate_decision::identity;
+use keygate_decision::request::is_forbidden_header;
 use keygate_decision::{Carriers, Decision, Demand, Grant, Header, Permit, Reason, Request, Ruling, UnixSeconds};
 use proxy_wasm::types::Action;
 
@@ -116,7 +117,7 @@ impl Plugin {
         if let Some(permit) = permit {
             self.policy.introduce(permit, |name, value| {
                 // The client's own were removed just now, and adding takes less than replacing.
-                let write = if name.starts_with(IDENTITY_PREFIX) { host::add_header } else { host::set_header };
+                let write = if name.starts_with(identity::PREFIX) { host::add_header } else { host::set_header };
                 write(name, value.as_bytes())
             })?;
         }

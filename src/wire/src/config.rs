@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use keygate_decision::{Carrier, Carriers, EnvironmentId, Locator, Policy, ReadinessPath, Rule, TargetKind, Template};
+use keygate_decision::{
+    Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Policy, ReadinessPath, Rule, TargetKind, Template,
+};
 use serde::Deserialize;
 
 use crate::embedded::EntryTexts;
@@ -67,6 +69,7 @@ struct Document {
     #[serde(default)]
     environment_prefix: String,
     environment_header: Option<String>,
+    identity_headers: Option<Vec<String>>,
     #[serde(default)]
     shadow: bool,
     preset: Option<String>,
@@ -191,17 +194,35 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
             format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
         return Err(invalid("environment_header", why));
     }
+    let identity_headers = match document.identity_headers.or(preset.identity_headers) {
+        Some(names) => parse_list("identity_headers", &names, IdentityHeader::parse)?,
+        None => IdentityHeader::ALL.to_vec(),
+    };
+    let mut listed = identity_headers.iter().enumerate();
+    if let Some((index, _)) =
+        listed.find(|(index, header)| identity_headers.iter().take(*index).any(|earlier| earlier == *header))
+    {
+        return Err(invalid(format!("identity_headers[{index}]"), "stands there twice"));
+    }
     let mut texts = document.rules;
     texts.extend(preset.rules);
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
     let rules = texts.into_iter().enumerate().map(|(index, text)| parse_rule(index, text.0, !locators.is_empty()));
+    let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
+    let tells_environment = environment_header.is_some() || identity_headers.contains(&IdentityHeader::Environment);
+    if !tells_environment && rules.iter().any(|rule| rule.kind == TargetKind::Own) {
+        let why =
+            "must list x-keygate-environment: where a rule's target is own, the upstream itself keeps to the key's environment";
+        return Err(invalid("identity_headers", why));
+    }
     let policy = Policy {
         carriers: Carriers { used, stripped },
         environment_prefix: prefix,
         environment_header,
-        rules: rules.collect::<Result<_, _>>()?,
+        identity_headers,
+        rules,
         locators,
         json: json::field,
         shadow: document.shadow,
@@ -226,10 +247,16 @@ fn parse_list<T, E: fmt::Display>(
     texts: &[String],
     parse: fn(&str) -> Result<T, E>,
 ) -> Result<Vec<T>, InvalidConfig> {
-    let parsed = texts.iter().enumerate().map(|(index, text)| {
-        parse(text).map_err(|error| invalid(format!("{field}[{index}]"), format!("{text:?} will not do: {error}")))
-    });
-    parsed.collect()
+    let mut parsed = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        parsed.push(parse(text).map_err(|error| unfit(field, index, text, &error))?);
+    }
+    Ok(parsed)
+}
+
+/// Not generic, so that the module holds it once.
+fn unfit(field: &str, index: usize, text: &str, why: &dyn fmt::Display) -> InvalidConfig {
+    invalid(format!("{field}[{index}]"), format!("{text:?} will not do: {why}"))
 }
 
 fn parse_rule(index: usize, text: RuleText, named_elsewhere: bool) -> Result<Rule, InvalidConfig> {
@@ -338,6 +365,12 @@ mod tests {
         assert!(problem(|c| c["strip"] = json!(["header:*"])).starts_with("strip[0]"));
         assert!(problem(|c| c["environment_header"] = json!("x-project")).starts_with("environment_header: must stand in"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
+        let unknown = problem(|c| c["identity_headers"] = json!(["x-keygate-key", "x-user"]));
+        assert!(unknown.starts_with("identity_headers[1]: \"x-user\" will not do: must be x-keygate-key, x-"), "{unknown}");
+        assert_eq!(
+            problem(|c| c["identity_headers"] = json!(["x-keygate-key", "X-Keygate-Key"])),
+            "identity_headers[1]: stands there twice"
+        );
         assert!(problem(|c| c["readiness_path"] = json!("/a/*")).starts_with("readiness_path: must be one plain path"));
         assert!(problem(|c| c["environment_places"] = json!(["query:a:b"])).starts_with("environment_places[0]"));
         assert!(problem(|c| c["preset"] = json!("nomad")).starts_with("preset: there is no preset"));
@@ -345,6 +378,35 @@ mod tests {
         let twice = format!("{}{}", good(), good());
         assert!(FilterConfig::parse(twice.as_bytes()).unwrap_err().problem.contains("trailing characters"));
         assert!(FilterConfig::parse(&[0xFF]).is_err());
+    }
+
+    #[test]
+    fn the_upstream_is_told_as_much_as_is_wanted_and_needed() {
+        let told = |change: fn(&mut Value)| {
+            let mut value = good();
+            change(&mut value);
+            FilterConfig::parse(value.to_string().as_bytes()).map(|config| config.policy.identity_headers)
+        };
+        assert_eq!(told(|_| ()), Ok(IdentityHeader::ALL.to_vec()));
+        assert_eq!(told(|c| c["identity_headers"] = json!([])), Ok(vec![]));
+        assert_eq!(told(|c| c["identity_headers"] = json!(["X-Keygate-Account"])), Ok(vec![IdentityHeader::Account]));
+        // An upstream that keeps to an environment must be told it.
+        let own = |c: &mut Value| {
+            c["rules"][0] = json!({"path": "/own", "target": "own"});
+            c["identity_headers"] = json!(["x-keygate-key"]);
+        };
+        assert_eq!(told(own).map_err(|error| error.field), Err("identity_headers".to_owned()));
+        let preset = FilterConfig::parse(
+            json!({
+                "proxy": "edge-1",
+                "control_plane": {"cluster": "keygate"},
+                "preset": "rancher-1.6",
+                "identity_headers": [],
+            })
+            .to_string()
+            .as_bytes(),
+        );
+        assert!(preset.is_ok(), "{preset:?}, and X-API-Project-Id tells it");
     }
 
     #[test]

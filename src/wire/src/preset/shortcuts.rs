@@ -288,7 +288,7 @@ proptest! {
             });
             prop_assert_eq!(short, plain);
             for (name, _) in all.iter().filter(|(name, _)| !watch.may_matter(name)) {
-                prop_assert!(!policy.removes_trailer(name, false));
+                prop_assert!(!policy.removes_trailer(name));
             }
             for (name, _) in all.iter().filter(|(name, _)| !removed.may_matter(name)) {
                 prop_assert!(!is_forbidden_header(name) && !policy.carriers.strips_header(name, false));
