@@ -45,9 +45,10 @@ impl Refusals {
         let Some(left_out) = self.admit(&actor, store.clock().now()) else { return };
         let noted = store.write::<_, StoreError, _>(actor, async move |change: &mut Change<'_>| {
             if left_out > 0 {
-                audit::refused(change, "refusals.omit", "audit".to_owned(), json!({"count": left_out})).await?;
+                audit::refused(change, "refusals.omit", "audit".to_owned(), &json!({"count": left_out}));
             }
-            audit::refused(change, action, object, detail).await
+            audit::refused(change, action, object, &detail);
+            Ok(())
         });
         if let Err(error) = noted.await {
             tracing::error!(%error, "a refused request was not noted");

@@ -43,7 +43,7 @@ pub(crate) async fn create(change: &mut Change<'_>, name: &AccountName, kind: Ki
         .fetch_one(change.connection())
         .await?;
     let account = read(&row)?;
-    change.audit("account.create", object(&account), json!({"name": name.as_str(), "kind": kind.as_str()})).await?;
+    change.audit("account.create", object(&account), &json!({"name": name.as_str(), "kind": kind.as_str()}));
     Ok(account)
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn set_state(change: &mut Change<'_>, account: &Account, state:
         State::Active => "account.activate",
         State::Inactive => "account.deactivate",
     };
-    change.audit(action, object(account), json!({"name": account.name.as_str()})).await?;
+    change.audit(action, object(account), &json!({"name": account.name.as_str()}));
     Ok(Account { state, ..account.clone() })
 }
 
@@ -77,7 +77,8 @@ pub(crate) async fn remove(change: &mut Change<'_>, account: &Account) -> Result
         sqlx::query(statement).bind(row::integer(account.id.0)).execute(change.connection()).await?;
     }
     change.touch(digests);
-    change.audit("account.delete", object(account), json!({"name": account.name.as_str()})).await
+    change.audit("account.delete", object(account), &json!({"name": account.name.as_str()}));
+    Ok(())
 }
 
 /// What the audit record calls an account.

@@ -1,10 +1,12 @@
-//! The audit record in storage: to read it, and to note what was refused. What was done is noted by the change that did it.
+//! The audit record in storage: to read it, and to note what was refused. What was done is noted by the change that did it, and written with its batch.
 
 use keygate_decision::{AccountId, KeyId, UnixSeconds};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
+use super::change::Note;
+use super::history::ROWS_IN_A_STATEMENT;
 use super::{Change, Connection, StoreError, row};
 use crate::model::AuditRecord;
 
@@ -66,13 +68,22 @@ pub(crate) async fn list(connection: &mut Connection, query: Query) -> Result<Ve
 }
 
 /// Notes that something was refused. The object and the detail must never hold a secret.
-pub(crate) async fn refused(
-    change: &mut Change<'_>,
-    action: &'static str,
-    object: String,
-    detail: Value,
-) -> Result<(), StoreError> {
-    change.audit(action, object, detail).await
+pub(crate) fn refused(change: &mut Change<'_>, action: &'static str, object: String, detail: &Value) {
+    change.audit(action, object, detail);
+}
+
+/// Writes what a batch of changes has noted, in their order.
+pub(super) async fn write(connection: &mut Connection, notes: &[Note]) -> Result<(), StoreError> {
+    for chunk in notes.chunks(ROWS_IN_A_STATEMENT) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO audit (time, actor, action, object, detail) ");
+        insert.push_values(chunk, |mut values, note| {
+            values.push_bind(row::integer(note.time.0)).push_bind(&note.actor).push_bind(note.action);
+            values.push_bind(&note.object).push_bind(&note.detail);
+        });
+        // Seldom are there as many again.
+        insert.build().persistent(false).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 fn read(row: &SqliteRow) -> Result<AuditRecord, StoreError> {

@@ -6,7 +6,6 @@ use std::fmt;
 use keygate_decision::{AccountId, Digest, UnixSeconds};
 use sqlx::SqliteConnection;
 
-use super::{StoreError, row};
 use crate::permission::{Caller, Standing};
 
 /// On whose behalf a change is made; the audit record keeps it.
@@ -48,24 +47,43 @@ pub(crate) struct Written<T> {
     pub(crate) revision: u64,
 }
 
-/// A change that is being made. The functions of [`super`] that take one each write a row, the audit record, and the digests
-/// whose grants they may have altered.
+/// A change that is being made. The functions of [`super`] that take one each write a row, and note what the audit record says and the
+/// digests whose grants they may have altered.
 pub(crate) struct Change<'t> {
     connection: &'t mut SqliteConnection,
     actor: &'t Actor,
     now: UnixSeconds,
-    touched: BTreeSet<Digest>,
+    made: Made,
+}
+
+/// What a change has done beside its rows: the writer sees to both, for a whole batch at once.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// The credentials whose grants may be others once it is committed.
+    pub(super) touched: BTreeSet<Digest>,
+    /// What the audit record says of it.
+    pub(super) noted: Vec<Note>,
+}
+
+/// One line of the audit record that is not written yet.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) time: UnixSeconds,
+    pub(super) actor: String,
+    pub(super) action: &'static str,
+    pub(super) object: String,
+    pub(super) detail: String,
 }
 
 impl<'t> Change<'t> {
     /// A change at this second that has done nothing yet.
     pub(super) fn new(connection: &'t mut SqliteConnection, actor: &'t Actor, now: UnixSeconds) -> Self {
-        Self { connection, actor, now, touched: BTreeSet::new() }
+        Self { connection, actor, now, made: Made::default() }
     }
 
-    /// The credentials whose grants may be others once it is made.
-    pub(super) fn touched(self) -> BTreeSet<Digest> {
-        self.touched
+    /// What is left to do for it.
+    pub(super) fn made(self) -> Made {
+        self.made
     }
 
     /// The second at which it happens.
@@ -80,24 +98,12 @@ impl<'t> Change<'t> {
 
     /// Notes credentials whose grants may be others now.
     pub(super) fn touch(&mut self, digests: impl IntoIterator<Item = Digest>) {
-        self.touched.extend(digests);
+        self.made.touched.extend(digests);
     }
 
-    /// Writes the audit record. The detail must never hold a secret.
-    pub(super) async fn audit(
-        &mut self,
-        action: &'static str,
-        object: String,
-        detail: serde_json::Value,
-    ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO audit (time, actor, action, object, detail) VALUES ($1, $2, $3, $4, $5)")
-            .bind(row::integer(self.now.0))
-            .bind(self.actor.to_string())
-            .bind(action)
-            .bind(object)
-            .bind(detail.to_string())
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
+    /// Notes what the audit record says of it. The detail must never hold a secret.
+    pub(super) fn audit(&mut self, action: &'static str, object: String, detail: &serde_json::Value) {
+        let (time, actor, detail) = (self.now, self.actor.to_string(), detail.to_string());
+        self.made.noted.push(Note { time, actor, action, object, detail });
     }
 }

@@ -89,7 +89,7 @@ pub(crate) async fn create(change: &mut Change<'_>, id: &EnvironmentId, name: &N
         .fetch_one(change.connection())
         .await?;
     let environment = read(&row)?;
-    change.audit("environment.create", object(&environment), json!({"name": name.as_str()})).await?;
+    change.audit("environment.create", object(&environment), &json!({"name": name.as_str()}));
     Ok(environment)
 }
 
@@ -100,7 +100,7 @@ pub(crate) async fn rename(change: &mut Change<'_>, environment: &Environment, n
         .bind(row::integer(environment.number))
         .execute(change.connection())
         .await?;
-    change.audit("environment.edit", object(environment), json!({"name": name.as_str()})).await?;
+    change.audit("environment.edit", object(environment), &json!({"name": name.as_str()}));
     Ok(Environment { name: name.clone(), ..environment.clone() })
 }
 
@@ -116,7 +116,8 @@ pub(crate) async fn remove(change: &mut Change<'_>, environment: &Environment) -
         sqlx::query(statement).bind(row::integer(environment.number)).execute(change.connection()).await?;
     }
     change.touch(digests);
-    change.audit("environment.delete", object(environment), json!({"name": environment.name.as_str()})).await
+    change.audit("environment.delete", object(environment), &json!({"name": environment.name.as_str()}));
+    Ok(())
 }
 
 pub(super) fn object(environment: &Environment) -> String {

@@ -258,7 +258,7 @@ pub(crate) async fn create(change: &mut Change<'_>, new: NewKey) -> Result<Key, 
     };
     let limit = key.limit.as_ref().map(|limit| limit.id.as_str());
     let detail = json!({"name": key.name.as_str(), "holder": holder, "limit": limit, "expires": key.expires.map(|end| end.0)});
-    change.audit("key.create", object(&key), detail).await?;
+    change.audit("key.create", object(&key), &detail);
     Ok(key)
 }
 
@@ -274,7 +274,7 @@ pub(crate) async fn set_state(change: &mut Change<'_>, key: &Key, state: State) 
         State::Active => "key.activate",
         State::Inactive => "key.deactivate",
     };
-    change.audit(action, object(key), json!({"name": key.name.as_str()})).await?;
+    change.audit(action, object(key), &json!({"name": key.name.as_str()}));
     Ok(Key { state, ..key.clone() })
 }
 
@@ -292,7 +292,7 @@ pub(crate) async fn edit(
         .execute(change.connection())
         .await?;
     let detail = json!({"name": name.as_str(), "description": description.as_ref().map(Description::as_str)});
-    change.audit("key.edit", object(key), detail).await?;
+    change.audit("key.edit", object(key), &detail);
     Ok(Key { name, description, ..key.clone() })
 }
 
@@ -308,7 +308,8 @@ pub(crate) async fn remove(change: &mut Change<'_>, key: &Key) -> Result<(), Sto
     if key.state == State::Active {
         change.touch([row::digest(&row)?]);
     }
-    change.audit("key.delete", object(key), json!({"name": key.name.as_str()})).await
+    change.audit("key.delete", object(key), &json!({"name": key.name.as_str()}));
+    Ok(())
 }
 
 /// Puts a removed key out of sight. Its row stays: a digest is never used twice.
@@ -319,7 +320,8 @@ pub(crate) async fn purge(change: &mut Change<'_>, key: &Key) -> Result<(), Stor
         .bind(row::integer(now.0))
         .execute(change.connection())
         .await?;
-    change.audit("key.purge", object(key), json!({"name": key.name.as_str()})).await
+    change.audit("key.purge", object(key), &json!({"name": key.name.as_str()}));
+    Ok(())
 }
 
 /// The digests of an account's active keys: those whose grants change with the account.

@@ -93,7 +93,7 @@ pub(crate) async fn create(change: &mut Change<'_>, account: &Account, new: NewL
     let id = KeyId(row::number(&row, "id")?);
     let login = Login { id, label, description, account: account.clone(), created: now, expires };
     change.touch([digest]);
-    change.audit("login.create", object(login.id), json!({"account": account.name.as_str(), "expires": expires.0})).await?;
+    change.audit("login.create", object(login.id), &json!({"account": account.name.as_str(), "expires": expires.0}));
     Ok(login)
 }
 
@@ -102,7 +102,8 @@ pub(crate) async fn remove(change: &mut Change<'_>, login: &Login) -> Result<(),
     let query = sqlx::query("DELETE FROM credential WHERE purpose = 'login' AND id = $1 RETURNING digest");
     let rows = query.bind(row::integer(login.id.0)).fetch_all(change.connection()).await?;
     touch(change, &rows)?;
-    change.audit("login.delete", object(login.id), json!({"account": login.account.name.as_str()})).await
+    change.audit("login.delete", object(login.id), &json!({"account": login.account.name.as_str()}));
+    Ok(())
 }
 
 /// Ends all logins of an account but one, and but those whose token has a name: Rancher 2's outlive a password. How many there were.

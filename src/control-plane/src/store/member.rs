@@ -83,7 +83,8 @@ async fn touch_and_audit(
     let digests = key::active_digests_of_account(change.connection(), account.id).await?;
     change.touch(digests);
     let detail = json!({"account": account.id.0.to_string(), "name": account.name.as_str(), "role": role.as_str()});
-    change.audit(action, environment::object(environment), detail).await
+    change.audit(action, environment::object(environment), &detail);
+    Ok(())
 }
 
 fn read(row: &SqliteRow, environment: &Environment) -> Result<Member, StoreError> {

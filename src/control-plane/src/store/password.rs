@@ -49,5 +49,6 @@ pub(crate) async fn set(
     .execute(change.connection())
     .await?;
     let detail = json!({"name": account.name.as_str(), "endedLogins": ended});
-    change.audit("account.set-password", account::object(account), detail).await
+    change.audit("account.set-password", account::object(account), &detail);
+    Ok(())
 }

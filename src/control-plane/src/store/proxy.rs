@@ -28,13 +28,14 @@ pub(super) async fn remember(change: &mut Change<'_>, proxy: &KnownProxy) -> Res
     .execute(change.connection())
     .await?;
     let detail = json!({"stalenessLimitSeconds": proxy.staleness_limit_seconds});
-    change.audit("proxy.remember", format!("proxy {}", proxy.name), detail).await
+    change.audit("proxy.remember", format!("proxy {}", proxy.name), &detail);
+    Ok(())
 }
 
 /// Forgets a proxy, its join tokens with it; gives their ids.
 pub(crate) async fn forget(change: &mut Change<'_>, name: &str) -> Result<Vec<u64>, StoreError> {
     sqlx::query("DELETE FROM proxy WHERE name = $1").bind(name).execute(change.connection()).await?;
     let tokens = proxy_token::remove_all(change, name).await?;
-    change.audit("proxy.forget", format!("proxy {name}"), json!({"tokens": tokens})).await?;
+    change.audit("proxy.forget", format!("proxy {name}"), &json!({"tokens": tokens}));
     Ok(tokens)
 }

@@ -67,7 +67,7 @@ pub(crate) async fn create(
     .fetch_one(change.connection())
     .await?;
     let token = ProxyToken { id: row::number(&row, "id")?, proxy, description, state: TokenState::Active, created };
-    audit(change, "proxy_token.create", &token).await?;
+    audit(change, "proxy_token.create", &token);
     Ok(token)
 }
 
@@ -77,7 +77,8 @@ pub(crate) async fn revoke(change: &mut Change<'_>, token: &ProxyToken) -> Resul
         .bind(row::integer(token.id))
         .execute(change.connection())
         .await?;
-    audit(change, "proxy_token.revoke", token).await
+    audit(change, "proxy_token.revoke", token);
+    Ok(())
 }
 
 /// Removes all tokens of a proxy that is forgotten; gives their ids.
@@ -87,9 +88,9 @@ pub(crate) async fn remove_all(change: &mut Change<'_>, proxy: &str) -> Result<V
     rows.iter().map(|row| row::number(row, "id")).collect()
 }
 
-async fn audit(change: &mut Change<'_>, action: &'static str, token: &ProxyToken) -> Result<(), StoreError> {
+fn audit(change: &mut Change<'_>, action: &'static str, token: &ProxyToken) {
     let detail = json!({"proxy": token.proxy.as_str(), "description": token.description.as_ref().map(Description::as_str)});
-    change.audit(action, format!("proxy token {}", token.id), detail).await
+    change.audit(action, format!("proxy token {}", token.id), &detail);
 }
 
 fn read(row: &SqliteRow) -> Result<ProxyToken, StoreError> {

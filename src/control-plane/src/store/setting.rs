@@ -47,7 +47,7 @@ pub(crate) async fn set(
     };
     query.execute(change.connection()).await?;
     let action = if value.is_some() { "setting.set" } else { "setting.unset" };
-    change.audit(action, format!("setting {}", known.name), json!({"value": value, "former": former})).await?;
+    change.audit(action, format!("setting {}", known.name), &json!({"value": value, "former": former}));
     Ok(SettingValue { known, set: value, fixed: setting::fixed(known.name) })
 }
 

@@ -18,10 +18,10 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::change::{Actor, Change, Written};
+use super::change::{Actor, Change, Made, Written};
 use super::counts::Counts;
 use super::trim::Trimming;
-use super::{StoreError, compile, history};
+use super::{StoreError, audit, compile, history};
 use crate::clock::Clock;
 use crate::push::OutOfOrder;
 
@@ -234,6 +234,7 @@ impl Writer {
         // Empty, unless a commit was reported as failed and had succeeded: then its revisions are still owed.
         let owed = history::changes_after(&mut transaction, published).await?;
         let mut altered = Vec::new();
+        let mut notes = Vec::new();
         let mut kept = 0;
         if batch.is_empty() {
             probe(&mut transaction).await?;
@@ -243,7 +244,7 @@ impl Writer {
         while let Some(Queued { actor, operation }) = batch.pop() {
             let mut change = Change::new(&mut transaction, &actor, now);
             let finished = operation(&mut change).await;
-            let touched = change.touched();
+            let Made { touched, noted } = change.made();
             let alters = finished.keep && !touched.is_empty();
             revision += u64::from(alters);
             answers.push((finished.answer, revision));
@@ -252,11 +253,13 @@ impl Writer {
                 continue;
             }
             kept += 1;
+            notes.extend(noted);
             if alters {
                 altered.push((revision, touched));
             }
             sqlx::raw_sql("RELEASE made; SAVEPOINT made").execute(&mut *transaction).await?;
         }
+        audit::write(&mut transaction, &notes).await?;
         history::record(&mut transaction, &altered, now).await?;
         let altered: Vec<_> = owed.into_iter().chain(altered).collect();
         let recorded = altered.iter().map(|(_, digests)| digests.len()).sum::<usize>();
