@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::figure::Figure;
+use crate::figure::{Figure, quantile};
 use crate::keys::{Carrier, Keys};
 use crate::load::{Load, Order, Outcome};
 
@@ -68,13 +68,12 @@ impl Rounds {
         Figure::of(&self.each(number))
     }
 
-    /// What a request costs more here than on another course, round by round.
-    pub(crate) fn cpu_over(&self, base: &Self) -> Vec<f64> {
-        self.each(|outcome| outcome.cpu_us)
-            .iter()
-            .zip(base.each(|outcome| outcome.cpu_us))
-            .map(|(own, base)| own - base)
-            .collect()
+    /// What a request costs more here than on another course: how many times as much in each round, at what that one usually costs. What
+    /// slows the machine for a while slows both.
+    pub(crate) fn cpu_over(&self, base: &Self) -> Figure {
+        let (own, base) = (self.each(|outcome| outcome.cpu_us), base.each(|outcome| outcome.cpu_us));
+        let usual = quantile(&base, 0.5);
+        Figure::of_pairs(&own, &base, |own, base| (own / base - 1.0) * usual)
     }
 }
 

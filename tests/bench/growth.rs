@@ -104,7 +104,7 @@ async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace) -> 
     let courses = courses(data, &folder)?;
     let ports = courses.iter().map(|course| proxy.port(course.listener)).collect::<Result<Vec<_>>>()?;
     let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
-    let over = |name: &str| Ok::<_, anyhow::Error>(Figure::of(&find(&rounds, name)?.cpu_over(find(&rounds, "none")?)));
+    let over = |name: &str| Ok::<_, anyhow::Error>(find(&rounds, name)?.cpu_over(find(&rounds, "none")?));
     let (hot_us, random_us) = (over("hot")?, over("random")?);
     change(&control_plane, data.keys, changes).await?;
     let resident_changed = machine::resident_bytes(proxy.pid())?;
@@ -136,7 +136,7 @@ async fn measure_plain(cores: Cores, data: &Data, pace: Pace) -> Result<Plain> {
     let courses = [course("none", "none", data, &folder, Order::Same)?, course("random", "plain", data, &folder, Order::Random)?];
     let ports = [proxy.port("none")?, proxy.port("plain")?];
     let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
-    let cpu_us = Figure::of(&find(&rounds, "random")?.cpu_over(find(&rounds, "none")?));
+    let cpu_us = find(&rounds, "random")?.cpu_over(find(&rounds, "none")?);
     let resident = machine::resident_bytes(proxy.pid())?;
     proxy.stop().await?;
     Ok(Plain { start_ms, resident, cpu_us })

@@ -133,7 +133,7 @@ impl Scale {
         }
         let counts = [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(options.ten_million.then_some(10_000_000)).collect();
         Self {
-            pace: Pace { rounds: 11, seconds: 1 },
+            pace: Pace { rounds: 13, seconds: 1 },
             counts,
             changes: 1_000_000,
             revocations: 200,

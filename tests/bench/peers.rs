@@ -36,6 +36,14 @@ pub(crate) fn ours(proxy: &str) -> Result<Value> {
     Ok(wasm("keygate", &module()?, &rules(proxy).to_string()))
 }
 
+/// The same, telling the upstream by one header who calls.
+pub(crate) fn ours_brief(proxy: &str) -> Result<Value> {
+    let mut configuration = rules(proxy);
+    let fields = configuration.as_object_mut().context("a configuration without fields")?;
+    fields.insert("identity_headers".to_owned(), json!(["x-keygate-environment"]));
+    Ok(wasm("keygate", &module()?, &configuration.to_string()))
+}
+
 /// A filter of the SDK that does nothing, with all the callbacks that the SDK exports.
 pub(crate) fn nothing() -> Result<Value> {
     Ok(wasm("nothing", &bench_module("nothing")?, ""))
