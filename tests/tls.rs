@@ -295,6 +295,21 @@ async fn the_api_speaks_https_to_whoever_trusts_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_serves_with_an_authoritys_certificate_is_told_how_to_make_a_servers() -> Result<()> {
+    let authority = Authority::new()?;
+    let certificate = authority.issue("api", &["127.0.0.1"])?;
+    let options = flags(&[("--http-cert", &certificate.cert), ("--http-key", &certificate.key)]);
+    let serving = Serving { options, http_ca: Some(authority.path()), ..Serving::default() };
+    let control_plane = ControlPlane::start_serving(serving).await?;
+    authority.issue_itself("api")?;
+    until("the command line to be shown the authority's certificate, and to say what to do", async || {
+        let said = text(&control_plane.cli().run(&["account", "list"]).await?.stderr);
+        Ok(said.contains("basicConstraints=critical,CA:FALSE").then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn links_lead_to_where_the_client_came_by_tls_without_a_proxy_in_front() -> Result<()> {
     let authority = Authority::new()?;
     let certificate = authority.issue("api", &["localhost", "127.0.0.1"])?;

@@ -51,9 +51,18 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let pair = KeyPair::generate()?;
         let certificate = params.signed_by(&pair, &self.issuer)?;
+        self.put(name, &certificate.pem(), &pair)
+    }
+
+    /// Passes its own certificate off as one that it issued.
+    pub fn issue_itself(&self, name: &str) -> Result<Issued> {
+        self.put(name, &self.issuer.pem(), self.issuer.key())
+    }
+
+    fn put(&self, name: &str, certificate: &str, pair: &KeyPair) -> Result<Issued> {
         let file = |kind: &str| self.scratch.path().join(format!("{name}.{kind}"));
         let issued = Issued { cert: file("pem"), key: file("key") };
-        replace(&issued.cert, &certificate.pem())?;
+        replace(&issued.cert, certificate)?;
         replace(&issued.key, &pair.serialize_pem())?;
         Ok(issued)
     }

@@ -213,7 +213,12 @@ impl Client {
 
     fn no_answer(&self, call: &Call, error: &reqwest::Error) -> Failure {
         let (url, cause) = (&self.connection.url, root_cause(error));
-        Failure::NoAnswer(if cause.contains("invalid peer certificate") {
+        Failure::NoAnswer(if cause.contains("CaUsedAsEndEntity") {
+            format!(
+                "{url} is not trusted ({cause}): its certificate is for signing others, not for a server; one that signs itself is for \
+                 a server if it is made with openssl req -x509 -addext basicConstraints=critical,CA:FALSE"
+            )
+        } else if cause.contains("invalid peer certificate") {
             format!(
                 "{url} is not trusted ({cause}): name who signed its certificate with KEYGATE_CA or --ca, or use the name it is for"
             )
