@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::credential;
 use crate::path;
+use crate::request;
 
 /// Headers that are taken for a credential even if no carrier says so.
 pub(crate) const KNOWN_HEADERS: [&str; 2] = ["authorization", "x-api-key"];
@@ -39,7 +40,8 @@ pub struct InvalidCarrier;
 impl fmt::Display for InvalidCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a carrier is basic, basic:USER, bearer, bare, header:NAME, cookie:NAME or query:NAME, and Authorization is one of the first four",
+            "a carrier is basic, basic:USER, bearer, bare, header:NAME, cookie:NAME or query:NAME; Authorization is one of the first four, \
+             and no header of HTTP's or Keygate's own is one",
         )
     }
 }
@@ -66,14 +68,14 @@ impl Carrier {
     /// Parses `basic`, `basic:USER`, `bearer`, `bare`, `header:NAME`, `cookie:NAME` or `query:NAME`.
     ///
     /// # Errors
-    /// [`InvalidCarrier`] for anything else, and for headers that mean something to Envoy or HTTP itself.
+    /// [`InvalidCarrier`] for anything else, and for headers that mean something already.
     pub fn parse(text: &str) -> Result<Self, InvalidCarrier> {
         match text.split_once(':') {
             None if text == "basic" => Ok(Self::Basic),
             None if text == "bearer" => Ok(Self::Bearer),
             None if text == "bare" => Ok(Self::Bare),
             Some((kind, name)) if is_token(name) => match (kind, name.to_ascii_lowercase()) {
-                ("header", name) if !matches!(name.as_str(), "authorization" | "cookie" | "host") => Ok(Self::Header(name)),
+                ("header", name) if !request::is_reserved(name.as_bytes()) => Ok(Self::Header(name)),
                 ("basic", user) => Ok(Self::BasicToken(user)),
                 ("cookie", name) => Ok(Self::Cookie(name)),
                 ("query", name) => Ok(Self::Query(name)),
@@ -210,10 +212,10 @@ impl Carriers {
     }
 }
 
-/// Whether an upstream might take a header's name for this one: in any letter case, and with any other sign for `-`, which many fold.
+/// Whether an upstream might take a header's name for this one: in any letter case, and with any sign for any other, which many fold.
 pub fn is_spelled(name: &[u8], canonical: &[u8]) -> bool {
     let same = |(byte, expected): (&u8, &u8)| {
-        byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
+        byte.eq_ignore_ascii_case(expected) || !(byte.is_ascii_alphanumeric() || expected.is_ascii_alphanumeric())
     };
     name == canonical || (name.len() == canonical.len() && name.iter().zip(canonical).all(same))
 }
@@ -319,6 +321,8 @@ mod tests {
             "header:",
             "header:authorization",
             "header:cookie",
+            "header:Content-Length",
+            "header:x-keygate-key",
             "header:a b",
             "cookie",
             "body:x",
@@ -344,6 +348,15 @@ mod tests {
         }
         assert!(!carriers.strips_header(b"impersonate", false));
         assert!(!carriers.strips_header(b"x-impersonate-user", false));
+    }
+
+    #[test]
+    fn a_name_is_one_in_every_spelling_that_somebody_folds() {
+        for (name, own) in [("x_own", "x-own"), ("X-Own", "x_own"), ("x.own", "x_own"), ("x-own", "x.own"), ("x own", "x-own")] {
+            assert!(is_spelled(name.as_bytes(), own.as_bytes()), "{name}");
+            assert!(carriers(&[], &[&format!("header:{own}")]).strips_header(name.as_bytes(), false), "{name}");
+        }
+        assert!(!is_spelled(b"xaown", b"x-own") && !is_spelled(b"x-own", b"xaown") && !is_spelled(b"x-own-", b"x-own"));
     }
 
     #[test]

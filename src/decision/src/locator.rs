@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::carrier::{decode_parameter, is_same_word, is_spelled, parameters};
 use crate::credential;
+use crate::request;
 
 /// One place that may name an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl fmt::Display for InvalidLocator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "an environment's place is header:NAME, opaque:NAME, basic:USER, query:NAME, query:NAME:*, host:NUMBER or \
-             json:PARAMETER.FIELD",
+             json:PARAMETER.FIELD; Host is host:NUMBER, and no other header of HTTP's or Keygate's own is one",
         )
     }
 }
@@ -69,13 +70,14 @@ impl Locator {
     /// Parses `header:NAME`, `opaque:NAME`, `basic:USER`, `query:NAME`, `query:NAME:*`, `host:NUMBER` or `json:PARAMETER.FIELD`.
     ///
     /// # Errors
-    /// [`InvalidLocator`] for anything else.
+    /// [`InvalidLocator`] for anything else, and for headers that mean something already.
     pub fn parse(text: &str) -> Result<Self, InvalidLocator> {
         let (kind, name) = text.split_once(':').ok_or(InvalidLocator)?;
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let is_header = |name: &str| is_name(name) && !request::is_reserved(name.as_bytes());
         match kind {
-            "header" if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
-            "opaque" if is_name(name) => Ok(Self::Opaque(name.to_ascii_lowercase())),
+            "header" if is_header(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+            "opaque" if is_header(name) => Ok(Self::Opaque(name.to_ascii_lowercase())),
             "basic" if is_name(name) => Ok(Self::Basic(name.to_ascii_lowercase())),
             "query" => match name.strip_suffix(":*") {
                 Some(name) if is_name(name) => Ok(Self::QueryBeforeColon(name.to_ascii_lowercase())),
@@ -173,10 +175,15 @@ fn text(value: &[u8]) -> Option<String> {
     std::str::from_utf8(value).ok().map(str::to_owned)
 }
 
-/// Host names have no letter case: an environment in one is in lower case. A list of hosts has no label.
+/// Host names have no letter case: an environment in one is in lower case. What is more than a name and a port has no label: of a list
+/// some readers take the first and others the last, and of `a@b` some take `a` and others `b`.
 fn host_label(authority: &[u8], index: usize) -> Option<String> {
-    let authority = std::str::from_utf8(authority).ok().filter(|authority| !authority.contains([',', ' ']))?;
-    let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+    let authority = std::str::from_utf8(authority).ok()?;
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if !is_name || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     host.split('.').nth(index).map(str::to_ascii_lowercase)
 }
 
@@ -216,6 +223,14 @@ mod tests {
             "header:a:*",
             "opaque:",
             "basic:a=b",
+            // Envoy knows it by another name, and the others mean something to HTTP or are ours.
+            "header:Host",
+            "header:cookie",
+            "opaque:authorization",
+            "header:Content-Length",
+            "header:transfer_encoding",
+            "header:x-keygate-environment",
+            "opaque:x_keygate_key",
         ] {
             assert_eq!(Locator::parse(text), Err(InvalidLocator), "{text}");
         }
@@ -257,10 +272,16 @@ mod tests {
             ("forwarded", "for=192.0.2.1;Host=1a6.example"),
             ("forwarded", "for=192.0.2.1;proto=https"),
             ("x-forwarded-for", "192.0.2.1"),
+            // What stands before `@` is a user to some readers, and what follows `;` or `%00` is nothing.
+            (":authority", "1a5.e@1a6.e"),
+            (":authority", "1a5:80@1a6.e"),
+            ("x-forwarded-host", "1a5.e;1a6"),
+            (":authority", "1a5.e%00.1a6"),
+            (":authority", "1a5.e:443"),
         ] {
             named.read_header(&locators, name.as_bytes(), value.as_bytes());
         }
-        let expected = [Some("1a5"), Some("1a6"), Some("1a7"), None, Some("1a8"), None];
+        let expected = [Some("1a5"), Some("1a6"), Some("1a7"), None, Some("1a8"), None, None, None, None, None, Some("1a5")];
         assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
     }
 

@@ -15,6 +15,22 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 /// Headers by which some upstreams take another path.
 const PATH_OVERRIDES: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
 
+/// Headers that mean something to Envoy or to HTTP, or a credential that has names of its own.
+const RESERVED: [&str; 12] = [
+    "host",
+    "authorization",
+    "cookie",
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "content-length",
+    "expect",
+];
+
 /// The other headers that are read, or looked at when a request is forwarded, by one spelling each.
 const OTHERS: [&str; 9] =
     [":method", ":path", ":protocol", "upgrade", "connection", "cookie", "user-agent", "x-api-csrf", "x-api-no-challenge"];
@@ -197,6 +213,12 @@ impl<'a> Browser<'a> {
 /// upstream might take another path from it than the one that was judged. In any spelling.
 pub fn is_forbidden_header(name: &[u8]) -> bool {
     carrier::begins_as(name, identity::PREFIX.as_bytes()) || PATH_OVERRIDES.iter().any(|own| is_spelled(name, own.as_bytes()))
+}
+
+/// Whether a header means something to Envoy, to HTTP or to the filter, so that no configuration may give it another meaning. In any
+/// spelling.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    RESERVED.iter().any(|own| is_spelled(name, own.as_bytes())) || is_forbidden_header(name)
 }
 
 /// Whether some upstream takes another method from a header of this name.

@@ -94,10 +94,18 @@ mod tests {
         let carriers = |texts: &[&str]| texts.iter().map(|text| Carrier::parse_stripped(text).unwrap()).collect();
         Policy {
             carriers: Carriers {
-                used: carriers(&["basic", "basic:x-api-bearer", "bearer", "header:x-own-key", "header:kk", "cookie:token"]),
+                used: carriers(&[
+                    "basic",
+                    "basic:x-api-bearer",
+                    "bearer",
+                    "header:x-own-key",
+                    "header:x_other_key",
+                    "header:kk",
+                    "cookie:token",
+                ]),
                 stripped: carriers(&["header:impersonate-*", "header:x-*"]),
             },
-            locators: ["header:ab-c", "opaque:x-client-key", "basic:x-api-bearer", "host:0"]
+            locators: ["header:ab-c", "header:a_c_b", "opaque:x-client-key", "basic:x-api-bearer", "host:0"]
                 .map(|text| Locator::parse(text).unwrap())
                 .to_vec(),
             json: |_, _| None,
@@ -128,7 +136,7 @@ mod tests {
             headers in proptest::collection::vec(
                 (
                     "(:method|:path|:authority|:protocol|upgrade|connection|authorization|cookie|user-agent|x-api-(csrf|key|no-challenge)|\
-                      x-http-method(-override)?|x-(original|rewrite)-(url|uri|host)|x-keygate-(key|z{60})|x-own-key|kk|k|impersonate-(u|z{60})|\
+                      x-http-method(-override)?|x-(original|rewrite)-(url|uri|host)|x-keygate-(key|z{60})|x-o(wn|ther)-key|a-c-b|kk|k|impersonate-(u|z{60})|\
                       ab-c|x-client-key|host|forwarded|x-(forwarded-)?host|accept|x-request-id)",
                     0..30_usize,
                     "[-_. aX1]",

@@ -228,7 +228,8 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         shadow: document.shadow,
     };
     if let Some((dead, stricter)) = policy.first_dead() {
-        let why = format!("can never decide: rules[{stricter}] asks for more and claims the same paths in another spelling");
+        let why =
+            format!("can never decide: rules[{stricter}] asks for more and claims the same paths, in this or another spelling");
         return Err(invalid(format!("rules[{dead}].path"), why));
     }
     match policy.first_bypass() {

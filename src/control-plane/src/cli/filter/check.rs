@@ -2,7 +2,7 @@
 //! here.
 
 use keygate_decision::request::Header;
-use keygate_decision::{Carrier, Carriers, ReadinessPath, UnixSeconds, explain::Route};
+use keygate_decision::{Carrier, Carriers, IdentityHeader, ReadinessPath, UnixSeconds, explain::Route};
 use keygate_wire::{FilterConfig, Source};
 use serde_json::{Value, json};
 
@@ -141,6 +141,12 @@ fn warnings(config: &FilterConfig) -> Vec<String> {
     }
     for carrier in policy.carriers.used.iter().filter(|carrier| matches!(carrier, Carrier::Query(_))) {
         warnings.push(format!("carriers: {carrier} puts credentials into URLs, and so into logs and histories"));
+    }
+    if !policy.identity_headers.contains(&IdentityHeader::Key) {
+        let key = IdentityHeader::Key;
+        warnings.push(format!(
+            "identity_headers: without {key} an access log such as envoy/edge.yaml's does not say whose key passed"
+        ));
     }
     if let Source::Embedded { table, .. } = &config.source
         && table.is_empty()

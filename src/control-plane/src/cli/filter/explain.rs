@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use keygate_decision::{Carrier, Header, Policy, Reason};
 use keygate_wire::{FilterConfig, Source};
@@ -79,10 +81,14 @@ pub(super) fn request(policy: &Policy, args: &ExplainArgs) -> Result<Vec<(String
     Ok(headers)
 }
 
-/// Presents some credential in the first carrier, but by no special user.
+/// Presents some credential in the first carrier; by a special user only where there is no other.
 fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    match policy.carriers.used.iter().find(|carrier| !matches!(carrier, Carrier::BasicToken(_))) {
+    let used = &policy.carriers.used;
+    match used.iter().find(|carrier| !matches!(carrier, Carrier::BasicToken(_))).or(used.first()) {
+        Some(Carrier::BasicToken(user)) => {
+            headers.push(header("authorization", &format!("Basic {}", STANDARD.encode(format!("{user}:stand-in")))));
+        }
         Some(Carrier::Basic) => headers.push(header("authorization", "Basic c3RhbmQ6aW4=")),
         Some(Carrier::Bearer) => headers.push(header("authorization", "Bearer stand-in")),
         Some(Carrier::Bare) => headers.push(header("authorization", "stand-in")),
@@ -95,7 +101,7 @@ fn stand_in(policy: &Policy, headers: &mut Vec<(String, String)>) {
             }
         }
         // A start alone carries nothing.
-        Some(Carrier::Headers(_) | Carrier::BasicToken(_)) | None => {}
+        Some(Carrier::Headers(_)) | None => {}
     }
 }
 

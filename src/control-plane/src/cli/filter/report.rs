@@ -164,11 +164,11 @@ impl Report<'_> {
                     "the filter answers itself: 200 if its table is there and not stale, else 503, with or without a credential";
                 (vec![row("verdict", text.to_owned())], None)
             }
-            Verdict::Passes(upstream) => {
-                let public = upstream.set.is_empty();
-                let text = if public { "passes, with or without a credential: its rule is public" } else { "passes" };
+            Verdict::Public(upstream) => {
+                let text = "passes, with or without a credential: its rule is public";
                 (vec![row("verdict", text.to_owned())], Some(upstream))
             }
+            Verdict::Passes(upstream) => (vec![row("verdict", "passes".to_owned())], Some(upstream)),
             Verdict::Shadowed(reason, upstream) => {
                 (vec![row("verdict", format!("passes in shadow; without it, {}", refused(reason)))], Some(upstream))
             }

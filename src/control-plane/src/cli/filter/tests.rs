@@ -53,7 +53,11 @@ fn args(line: &[&str]) -> explain::ExplainArgs {
 
 /// The report of a request, as JSON and as text.
 fn explain(line: &[&str], key: Option<&Key>) -> (Value, String) {
-    let config = parse(CONFIG.as_bytes()).unwrap();
+    explain_by(CONFIG, line, key)
+}
+
+fn explain_by(config: &str, line: &[&str], key: Option<&Key>) -> (Value, String) {
+    let config = parse(config.as_bytes()).unwrap();
     let mut args = args(line);
     args.key = key.map(|key| key.id.parse().unwrap());
     let headers = explain::request(&config.policy, &args).unwrap();
@@ -157,6 +161,27 @@ fn as_a_key_the_decision_itself_is_told() {
     let holder = Holder::Account { account: AccountId(3), limited: false, reach: Reach::All };
     let expired = Grant { key: KeyId(8), holder, expires_at: Some(UnixSeconds(1_000)) };
     assert_eq!(verdict(&["GET", path], Some(&Key { id: "8".to_owned(), grant: Some(expired) }))["reason"], "expired");
+}
+
+#[test]
+fn a_request_that_needs_a_key_is_not_called_public_because_the_upstream_is_told_nothing() {
+    let silent = CONFIG.replacen('{', r#"{"identity_headers": [], "#, 1);
+    let key = environment_key("1a5");
+    let (json, text) = explain_by(&silent, &["GET", "/v1/projects/1a5/hosts"], Some(&key));
+    assert_eq!((&json["verdict"]["outcome"], &json["verdict"]["public"]), (&json!("passes"), &json!(false)));
+    assert!(text.contains("passes") && !text.contains("public"), "{text}");
+    let (json, text) = explain_by(&silent, &["GET", "/public/x"], Some(&key));
+    assert_eq!(json["verdict"]["public"], json!(true));
+    assert!(text.contains("its rule is public"), "{text}");
+    let warnings = check::report(&parse(silent.as_bytes()).unwrap(), UnixSeconds(0))["warnings"].to_string();
+    assert!(warnings.contains("identity_headers: without x-keygate-key"), "{warnings}");
+}
+
+#[test]
+fn a_key_stands_in_by_a_special_user_where_there_is_no_other_carrier() {
+    let only = CONFIG.replace(r#"["basic", "bearer", "header:x-api-key", "cookie:token", "query:key"]"#, r#"["basic:token"]"#);
+    let (json, _) = explain_by(&only, &["GET", "/v1/projects/1a5/hosts"], Some(&environment_key("1a5")));
+    assert_eq!(json["verdict"]["outcome"], json!("passes"), "{json}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use super::upstream::Upstream;
 pub(super) enum Verdict {
     /// The filter answers it itself: it asks for readiness.
     Readiness,
+    /// It passes, whoever sends it: its rule is public.
+    Public(Upstream),
     /// It passes.
     Passes(Upstream),
     /// It would be refused, but that is only reported.
@@ -39,7 +41,7 @@ impl Verdict {
         let forwarded = |keep, permit| Upstream::forwarded(policy, headers, keep, permit);
         let check = match &explanation.screening {
             Screening::Refuse(reason) => return Self::Refused(*reason, None),
-            Screening::Pass { keep_credentials } => return Self::Passes(forwarded(*keep_credentials, None)),
+            Screening::Pass { keep_credentials } => return Self::Public(forwarded(*keep_credentials, None)),
             Screening::Check(check) => check,
         };
         let decision = match (key, check.digest(), check.target()) {
@@ -65,7 +67,8 @@ impl Verdict {
         let refusal = |outcome: &str, reason: &Reason| json!({"outcome": outcome, "status": reason.status(), "reason": reason.code(), "why": why(*reason), "body": reason.body()});
         let (mut value, needs, upstream) = match self {
             Self::Readiness => (json!({"outcome": "readiness"}), None, None),
-            Self::Passes(upstream) => (json!({"outcome": "passes"}), None, Some(upstream)),
+            Self::Public(upstream) => (json!({"outcome": "passes", "public": true}), None, Some(upstream)),
+            Self::Passes(upstream) => (json!({"outcome": "passes", "public": false}), None, Some(upstream)),
             Self::Shadowed(reason, upstream) => (refusal("shadowed", reason), None, Some(upstream)),
             Self::Refused(reason, needs) => (refusal("refused", reason), needs.as_ref(), None),
             Self::Depends { needs, in_shadow, upstream } => {
