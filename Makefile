@@ -73,6 +73,7 @@ lint: ## check format, lints and the paths that the documents name; show sizes
 	@envoy/setup.sh lint
 	@cargo fmt --all --check
 	@cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+	@cargo fetch --quiet --locked --manifest-path tests/fuzz/Cargo.toml # what the crates gain belongs into its lock file, too
 	@cargo clippy --workspace --all-targets --locked -- --deny warnings
 	@cargo clippy --package keygate-filter --all-targets --all-features --locked -- --deny warnings
 	@$(MAKE) --no-print-directory doc-paths sizes
