@@ -161,6 +161,8 @@ pub(crate) struct Member {
     pub(crate) account: AccountName,
     pub(crate) role: Role,
     pub(crate) created: UnixSeconds,
+    /// Whether it is an owner beside whom there is none whose account is active.
+    pub(crate) is_last_owner: bool,
 }
 
 /// A key or a token, without its secret: what was made to last.

@@ -32,7 +32,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA")]
     data: PathBuf,
     /// Where the API listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_address)]
     http: SocketAddr,
     /// The API's certificate chain, as PEM: the API is HTTPS then. Read again when it changes
     #[arg(long, value_name = "FILE", requires = "http_key")]
@@ -41,7 +41,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FILE", requires = "http_cert")]
     http_key: Option<PathBuf>,
     /// Where proxies connect; beyond loopback with TLS only
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081", value_parser = parse_address)]
     sync: SocketAddr,
     /// The certificate chain that proxies are shown, as PEM. Read again when it changes
     #[arg(long, value_name = "FILE", requires = "sync_key")]
@@ -53,7 +53,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FILE", requires = "sync_cert")]
     sync_client_ca: Option<PathBuf>,
     /// Where metrics are shown without a credential, beside /healthz and /readyz; without it only at the API, to admins
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     metrics: Option<SocketAddr>,
     /// So many days audit records are kept
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
@@ -88,6 +88,10 @@ impl ServeOptions {
             ),
         }
     }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
 }
 
 /// How log lines are written.
@@ -285,6 +289,17 @@ mod tests {
             let proof = |more: &str| parse(&format!("--sync {address} {more}")).unwrap().proof();
             assert!(proof("").is_err_and(|why| why.to_string().contains("--sync-cert")), "{address}");
             assert_eq!(proof(tls).unwrap(), Proof::Required, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_of_this_machine_and_a_port() {
+        for option in ["--http", "--sync", "--metrics"] {
+            for address in ["localhost:8080", "8080", ":8080", "127.0.0.1", "127.0.0.1:99999", ""] {
+                let told = Arguments::try_parse_from(["serve", "--data", "x", option, address]).unwrap_err().to_string();
+                assert!(told.contains(option) && told.contains("127.0.0.1:8080") && told.contains("[::1]:8080"), "{told}");
+            }
+            assert!(parse(&format!("{option} [::1]:8080")).is_ok());
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) enum AccountCommand {
     /// Make an account
     Create {
         /// Its name, unique whatever the case
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         name: String,
         /// What it may do: an admin sees and does all, a user manages their own keys
         #[arg(long, value_enum)]

@@ -1,6 +1,6 @@
 //! `keygate audit`: what its commands ask of the API. Never sends anything itself.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use keygate_decision::UnixSeconds;
 
 use super::action::Action;
@@ -31,10 +31,10 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Filter {
     /// From this time on: 2026-11-21T20:00:00Z, or how long ago, such as 24h or 7d
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     since: Option<String>,
     /// Before this time: 2026-11-21T20:00:00Z, or how long ago
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     until: Option<String>,
     /// Done by this account (name or id), or to it
     #[arg(long)]
@@ -43,7 +43,7 @@ pub(crate) struct Filter {
     #[arg(long, value_name = "ID")]
     key: Option<Reference>,
     /// At most so many, up to 1000; without it 100
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1000), allow_hyphen_values = true)]
     limit: Option<u32>,
     /// Older than this record: the last one of the page before
     #[arg(long, value_name = "ID")]

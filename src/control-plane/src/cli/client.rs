@@ -181,7 +181,7 @@ impl Client {
         let (revision, acknowledgement) = (revision(response.headers()), acknowledgement(response.headers()));
         let text = response.text().await.map_err(|error| self.no_answer(call, &error))?;
         if !status.is_success() {
-            return Err(self.refusal(status.as_u16(), &text).of_login(matches!(credential, Some(Credential::Login(_)))));
+            return Err(self.refusal(status.as_u16(), &text, credential));
         }
         if text.is_empty() {
             return Ok(Reply { body: Value::Null, revision, acknowledgement });
@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    fn refusal(&self, status: u16, text: &str) -> Failure {
+    fn refusal(&self, status: u16, text: &str, credential: Option<&Credential>) -> Failure {
         #[derive(Deserialize)]
         struct Refusal {
             #[serde(default)]
@@ -201,8 +201,29 @@ impl Client {
             field: Option<String>,
         }
         match serde_json::from_str(text) {
-            Ok(Refusal { code, message, field }) => Failure::Refused { code, message, field },
+            Ok(Refusal { code, message, field }) => {
+                let message = self.with_way_out(&code, message, credential);
+                Failure::Refused { code, message, field }
+            }
             Err(_) => self.not_keygate(status),
+        }
+    }
+
+    /// What this command was told wrongly is named in its own words: the control plane's are for whoever writes HTTP.
+    fn with_way_out(&self, code: &str, message: String, credential: Option<&Credential>) -> String {
+        match (code, credential) {
+            ("unauthorized", Some(Credential::Login(_))) => {
+                "the login has ended: log in again with keygate login, or set a key".to_owned()
+            }
+            ("unauthorized", Some(Credential::Key(..))) => {
+                "the key does not pass: it is unknown, inactive or expired, or its secret is another one: check KEYGATE_ACCESS_KEY and \
+                 KEYGATE_SECRET_KEY (--access-key and --secret-key), or use neither and log in with keygate login"
+                    .to_owned()
+            }
+            ("no_such_path", _) if self.connection.url.path() != "/" => {
+                format!("{message}: set KEYGATE_URL or pass --url, without a path")
+            }
+            _ => message,
         }
     }
 

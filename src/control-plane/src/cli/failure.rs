@@ -17,7 +17,7 @@ pub(super) enum Failure {
     Refused {
         /// What is wrong, in a word that never changes; empty if the control plane gave none.
         code: String,
-        /// What is wrong and the way out, in the control plane's words.
+        /// What is wrong and the way out, in the control plane's words or, where it is the command line's, in its own.
         message: String,
         /// The field that is wrong, if it is one.
         field: Option<String>,
@@ -44,17 +44,6 @@ fn field_unless_said(field: Option<&str>, message: &str) -> String {
 }
 
 impl Failure {
-    /// Says the way out if it was a login that does not pass any more.
-    pub(super) fn of_login(self, login: bool) -> Self {
-        match self {
-            Self::Refused { code, field, .. } if login && code == "unauthorized" => {
-                let message = "the login has ended: log in again with keygate login, or set a key".to_owned();
-                Self::Refused { code, message, field }
-            }
-            other => other,
-        }
-    }
-
     /// What the process ends with.
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {

@@ -53,7 +53,7 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
         /// How long it lives, such as 90d or 12h; without it, the key never expires
-        #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
+        #[arg(long, value_name = "DURATION", value_parser = parse_ttl, allow_hyphen_values = true)]
         ttl: Option<u64>,
         #[command(flatten)]
         wait: WaitArgs,

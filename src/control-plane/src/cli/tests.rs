@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::action::Outcome;
 use super::client::{Call, Reply};
 use super::*;
+use crate::operations::Missing;
 
 #[derive(Debug, Parser)]
 #[command(name = "keygate")]
@@ -116,6 +117,41 @@ fn keys_are_listed_by_owner_and_by_whether_they_expire() {
 fn a_setting_that_begins_with_hyphens_may_still_be_waited_for() {
     let (call, wait) = call("keygate setting set cacerts -----BEGIN --wait 5");
     assert_eq!((call.body, wait), (Some(json!({"value": "-----BEGIN"})), Some(5)));
+}
+
+#[test]
+fn what_begins_with_a_hyphen_is_refused_in_the_options_own_words() {
+    for (line, option, words) in [
+        ("key create --account a --name a --ttl -5d", "--ttl", "write 90d"),
+        ("key create --account a --name a --ttl -1", "--ttl", "write 90d"),
+        ("audit list --since -1h", "--since", "how long ago"),
+        ("audit list --until -1h", "--until", "how long ago"),
+        ("audit list --limit -1", "--limit", "1..=1000"),
+    ] {
+        let told = parse(&format!("keygate {line}")).expect_err(line).to_string();
+        assert!(told.contains(option) && told.contains(words), "{line}: {told}");
+    }
+    // Which names accounts may have is for the control plane to say.
+    let (call, _) = call("keygate account create --name -x --kind user");
+    assert_eq!(call.body, Some(json!({"name": "-x", "kind": "user"})));
+}
+
+#[test]
+fn who_looks_for_what_is_not_there_is_told_a_command_that_shows_what_is() {
+    let missing = [
+        Missing::account("x"),
+        Missing::environment("x"),
+        Missing::member("x"),
+        Missing::key("x"),
+        Missing::setting("x"),
+        Missing::proxy_token("x"),
+        Missing::proxy("x"),
+    ];
+    for message in missing.map(|missing| missing.to_string()) {
+        let command = message.split('`').nth(1).expect("a command");
+        assert!(parse(command).is_ok(), "{message}");
+    }
+    assert!(Missing::login("7").to_string().contains("`GET /keygate/v1/logins`"), "no command lists logins");
 }
 
 #[test]
@@ -227,7 +263,11 @@ async fn canned() -> Client {
         let path = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let refusal = json!({"code": "invalid", "message": "too long", "field": "name"});
         let acknowledgement = |missing: &[&str]| json!({"revision": 1, "acknowledged": ["a"], "closed": [], "missing": missing});
-        match path.trim_start_matches("/base/keygate/v1/") {
+        match path.trim_start_matches("/base").trim_start_matches("/keygate/v1/") {
+            "nowhere" => {
+                (StatusCode::NOT_FOUND, Json(json!({"code": "no_such_path", "message": "nothing is here"}))).into_response()
+            }
+            "unknown" => (StatusCode::UNAUTHORIZED, Json(json!({"code": "unauthorized", "message": "no"}))).into_response(),
             "refused" => (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response(),
             "html" => (StatusCode::BAD_GATEWAY, "<h1>Bad gateway</h1>").into_response(),
             "moved" => (StatusCode::FOUND, [("location", "/elsewhere")]).into_response(),
@@ -279,6 +319,22 @@ async fn a_refusal_carries_message_and_field() {
         Failure::Refused { code: "invalid".to_owned(), message: message.to_owned(), field: Some("name".to_owned()) }.to_string()
     };
     assert_eq!(refused("name: must not be blank"), "name: must not be blank");
+}
+
+#[tokio::test]
+async fn what_this_command_was_told_wrongly_is_named() {
+    let client = canned().await;
+    let told = async |client: &Client, path: &str| client.send(&Call::get(&[path])).await.expect_err("a refusal").to_string();
+    assert_eq!(told(&client, "nowhere").await, "nothing is here: set KEYGATE_URL or pass --url, without a path");
+    let rooted = client_of(client.url().join("/").expect("a URL").as_str());
+    assert_eq!(told(&rooted, "nowhere").await, "nothing is here", "there is no path to leave out");
+    let unknown = told(&client, "unknown").await;
+    assert!(unknown.contains("KEYGATE_ACCESS_KEY and KEYGATE_SECRET_KEY") && unknown.contains("keygate login"), "{unknown}");
+    let ended = told(&client.with_token("t".to_owned()), "unknown").await;
+    assert!(ended.contains("log in again") && !ended.contains("KEYGATE_ACCESS_KEY"), "{ended}");
+    // Whoever shows nothing has shown nothing wrong.
+    let openly = client.send_openly(&Call::get(&["unknown"])).await.expect_err("a refusal");
+    assert_eq!(openly.to_string(), "no");
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use keygate_decision::{AccountId, EnvironmentId};
 
 use super::{Missing, Refusal, environments};
-use crate::model::{Account, AccountRef, Environment, Member, Role};
+use crate::model::{Account, AccountRef, Environment, Member, Role, State};
 use crate::permission::{Action, Caller, Tie};
-use crate::store::{Change, Connection, account, member};
+use crate::store::{Change, Connection, account, environment, member};
 
 /// The members of an environment, with what ties the caller to it.
 pub(crate) async fn list(
@@ -29,36 +29,40 @@ pub(crate) async fn show(
     Ok((member.ok_or_else(|| Missing::member(account.0))?, tie))
 }
 
-/// Makes these the members of an environment, and no others. One of them must be an owner, see [`keep_an_owner`].
+/// Makes these the members of an environment, and no others. One of them must be an owner, see [`keep_an_owner`]. The environment, with
+/// what ties the caller to it then.
 pub(crate) async fn replace(
     change: &mut Change<'_>,
     caller: &Caller,
     id: &EnvironmentId,
     wanted: &[(AccountRef, Role)],
-) -> Result<Vec<Member>, Refusal> {
+) -> Result<(Environment, Tie), Refusal> {
     let (environment, _) = environments::find(change.connection(), caller, id, Action::ManageEnvironment).await?;
-    if !wanted.iter().any(|(_, role)| *role == Role::Owner) {
-        return Err(Refusal::invalid("members", "must name at least one owner"));
-    }
-    let former = member::list(change.connection(), &environment).await?;
-    let mut named: Vec<AccountId> = Vec::new();
+    let mut named: Vec<(Account, Role)> = Vec::new();
     for (reference, role) in wanted {
         let account = account::find(change.connection(), reference).await?.ok_or_else(|| Missing::account_of(reference));
         let account = account.map_err(|missing| Refusal::invalid("members", missing.to_string()))?;
-        if named.contains(&account.id) {
+        if named.iter().any(|(other, _)| other.id == account.id) {
             return Err(Refusal::invalid("members", format!("names {} twice; an account has one role", account.name)));
         }
-        named.push(account.id);
+        named.push((account, *role));
+    }
+    if !named.iter().any(|(account, role)| *role == Role::Owner && account.state == State::Active) {
+        return Err(Refusal::invalid("members", "must name at least one owner whose account is active"));
+    }
+    let former = member::list(change.connection(), &environment).await?;
+    for (account, role) in &named {
         if !former.iter().any(|former| former.account_id == account.id && former.role == *role) {
-            member::put(change, &environment, &account, *role).await?;
+            member::put(change, &environment, account, *role).await?;
         }
     }
-    for gone in former.iter().filter(|former| !named.contains(&former.account_id)) {
+    for gone in former.iter().filter(|former| !named.iter().any(|(account, _)| account.id == former.account_id)) {
         if let Some(account) = account::find(change.connection(), &AccountRef::Id(gone.account_id)).await? {
             member::remove(change, &environment, &account, gone.role).await?;
         }
     }
-    Ok(member::list(change.connection(), &environment).await?)
+    let tie = environment::tie(change.connection(), &caller.standing, environment.number).await?;
+    Ok((environment, tie))
 }
 
 /// Makes an account a member, or gives a member another role.
@@ -72,9 +76,7 @@ pub(crate) async fn put(
     let (environment, account) = find(change, caller, id, reference).await?;
     let current = member::find(change.connection(), &environment, account.id).await?;
     if current.as_ref().is_none_or(|current| current.role != role) {
-        if let Some(current) = &current {
-            keep_an_owner(change, &environment, current).await?;
-        }
+        current.as_ref().map_or(Ok(()), keep_an_owner)?;
         member::put(change, &environment, &account, role).await?;
     }
     let member = member::find(change.connection(), &environment, account.id).await?;
@@ -91,19 +93,20 @@ pub(crate) async fn remove(
     let (environment, account) = find(change, caller, id, reference).await?;
     let member = member::find(change.connection(), &environment, account.id).await?;
     let member = member.ok_or_else(|| Missing::member(&account.name))?;
-    keep_an_owner(change, &environment, &member).await?;
+    keep_an_owner(&member)?;
     Ok(member::remove(change, &environment, &account, member.role).await?)
 }
 
-/// Without an owner only an admin could change the members again.
-async fn keep_an_owner(change: &mut Change<'_>, environment: &Environment, going: &Member) -> Result<(), Refusal> {
-    let is_owner = |member: &Member| member.role == Role::Owner;
-    let members = member::list(change.connection(), environment).await?;
-    if is_owner(going) && !members.iter().any(|other| other.account_id != going.account_id && is_owner(other)) {
-        let message = format!("{} is the last owner of {}; make another account an owner first", going.account, environment.id);
-        return Err(Refusal::conflict("last_owner", None, message));
+/// Without an owner who can act only an admin could change the members again.
+fn keep_an_owner(going: &Member) -> Result<(), Refusal> {
+    if !going.is_last_owner {
+        return Ok(());
     }
-    Ok(())
+    let Member { account, environment, .. } = going;
+    let message = format!(
+        "{account} is the last owner of {environment}, no other has an account that is active; make another account an owner first"
+    );
+    Err(Refusal::conflict("last_owner", None, message))
 }
 
 /// An owner names accounts that they do not see otherwise: whom to let in is theirs to say.

@@ -63,7 +63,7 @@ impl Refusal {
 
 /// A thing that does not exist, as far as the caller may know.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no {kind} {reference} that this key may see; `keygate {kind} list` shows those it may")]
+#[error("there is no {kind} {reference} that this key may see; `{}` shows those it may", shown_by(kind))]
 pub(crate) struct Missing {
     kind: &'static str,
     reference: String,
@@ -118,5 +118,14 @@ impl Missing {
     /// A proxy.
     pub(crate) fn proxy(reference: impl ToString) -> Self {
         Self { kind: "proxy", reference: reference.to_string(), field: None }
+    }
+}
+
+/// What shows all of a kind.
+fn shown_by(kind: &str) -> String {
+    match kind {
+        "member" => "keygate member list --environment ID".to_owned(),
+        "login" => "GET /keygate/v1/logins".to_owned(),
+        kind => format!("keygate {kind} list"),
     }
 }

@@ -46,7 +46,7 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
     let acting = asked.environment()?.or_else(|| caller.standing.environment().cloned());
     let things = match acting {
         Some(project) => {
-            let found = environments::show(&mut *app.store.read().await?, caller, &project).await.map_err(Error::not_entered)?;
+            let found = environments::show(&mut *app.store.read().await?, caller, &project).await?;
             vec![projects::view(caller, asked, &found)]
         }
         None => {

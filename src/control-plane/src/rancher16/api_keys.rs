@@ -14,11 +14,9 @@ use crate::dialect::Answer;
 use crate::dialect::field::text;
 use crate::model::{AccountRef, Key, KeyHolder, State, key_id, parse_shared_id, shared_id};
 use crate::name::{Description, Label, Name};
-use crate::operations::environments;
 use crate::operations::keys::{self, HolderRef, Wish};
 use crate::permission::Caller;
 use crate::random;
-use crate::store::Connection;
 use crate::supplied::{self, SuppliedSecret};
 
 /// Everything about keys.
@@ -46,12 +44,9 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
 
 /// A key, if it is there where it is asked for: one of an environment is not there in another one.
 async fn find(app: &App, caller: &Caller, asked: &Asked, id: KeyId) -> Result<Key, Error> {
-    let mut reader = app.store.read().await?;
-    let key = keys::show_removed(&mut reader, caller, id).await?;
-    let asked_in = asked.environment()?;
-    enter(&mut reader, caller, asked_in.as_ref()).await?;
+    let key = keys::show_removed(&mut *app.store.read().await?, caller, id).await?;
     let is_here = |environment| matches!(&key.holder, KeyHolder::Environment { id, .. } if *id == environment);
-    if asked_in.is_none_or(is_here) { Ok(key) } else { Err(Error::not_found()) }
+    if asked.environment()?.is_none_or(is_here) { Ok(key) } else { Err(Error::not_found()) }
 }
 
 /// Whose keys a request is about: those of its environment, else the caller's own; all for an admin.
@@ -64,10 +59,8 @@ fn place(caller: &Caller, environment: Option<EnvironmentId>) -> Option<HolderRe
 }
 
 async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let environment = asked.environment()?;
+    let place = place(caller, asked.environment()?);
     let mut reader = app.store.read().await?;
-    enter(&mut reader, caller, environment.as_ref()).await?;
-    let place = place(caller, environment);
     if let Some(page) = collection::plain_page(asked, Kind::ApiKey)? {
         let (keys, total) = keys::page(&mut reader, caller, place, page.start, page.most).await?;
         let things = keys.iter().map(|key| view(asked, key, None)).collect();
@@ -82,20 +75,10 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
     Ok(gathered.answer())
 }
 
-/// Whoever may not enter an environment is told so before anything else.
-async fn enter(connection: &mut Connection, caller: &Caller, environment: Option<&EnvironmentId>) -> Result<(), Error> {
-    match environment {
-        Some(environment) => environments::show(connection, caller, environment).await.map(drop).map_err(Error::not_entered),
-        None => Ok(()),
-    }
-}
-
 async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let environment = asked.environment()?;
-    enter(&mut *app.store.read().await?, caller, environment.as_ref()).await?;
     let written = resource::of(Kind::ApiKey).writable(&asked.fields, true, caller.standing.sees_all())?;
     // An empty holder is not none: it is nobody.
-    let holder = match (environment, written.get("accountId").and_then(Value::as_str)) {
+    let holder = match (asked.environment()?, written.get("accountId").and_then(Value::as_str)) {
         (Some(environment), _) => HolderRef::Environment(environment),
         (None, Some(holder)) => named_holder(holder)?,
         (None, None) => HolderRef::of(caller),

@@ -120,14 +120,6 @@ impl Error {
         }
     }
 
-    /// What those are told who may not enter an environment: not whether it exists.
-    pub(super) fn not_entered(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Missing(_) => Self::forbidden(),
-            other => other.into(),
-        }
-    }
-
     /// Whether it refuses this caller what they asked.
     pub(super) fn refuses(&self, caller: &Caller, asked: &Asked) -> bool {
         self.not_granted || is_refused(caller, &asked.method, self.status)

@@ -47,8 +47,8 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
 /// Those of one environment, or of all that the caller sees.
 async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let mut reader = app.store.read().await?;
-    let ids = match &asked.scope {
-        Some(scope) => vec![EnvironmentId::parse(scope).map_err(|_| Error::not_found())?],
+    let ids = match asked.environment()? {
+        Some(environment) => vec![environment],
         None => environments::list(&mut reader, caller).await?.into_iter().map(|(environment, _)| environment.id).collect(),
     };
     let mut things = Vec::new();
@@ -126,9 +126,9 @@ fn parse_id(id: &str) -> Option<(EnvironmentId, AccountId)> {
     Some((EnvironmentId::parse(environment).ok()?, parse_shared_id(account)?))
 }
 
-/// On offer to those who may do more than look.
-fn actions(caller: &Caller, tie: Tie) -> &'static [&'static str] {
-    if may(caller, Action::ManageEnvironment(tie)) { &["remove"] } else { &[] }
+/// On offer to those who may do more than look. The last owner stays one.
+fn actions(caller: &Caller, member: &Member, tie: Tie) -> &'static [&'static str] {
+    if may(caller, Action::ManageEnvironment(tie)) && !member.is_last_owner { &["remove"] } else { &[] }
 }
 
 fn view(caller: &Caller, asked: &Asked, member: &Member, tie: Tie) -> Value {
@@ -140,5 +140,5 @@ fn view(caller: &Caller, asked: &Asked, member: &Member, tie: Tie) -> Value {
         "created": created, "createdTS": created_ts,
     });
     let id = format!("{}-{account}", member.environment);
-    render::resource(&asked.base.unscoped(), Kind::ProjectMember, &id, fields, &[], actions(caller, tie))
+    render::resource(&asked.base.unscoped(), Kind::ProjectMember, &id, fields, &[], actions(caller, member, tie))
 }

@@ -38,7 +38,8 @@ use serde_json::{Value, json};
 use crate::api::{App, writes_for_another_site};
 use crate::dialect::{Answer, Site};
 use crate::login::Source;
-use crate::permission::Caller;
+use crate::operations::{Refusal, environments};
+use crate::permission::{Caller, Tie};
 
 pub(crate) use description::description;
 use error::Error;
@@ -125,13 +126,25 @@ async fn dispatch(
     answered
 }
 
+/// What ties the caller to the environment that they ask about, if it is said which: a key acts as its own wherever it asks.
+async fn enter(app: &App, caller: &Caller, asked: &Asked) -> Result<Option<Tie>, Error> {
+    let Some(environment) = asked.environment()? else { return Ok(caller.standing.environment().map(|_| Tie::Key)) };
+    match environments::show(&mut *app.store.read().await?, caller, &environment).await {
+        Ok((_, tie)) => Ok(Some(tie)),
+        Err(Refusal::Missing(_)) => Err(asked.closed()),
+        Err(other) => Err(other.into()),
+    }
+}
+
 async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Result<Answer, Error> {
+    // Whoever may not enter an environment learns nothing else there.
+    let tie = enter(app, caller, asked).await?;
     let changes = matches!(asked.method, Method::POST | Method::PUT | Method::DELETE);
     if asked.method != Method::GET && (asked.is_root() || !changes) {
         return Err(Error::method_not_allowed("the Allow header lists what this takes"));
     }
     match asked.kind {
-        None if asked.is_root() => Ok(Answer::ok(schemas::root(caller, asked))),
+        None if asked.is_root() => Ok(Answer::ok(schemas::root(caller, tie, asked))),
         Some(Kind::ApiKey) => api_keys::answer(app, caller, asked).await,
         Some(Kind::Account) => accounts::answer(app, caller, asked).await,
         Some(Kind::Project) => projects::answer(app, caller, asked).await,
@@ -140,7 +153,7 @@ async fn handle(app: &App, caller: &Caller, source: Source, asked: &Asked) -> Re
         Some(Kind::Identity) => identities::answer(app, caller, asked).await,
         Some(Kind::LocalAuthConfig) => local_auth::answer(app, caller, source, asked).await,
         Some(Kind::Setting) => settings::answer(app, caller, asked).await,
-        Some(Kind::Schema) => schemas::answer(caller, asked),
+        Some(Kind::Schema) => schemas::answer(caller, tie, asked),
         // Tokens were answered before anybody was identified.
         Some(Kind::Token) | None => Err(Error::not_found()),
     }

@@ -63,24 +63,23 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
     let members = members.map(|members| members::parse_all(Some(members))).transpose()?;
     let made = app.change(caller.clone(), async move |change, caller| {
         let made = environments::create(change, caller, &id, &name).await?;
-        if let Some(members) = members {
-            memberships::replace(change, caller, &id, &members).await?;
+        match members {
+            Some(members) => memberships::replace(change, caller, &id, &members).await,
+            None => Ok(made),
         }
-        Ok(made)
     });
     Ok(Answer::new(StatusCode::CREATED, over(on_its_way(view(caller, asked, &made.await?.value), "registering"))))
 }
 
 async fn act(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId, action: &str) -> Result<Answer, Error> {
-    let found = environments::show(&mut *app.store.read().await?, caller, &id).await?;
+    environments::show(&mut *app.store.read().await?, caller, &id).await?;
     let given = resource::of(Kind::Project).input(action, &asked.fields);
     if action == "remove" {
         return Ok(Answer::new(StatusCode::ACCEPTED, remove(app, caller, asked, id).await?));
     }
     let members = members::parse_all(given?.get("members"))?;
     let set = app.change(caller.clone(), async move |change, caller| memberships::replace(change, caller, &id, &members).await);
-    set.await?;
-    Ok(Answer::new(StatusCode::ACCEPTED, view(caller, asked, &found)))
+    Ok(Answer::new(StatusCode::ACCEPTED, view(caller, asked, &set.await?.value)))
 }
 
 async fn remove(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> Result<Value, Error> {

@@ -50,6 +50,8 @@ pub(super) struct Asked {
     pub(super) method: Method,
     /// The environment that the request is about, as it names it; it may not exist.
     pub(super) scope: Option<String>,
+    /// Whether it asks for what is in that environment. Who its members are is said of the environment itself.
+    pub(super) enters: bool,
     /// `None` for what has no type: the version itself, and unknown types, whose name is the id.
     pub(super) kind: Option<Kind>,
     pub(super) id: Option<String>,
@@ -81,15 +83,16 @@ impl Asked {
         }
         let kind = first.as_deref().and_then(Kind::parse);
         let named = headers.get("x-api-project-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let enters = scope.is_none() || kind != Some(Kind::ProjectMember);
         let base = match &scope {
-            // Who is a member of a project is said of the project, not of what is in it.
-            Some(scope) if kind != Some(Kind::ProjectMember) => base.scoped(scope),
+            Some(scope) if enters => base.scoped(scope),
             _ => base,
         };
         Ok(Self {
             base,
             method: overridden(method, parameter("_method")),
             scope: scope.or(named).or_else(|| parameter("projectId")),
+            enters,
             kind,
             id: if kind.is_some() { id } else { first },
             link,
@@ -99,9 +102,14 @@ impl Asked {
         })
     }
 
-    /// The environment that the request is about. What is no id names none that anybody may enter.
+    /// The environment that the request is about. What is no id names none.
     pub(super) fn environment(&self) -> Result<Option<EnvironmentId>, Error> {
-        self.scope.as_deref().map(|id| EnvironmentId::parse(id).map_err(|_| Error::forbidden())).transpose()
+        self.scope.as_deref().map(|id| EnvironmentId::parse(id).map_err(|_| self.closed())).transpose()
+    }
+
+    /// What those are told for whom there is no such environment as the request is about.
+    pub(super) fn closed(&self) -> Error {
+        if self.enters { Error::forbidden() } else { Error::not_found() }
     }
 
     /// Where the schemas are that a client goes on with: whoever begins with the URL of a project means to work in it.

@@ -8,7 +8,7 @@ use super::tables::COMMON;
 pub(super) use super::tables::{ALL, SCHEMA};
 use crate::dialect::field::{Field, writable};
 use crate::operations::may;
-use crate::permission::{self, Caller};
+use crate::permission::{self, Caller, Tie};
 
 /// A type of resource.
 #[derive(Debug)]
@@ -59,23 +59,38 @@ impl Resource {
         self.kind == Kind::Token
     }
 
-    /// Whether a caller is led to it.
-    pub(super) fn is_seen_by(&self, caller: &Caller) -> bool {
-        match self.kind {
-            Kind::LocalAuthConfig | Kind::Setting => may(caller, permission::Action::ManageSettings),
-            // Whoever acts as an environment has no keys, and manages none of its.
-            Kind::ApiKey => {
-                let own = caller.standing.account();
-                own.is_some_and(|own| may(caller, permission::Action::ManageAccountKey(own)))
-            }
+    /// Whether a caller is led to it, in the environment to which this ties them, or outside of all.
+    pub(super) fn is_seen_by(&self, caller: &Caller, tie: Option<Tie>) -> bool {
+        match (self.kind, tie) {
+            (Kind::LocalAuthConfig | Kind::Setting, _) => may(caller, permission::Action::ManageSettings),
+            (Kind::ApiKey, Some(tie)) => may(caller, permission::Action::ManageEnvironmentKey(tie)),
             _ => true,
         }
     }
 
     /// The methods of all of its kind, for a caller.
-    pub(super) fn collection_methods_for(&self, caller: &Caller) -> Vec<&'static str> {
-        let makes = self.made_by.is_none_or(|action| may(caller, action));
+    pub(super) fn collection_methods_for(&self, caller: &Caller, tie: Option<Tie>) -> Vec<&'static str> {
+        let makes = self.made_by.is_none_or(|action| may(caller, action)) && self.is_changed_by(caller, tie);
         self.collection_methods.iter().copied().filter(|method| *method != "POST" || makes).collect()
+    }
+
+    /// The methods of one of its kind, for a caller.
+    pub(super) fn methods_for(&self, caller: &Caller, tie: Option<Tie>) -> Vec<&'static str> {
+        let changes = self.is_changed_by(caller, tie);
+        self.resource_methods.iter().copied().filter(|method| *method == "GET" || changes).collect()
+    }
+
+    /// The actions of one of its kind, for a caller.
+    pub(super) fn actions_for(&self, caller: &Caller, tie: Option<Tie>) -> &'static [Action] {
+        if self.is_changed_by(caller, tie) { self.actions } else { &[] }
+    }
+
+    /// Whether a caller changes any of its kind. Outside of all environments that depends on which one it is in.
+    fn is_changed_by(&self, caller: &Caller, tie: Option<Tie>) -> bool {
+        match (self.kind, tie) {
+            (Kind::Project | Kind::ProjectMember, Some(tie)) => may(caller, permission::Action::ManageEnvironment(tie)),
+            _ => true,
+        }
     }
 
     /// Its fields, before them those that every resource has.

@@ -9,36 +9,36 @@ use super::resource::{self, Resource};
 use super::{list_of, render};
 use crate::dialect::Answer;
 use crate::dialect::field::{Field, Write};
-use crate::permission::Caller;
+use crate::permission::{Caller, Tie};
 
 /// The schemas as this caller has them.
-pub(super) fn answer(caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
+pub(super) fn answer(caller: &Caller, tie: Option<Tie>, asked: &Asked) -> Result<Answer, Error> {
     if asked.method != Method::GET || asked.link.is_some() {
         return Err(Error::method_not_allowed("schemas are only read"));
     }
     match &asked.id {
         Some(id) => {
             let named = |resource: &&Resource| [resource.id, resource.plural].iter().any(|own| own.eq_ignore_ascii_case(id));
-            let resource = seen_by(caller).find(named).map(|resource| schema(caller, asked, resource));
+            let resource = seen_by(caller, tie).find(named).map(|resource| schema(caller, tie, asked, resource));
             resource.map(Answer::ok).ok_or_else(Error::not_found)
         }
         None => {
-            let schemas: Vec<Value> = seen_by(caller).map(|resource| schema(caller, asked, resource)).collect();
+            let schemas: Vec<Value> = seen_by(caller, tie).map(|resource| schema(caller, tie, asked, resource)).collect();
             Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), schemas)))
         }
     }
 }
 
 /// The version itself, with links to what this caller sees.
-pub(super) fn root(caller: &Caller, asked: &Asked) -> Value {
-    render::root(&asked.base, seen_by(caller).chain([&resource::SCHEMA]))
+pub(super) fn root(caller: &Caller, tie: Option<Tie>, asked: &Asked) -> Value {
+    render::root(&asked.base, seen_by(caller, tie).chain([&resource::SCHEMA]))
 }
 
-fn seen_by(caller: &Caller) -> impl Iterator<Item = &'static Resource> {
-    resource::ALL.iter().filter(|resource| resource.is_seen_by(caller))
+fn seen_by(caller: &Caller, tie: Option<Tie>) -> impl Iterator<Item = &'static Resource> {
+    resource::ALL.iter().filter(move |resource| resource.is_seen_by(caller, tie))
 }
 
-fn schema(caller: &Caller, asked: &Asked, resource: &Resource) -> Value {
+fn schema(caller: &Caller, tie: Option<Tie>, asked: &Asked, resource: &Resource) -> Value {
     let admin = caller.standing.sees_all();
     let fields: Map<String, Value> = resource.all_fields().map(|own| (own.name.to_owned(), field(own, admin))).collect();
     let filters: Map<String, Value> = resource
@@ -48,8 +48,11 @@ fn schema(caller: &Caller, asked: &Asked, resource: &Resource) -> Value {
             (own.name.to_owned(), modifiers)
         })
         .collect();
-    let actions: Map<String, Value> =
-        resource.actions.iter().map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id}))).collect();
+    let actions: Map<String, Value> = resource
+        .actions_for(caller, tie)
+        .iter()
+        .map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id})))
+        .collect();
     // No project is in another one.
     let base = if resource.kind == Kind::Project { asked.base.unscoped() } else { asked.base.clone() };
     json!({
@@ -57,7 +60,7 @@ fn schema(caller: &Caller, asked: &Asked, resource: &Resource) -> Value {
         "links": {
             "self": asked.base.url(&["schemas", &resource.id.to_ascii_lowercase()]), "collection": base.url(&[resource.plural]),
         },
-        "actions": {}, "collectionMethods": resource.collection_methods_for(caller), "resourceMethods": resource.resource_methods,
+        "actions": {}, "collectionMethods": resource.collection_methods_for(caller, tie), "resourceMethods": resource.methods_for(caller, tie),
         "resourceActions": actions, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,
         "collectionFilters": filters, "includeableLinks": [],
     })

@@ -2,6 +2,7 @@
 
 use keygate_decision::AccountId;
 use serde_json::json;
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Change, Connection, StoreError, environment, key, row};
@@ -10,14 +11,7 @@ use crate::name::AccountName;
 
 /// The members of an environment.
 pub(crate) async fn list(connection: &mut Connection, environment: &Environment) -> Result<Vec<Member>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT a.id, a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
-         WHERE m.environment = $1 ORDER BY m.account",
-    )
-    .bind(row::integer(environment.number))
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(|row| read(row, environment)).collect()
+    select(connection, environment, None).await
 }
 
 /// One membership.
@@ -26,15 +20,7 @@ pub(crate) async fn find(
     environment: &Environment,
     account: AccountId,
 ) -> Result<Option<Member>, StoreError> {
-    let row = sqlx::query(
-        "SELECT a.id, a.name, m.role, m.created FROM membership m JOIN account a ON a.id = m.account \
-         WHERE m.environment = $1 AND m.account = $2",
-    )
-    .bind(row::integer(environment.number))
-    .bind(row::integer(account.0))
-    .fetch_optional(connection)
-    .await?;
-    row.as_ref().map(|row| read(row, environment)).transpose()
+    Ok(select(connection, environment, Some(account)).await?.pop())
 }
 
 /// Makes an account a member, or gives a member another role.
@@ -73,6 +59,26 @@ pub(crate) async fn remove(
     touch_and_audit(change, "member.remove", environment, account, role).await
 }
 
+/// All members, or only this one.
+async fn select(
+    connection: &mut Connection,
+    environment: &Environment,
+    only: Option<AccountId>,
+) -> Result<Vec<Member>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT a.id, a.name, m.role, m.created, m.role = 'owner' AND NOT EXISTS ( \
+           SELECT 1 FROM membership o JOIN account b ON b.id = o.account WHERE o.environment = m.environment \
+           AND o.account <> m.account AND o.role = 'owner' AND b.state = 'active') AS is_last_owner \
+         FROM membership m JOIN account a ON a.id = m.account \
+         WHERE m.environment = $1 AND ($2 IS NULL OR m.account = $2) ORDER BY m.account",
+    )
+    .bind(row::integer(environment.number))
+    .bind(only.map(|account| row::integer(account.0)))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| read(row, environment)).collect()
+}
+
 async fn touch_and_audit(
     change: &mut Change<'_>,
     action: &'static str,
@@ -94,5 +100,6 @@ fn read(row: &SqliteRow, environment: &Environment) -> Result<Member, StoreError
         account: row::text(row, "name", AccountName::parse)?,
         role: row::text(row, "role", Role::parse)?,
         created: row::seconds(row, "created")?,
+        is_last_owner: row.try_get("is_last_owner")?,
     })
 }

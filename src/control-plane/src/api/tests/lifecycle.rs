@@ -187,6 +187,29 @@ async fn the_last_owner_stays_one_whichever_way_is_tried() {
 }
 
 #[tokio::test]
+async fn whose_account_is_inactive_owns_nothing_for_the_others() {
+    let plane = Plane::start().await;
+    plane.environment("1a5").await;
+    for name in ["alice", "bob"] {
+        plane.account(name, "user").await;
+        plane.member("1a5", name, "owner").await;
+    }
+    plane.admin("POST", "accounts/bob/deactivate", None, 200).await;
+    let alice = "environments/1a5/members/alice";
+    for (method, body) in [("DELETE", None), ("PUT", Some(json!({"role": "member"})))] {
+        let refused = plane.admin(method, alice, body, 409).await.body;
+        assert_eq!(refused["code"], "last_owner", "{refused}");
+    }
+    // Bob is one owner too many as long as alice is there.
+    plane.admin("DELETE", "environments/1a5/members/bob", None, 204).await;
+    plane.member("1a5", "bob", "owner").await;
+    plane.admin("POST", "accounts/bob/activate", None, 200).await;
+    plane.admin("DELETE", alice, None, 204).await;
+    // To withdraw access is never refused.
+    plane.admin("POST", "accounts/bob/deactivate", None, 200).await;
+}
+
+#[tokio::test]
 async fn an_environment_takes_its_keys_and_memberships_along() {
     let plane = Plane::start().await;
     let (_, user) = plane.account("alice", "user").await;

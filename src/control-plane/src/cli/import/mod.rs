@@ -80,7 +80,7 @@ pub(super) async fn portainer(client: &Client, args: PortainerArgs, output: Outp
 pub(super) fn print_report(report: &Value, left_out: usize, output: OutputFormat) -> Result<(), Failure> {
     output::print_object(report, REPORT, output)?;
     if left_out > 0 {
-        output::print_note(&format!("left out: {left_out} tokens of users who are gone"));
+        output::print_note(&left_out_note(left_out));
     }
     if tells_of_made(report) {
         output::print_note(
@@ -88,6 +88,13 @@ pub(super) fn print_report(report: &Value, left_out: usize, output: OutputFormat
         );
     }
     Ok(())
+}
+
+fn left_out_note(tokens: usize) -> String {
+    match tokens {
+        1 => "left out: 1 token of a user who is gone".to_owned(),
+        number => format!("left out: {number} tokens of users who are gone"),
+    }
 }
 
 fn tells_of_made(report: &Value) -> bool {
@@ -228,6 +235,12 @@ mod tests {
             let why = Export::parse(bytes).unwrap_err();
             assert!(why.contains(part), "{why}");
         }
+    }
+
+    #[test]
+    fn tokens_that_were_left_out_are_counted() {
+        assert_eq!(left_out_note(1), "left out: 1 token of a user who is gone");
+        assert_eq!(left_out_note(2), "left out: 2 tokens of users who are gone");
     }
 
     #[test]

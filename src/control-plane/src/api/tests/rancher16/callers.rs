@@ -57,6 +57,53 @@ async fn an_environments_key_names_its_project_and_grants_nothing() {
 }
 
 #[tokio::test]
+async fn a_project_is_closed_to_whoever_may_not_enter_it() {
+    let plane = Plane::start().await;
+    let (_, alice) = plane.account("alice", "user").await;
+    plane.password("alice", PASSWORD).await;
+    for environment in ["1a5", "1a6"] {
+        plane.environment(environment).await;
+    }
+    plane.member("1a5", "alice", "readonly").await;
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    let inside = ["apikeys", "accounts", "projects", "schemas", "schemas/apikey", "identities", "passwords", "settings"];
+    for client in [&alice, &machine].map(|token| plane.rancher(token)) {
+        for place in inside.into_iter().chain(["apikeys/1c1", "projects/1a5", "nope"]) {
+            for project in ["1a6", "1a9", "...", "a%20b"] {
+                let forbidden = client.send("GET", &format!("/v1/projects/{project}/{place}"), None, 403).await;
+                assert_eq!(forbidden["code"], "Forbidden");
+                client.send("GET", &format!("/v1/{place}?projectId={project}"), None, 403).await;
+            }
+            let named = client.request("GET", &format!("/v1/{place}")).header("x-api-project-id", "1a6");
+            assert_eq!(read(named).await.status, 403, "{place}");
+        }
+        for (method, path) in [("POST", "identities"), ("PUT", "projects/1a5"), ("PATCH", "schemas")] {
+            client.send(method, &format!("/v1/projects/1a6/{path}"), None, 403).await;
+        }
+        // The project itself, and who its members are, is not in it: strangers are told that there is no such project.
+        for project in ["1a6", "1a9", "..."] {
+            client.send("GET", &format!("/v1/projects/{project}"), None, 404).await;
+            client.send("GET", &format!("/v1/projects/{project}/projectmembers"), None, 404).await;
+            client.send("GET", &format!("/v1/projectmembers?projectId={project}"), None, 403).await;
+        }
+        for place in ["accounts", "projects", "schemas", "identities", "passwords", "projectmembers"] {
+            client.get(&format!("/v1/projects/1a5/{place}")).await;
+            client.get(&format!("/v1/{place}?projectId=1a5")).await;
+        }
+    }
+    let admin = plane.rancher(&plane.admin);
+    for place in inside {
+        admin.get(&format!("/v1/projects/1a6/{place}")).await;
+        admin.send("GET", &format!("/v1/projects/1a9/{place}"), None, 403).await;
+    }
+    // Whoever has no credential yet enters nothing.
+    plane.rancher("").get("/v1/projects/1a6/token").await;
+    let refused = plane.admin("GET", "audit?limit=1000", None, 200).await.body;
+    let noted = |object: &str| refused["data"].as_array().unwrap().iter().any(|record| record["object"] == object);
+    assert!(noted("GET rancher-1.6 Schema") && noted("GET rancher-1.6 Identity"), "{refused}");
+}
+
+#[tokio::test]
 async fn answers_say_who_asks_and_as_whom_they_act() {
     let plane = Plane::start().await;
     let (_, alice) = plane.account("alice", "user").await;

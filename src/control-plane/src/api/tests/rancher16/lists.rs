@@ -52,7 +52,7 @@ async fn schemas_say_what_each_caller_may_write() {
     let admin = plane.rancher(&plane.admin).get("/v1/schemas/apikey").await;
     assert_eq!(admin["resourceFields"]["accountId"]["create"], true);
     plane.environment("1a5").await;
-    plane.member("1a5", "alice", "member").await;
+    plane.member("1a5", "alice", "owner").await;
     let scoped = client.get("/v1/projects/1a5/schemas/apiKey").await;
     assert_eq!(scoped["links"]["collection"], format!("{}/v1/projects/1a5/apikeys", plane.url));
     let projects = client.get("/v1/projects/1a5/schemas/project").await;
@@ -123,6 +123,46 @@ async fn a_project_leads_only_to_what_the_caller_may_see() {
         }
         assert_eq!(links.contains_key("apiKeys"), manages, "{links:?}");
     }
+}
+
+#[tokio::test]
+async fn a_projects_schemas_offer_what_the_caller_may_do_there() {
+    let plane = Plane::start().await;
+    plane.environment("1a5").await;
+    let mut callers = vec![(plane.admin.clone(), true)];
+    for (name, role) in [("olga", "owner"), ("mark", "member"), ("rita", "readonly")] {
+        callers.push((plane.account(name, "user").await.1, role == "owner"));
+        plane.member("1a5", name, role).await;
+    }
+    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    callers.push((machine.clone(), false));
+    for (token, manages) in &callers {
+        let client = plane.rancher(token);
+        let schemas = client.get("/v1/projects/1a5/schemas").await;
+        let of = |id: &str| schemas["data"].as_array().unwrap().iter().find(|schema| schema["id"] == id);
+        assert_eq!(of("apiKey").is_some(), *manages, "{schemas}");
+        client.send("GET", "/v1/projects/1a5/schemas/apikey", None, if *manages { 200 } else { 404 }).await;
+        for (method, status) in [("GET", 200), ("POST", 201)] {
+            client.send(method, "/v1/projects/1a5/apikeys", None, if *manages { status } else { 403 }).await;
+        }
+        let member = of("projectMember").unwrap();
+        assert_eq!(member["collectionMethods"], if *manages { json!(["GET", "POST"]) } else { json!(["GET"]) });
+        for schema in [member, of("project").unwrap()] {
+            let all = json!(["GET", "PUT", "DELETE"]);
+            assert_eq!(schema["resourceMethods"], if *manages { all } else { json!(["GET"]) }, "{schema}");
+            assert_eq!(schema["resourceActions"].get("remove").is_some(), *manages, "{schema}");
+        }
+        // Named by a header, the project is the same.
+        let named = client.request("GET", "/v1/schemas/apikey").header("x-api-project-id", "1a5");
+        assert_eq!(read(named).await.status, if *manages { 200 } else { 404 });
+    }
+    // A key acts as its environment wherever it asks.
+    let own = plane.rancher(&machine).get("/v1/schemas/projectmember").await;
+    assert_eq!((&own["collectionMethods"], &own["resourceMethods"]), (&json!(["GET"]), &json!(["GET"])));
+    // What a member may do elsewhere is not known before they say where.
+    let mark = plane.rancher(&callers[2].0);
+    assert_eq!(mark.get("/v1/schemas/projectmember").await["collectionMethods"], json!(["GET", "POST"]));
+    assert_eq!(mark.get("/v1/schemas/apikey").await["collectionMethods"], json!(["GET", "POST"]), "those of their own");
 }
 
 #[tokio::test]

@@ -223,11 +223,13 @@ async fn a_member_shows_the_action_that_the_caller_may_take() {
             let all = client.get("/v1/projectmembers").await;
             let listed = all["data"].as_array().unwrap().iter().find(|member| member["id"] == id.as_str()).unwrap().clone();
             let shown = client.get(&format!("/v1/projectmembers/{id}")).await;
+            let is_last_owner = shown["role"] == "owner";
             for member in [listed, shown] {
-                assert_eq!(member["actions"].get("remove").is_some(), may, "{member}");
+                assert_eq!(member["actions"].get("remove").is_some(), may && !is_last_owner, "{member}");
             }
-            if !may {
-                client.send("POST", &format!("/v1/projectmembers/{id}?action=remove"), None, 403).await;
+            if !may || is_last_owner {
+                let status = if may { 409 } else { 403 };
+                client.send("POST", &format!("/v1/projectmembers/{id}?action=remove"), None, status).await;
             }
         }
     }
@@ -255,4 +257,53 @@ async fn the_last_owner_of_a_project_stays_one() {
         assert!(refused["detail"].as_str().unwrap().contains("last owner"), "{refused}");
     }
     assert_eq!(owner.get(&own).await["role"], "owner");
+}
+
+#[tokio::test]
+async fn one_of_the_members_that_are_set_is_an_owner_who_can_act() {
+    let plane = Plane::start().await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (_, otto) = plane.account("otto", "user").await;
+    plane.environment("1a5").await;
+    plane.member("1a5", "olga", "owner").await;
+    let (owner, admin) = (plane.rancher(&olga), plane.rancher(&plane.admin));
+    let olga = owner.ids("/v1/accounts").await.remove(0);
+    let otto = plane.rancher(&otto).ids("/v1/accounts").await.remove(0);
+    plane.admin("POST", "accounts/otto/deactivate", None, 200).await;
+    let set = "/v1/projects/1a5?action=setmembers";
+    let alone = json!({"members": [member(&otto, "owner")]});
+    for client in [&owner, &admin] {
+        let refused = client.send("POST", set, Some(alone.clone()), 422).await;
+        assert!(refused["detail"].as_str().unwrap().contains("account is active"), "{refused}");
+    }
+    let made = json!({"id": "1a6", "members": alone["members"]});
+    admin.send("POST", "/v1/projects", Some(made), 422).await;
+    let both = json!([member(&olga, "owner"), member(&otto, "owner")]);
+    owner.send("POST", set, Some(json!({"members": both})), 202).await;
+    assert_eq!(json!(plain(&owner.get("/v1/projects/1a5/projectmembers").await)), both);
+    let own = format!("/v1/projectmembers/1a5-{olga}");
+    assert_eq!(owner.get(&own).await["actions"], json!({}), "otto cannot act");
+    owner.send("DELETE", &own, None, 409).await;
+}
+
+#[tokio::test]
+async fn a_project_whose_members_were_set_offers_what_is_left_to_the_caller() {
+    let plane = Plane::start().await;
+    let (_, nina) = plane.account("nina", "user").await;
+    let (_, olga) = plane.account("olga", "user").await;
+    let (owner, other) = (plane.rancher(&nina), plane.rancher(&olga));
+    let [nina, olga] = [owner.ids("/v1/accounts").await.remove(0), other.ids("/v1/accounts").await.remove(0)];
+    plane.environment("1a5").await;
+    let olgas = member(&olga, "owner");
+    // Both own it; then nina is a mere member; or is gone.
+    for (set, manages) in [
+        (json!([member(&nina, "owner"), olgas]), true),
+        (json!([member(&nina, "member"), olgas]), false),
+        (json!([olgas]), false),
+    ] {
+        plane.member("1a5", "nina", "owner").await;
+        let shown = owner.send("POST", "/v1/projects/1a5?action=setmembers", Some(json!({"members": set})), 202).await;
+        assert_eq!(shown["actions"].get("setmembers").is_some(), manages, "{shown}");
+        assert_eq!(shown["links"].get("apiKeys").is_some(), manages, "{shown}");
+    }
 }
