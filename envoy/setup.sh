@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up: brings what it takes to build and run Keygate, and nothing that is there already. Quiet, asks nothing, and takes
-# a moment when all is done. `setup.sh lint` brings clippy and rustfmt as well, `setup.sh bench` the load generator,
+# a moment when all is done. `setup.sh lint` brings clippy and rustfmt as well, `setup.sh bench` the load generator and valgrind,
 # `setup.sh clients` what other people's clients need, which tests run.
 #
 # What it leaves, all under .tools/ in the project's folder:
@@ -106,6 +106,7 @@ want_linters() {
 
 want_load() {
     has wrk || packages+=(wrk)
+    has callgrind_control || packages+=(valgrind)
 }
 
 # want_clients: what the tests bring and run other people's clients with.

@@ -32,19 +32,8 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, pace
     let control_plane = data.serve("compare-control-plane").await?;
     let (_authorizer, authorizer_port, authorizer_pid) = start_authorizer(&folder, data).await?;
     let upstream = Upstream::start()?;
-    let plan = Plan {
-        listeners: vec![
-            ("none", Vec::new()),
-            ("nothing", vec![peers::nothing()?]),
-            ("ours", vec![peers::ours("compare")?]),
-            ("brief", vec![peers::ours_brief("compare")?]),
-            ("api_key_auth", vec![peers::api_key_auth(peers::PLAIN_KEYS)?]),
-            ("lua", vec![peers::lua()?]),
-            ("ext_authz", vec![peers::ext_authz()]),
-        ],
-        services: vec![(peers::CONTROL_PLANE, control_plane.sync_port()), (peers::AUTHORIZER, authorizer_port)],
-        forwarded: Some((forwarded_path(), upstream.port())),
-    };
+    let mut plan = plan(control_plane.sync_port(), authorizer_port)?;
+    plan.forwarded = Some((forwarded_path(), upstream.port()));
     let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
     machine::pin(proxy.pid(), &[cores.measured])?;
     let token = data.keys.pair(0)?.token();
@@ -60,7 +49,25 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, pace
     proxy.stop().await
 }
 
-async fn start_authorizer(folder: &Path, data: &Data) -> Result<(Process, u16, u32)> {
+/// An Envoy with all that is compared, which answers by itself; its services have these ports.
+pub(crate) fn plan(control_plane: u16, authorizer: u16) -> Result<Plan> {
+    Ok(Plan {
+        listeners: vec![
+            ("none", Vec::new()),
+            ("nothing", vec![peers::nothing()?]),
+            ("ours", vec![peers::ours("compare")?]),
+            ("brief", vec![peers::ours_brief("compare")?]),
+            ("api_key_auth", vec![peers::api_key_auth(peers::PLAIN_KEYS)?]),
+            ("lua", vec![peers::lua()?]),
+            ("ext_authz", vec![peers::ext_authz()]),
+        ],
+        services: vec![(peers::CONTROL_PLANE, control_plane), (peers::AUTHORIZER, authorizer)],
+        ..Plan::default()
+    })
+}
+
+/// Starts the service that `ext_authz` asks; gives its port and its process's number, too.
+pub(crate) async fn start_authorizer(folder: &Path, data: &Data) -> Result<(Process, u16, u32)> {
     let port = free_port()?;
     let (program, count) = (std::env::current_exe()?, data.keys.count.to_string());
     let arguments = ["authorizer", &port.to_string(), &count];

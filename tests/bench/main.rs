@@ -8,6 +8,7 @@ mod api;
 mod authorizer;
 mod ceiling;
 mod compare;
+mod count;
 mod course;
 mod data;
 mod echo;
@@ -107,6 +108,7 @@ impl Options {
 /// How much of everything.
 struct Scale {
     pace: Pace,
+    count: count::Extent,
     /// Of the growth, in order.
     counts: Vec<usize>,
     changes: usize,
@@ -122,6 +124,7 @@ impl Scale {
         if options.quick {
             return Self {
                 pace: Pace { rounds: 1, seconds: 1 },
+                count: count::Extent { before: 20, counted: 20 },
                 counts: vec![1_000, 20_000],
                 changes: 20_000,
                 revocations: 10,
@@ -133,7 +136,8 @@ impl Scale {
         }
         let counts = [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(options.ten_million.then_some(10_000_000)).collect();
         Self {
-            pace: Pace { rounds: 13, seconds: 1 },
+            pace: Pace { rounds: 11, seconds: 1 },
+            count: count::Extent { before: 1_500, counted: 500 },
             counts,
             changes: 1_000_000,
             revocations: 200,
@@ -162,6 +166,8 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
         step("comparing filters");
         compare::measure(&mut report, cores, &many, scale.pace).await.context("comparing filters")?;
         report.verdicts.push(module_size()?);
+        step("counting instructions");
+        count::measure(&mut report, cores, scale.count).await.context("counting instructions")?;
     }
     if options.wants("growth") {
         step("growing");

@@ -26,6 +26,7 @@ const UPSTREAM: &str = "upstream";
 pub(crate) struct Proxy {
     process: Process,
     admin: u16,
+    launched: Instant,
     started_in: Duration,
     ports: Vec<(&'static str, u16)>,
 }
@@ -33,6 +34,20 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts one; it listens when this returns. Its configuration and its log stay in `folder` under `name`.
     pub(crate) async fn start(folder: &Path, name: &str, workers: usize, plan: Plan) -> Result<Self> {
+        let mut proxy = Self::launch(folder, name, workers, plan, &[])?;
+        let (process, admin) = (&mut proxy.process, proxy.admin);
+        until("Envoy to be ready", async || {
+            process.ensure_running()?;
+            let Ok(mut connection) = Connection::open(loopback(admin), Protocol::Http1).await else { return Ok(None) };
+            Ok(connection.get("/ready", &[]).await.is_ok_and(|answer| answer.status == 200).then_some(()))
+        })
+        .await?;
+        proxy.started_in = proxy.launched.elapsed();
+        Ok(proxy)
+    }
+
+    /// Starts one by this command, and does not wait until it listens.
+    pub(crate) fn launch(folder: &Path, name: &str, workers: usize, plan: Plan, by: &[String]) -> Result<Self> {
         let admin = free_port()?;
         let mut ports = Vec::new();
         let mut listeners = Vec::new();
@@ -53,16 +68,13 @@ impl Proxy {
         let path = folder.join(format!("{name}.json"));
         fs::write(&path, serde_json::to_string(&config)?).with_context(|| format!("writing {}", path.display()))?;
         let (path, workers) = (path.to_string_lossy(), workers.to_string());
+        let envoy = envoy_binary()?.to_string_lossy().into_owned();
         let arguments = ["--config-path", &path, "--concurrency", &workers, "--disable-hot-restart", "--log-level", "warning"];
-        let started = Instant::now();
-        let mut process = Process::start(name, &envoy_binary()?, &arguments, &folder.join(format!("{name}.log")))?;
-        until("Envoy to be ready", async || {
-            process.ensure_running()?;
-            let Ok(mut connection) = Connection::open(loopback(admin), Protocol::Http1).await else { return Ok(None) };
-            Ok(connection.get("/ready", &[]).await.is_ok_and(|answer| answer.status == 200).then_some(()))
-        })
-        .await?;
-        Ok(Self { process, admin, started_in: started.elapsed(), ports })
+        let command: Vec<&str> = by.iter().map(String::as_str).chain([envoy.as_str()]).chain(arguments).collect();
+        let (program, arguments) = command.split_first().context("a command")?;
+        let launched = Instant::now();
+        let process = Process::start(name, Path::new(program), arguments, &folder.join(format!("{name}.log")))?;
+        Ok(Self { process, admin, launched, started_in: Duration::ZERO, ports })
     }
 
     /// The port of a listener.
@@ -98,6 +110,16 @@ impl Proxy {
         let answer = connection.get(&pattern, &[]).await?;
         ensure!(answer.status == 200, "Envoy's statistics answered {}", answer.status);
         Ok(answer.text().lines().filter_map(|line| line.rsplit_once(": ")?.1.parse().ok()).collect())
+    }
+
+    /// Fails, with the end of its log, if it has ended.
+    pub(crate) fn ensure_running(&mut self) -> Result<()> {
+        self.process.ensure_running()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(self) {
+        self.process.kill();
     }
 
     /// Asks it to end and waits until it has.
