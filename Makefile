@@ -68,12 +68,13 @@ build: setup wasm ## build what people deploy: the release binary and the module
 wasm: setup ## build the filter's module
 	@envoy/module.sh
 
+# The fuzzers have a lock file of their own: what the crates gain belongs into it, too, which fetching finds out.
 .PHONY: lint
 lint: ## check format, lints and the paths that the documents name; show sizes
 	@envoy/setup.sh lint
 	@cargo fmt --all --check
 	@cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-	@cargo fetch --quiet --locked --manifest-path tests/fuzz/Cargo.toml # what the crates gain belongs into its lock file, too
+	@cargo fetch --quiet --locked --manifest-path tests/fuzz/Cargo.toml
 	@cargo clippy --workspace --all-targets --locked -- --deny warnings
 	@cargo clippy --package keygate-filter --all-targets --all-features --locked -- --deny warnings
 	@$(MAKE) --no-print-directory doc-paths sizes

@@ -241,6 +241,37 @@ async fn a_path_that_is_encoded_a_thousand_times_holds_nobody_up() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_named_by_what_no_reader_takes_for_another_one() -> Result<()> {
+    let (mut edge, key) = Edge::with_key(0).await?;
+    let mut config = edge.config("edge-1")?;
+    config.edit_filter(|filter| {
+        filter["environment_places"] = json!(["host:0", "header:x_project"]);
+        filter["rules"] = json!([{"path": "/h/**", "target": "environment"}]);
+    })?;
+    edge.add(&config).await?;
+    for (headers, status) in [
+        ("host: 1a5.e", 200),
+        ("host: 1a5.e:8080", 200),
+        ("host: 1a6.e", 403),
+        ("host: 1a5.e@1a6.e", 403),
+        ("host: 1a5:80@1a6.e", 403),
+        ("host: 1a5.e;1a6", 403),
+        ("host: 1a5.e\r\nx-forwarded-host: 1a5.e@1a6.e", 403),
+        // As Envoy is set here, the spelling that the configuration has never arrives.
+        ("host: 1a5.e\r\nx-project: 1a5", 200),
+        ("host: 1a5.e\r\nX-Project: 1a6", 403),
+        ("host: 1a5.e\r\nx.project: 1a6", 403),
+    ] {
+        let before = edge.upstream.received();
+        let request = format!("GET /h/x HTTP/1.1\r\n{headers}\r\nx-api-key: {}\r\nconnection: close\r\n\r\n", key.token);
+        let head = raw_head(&edge, request.as_bytes()).await?;
+        ensure!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers:?}: {head}");
+        ensure!((edge.upstream.received() > before) == (status == 200), "{headers:?}: did it reach the upstream?");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_upstream_is_told_as_much_as_the_operator_wants() -> Result<()> {
     let (mut edge, key) = Edge::with_key(0).await?;
     for (proxy, wanted) in [("edge-1", vec!["x-keygate-environment"]), ("edge-2", vec![])] {

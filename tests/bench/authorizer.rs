@@ -2,9 +2,12 @@
 //! program again, started with `authorizer PORT KEYS`.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use harness::{Process, free_port};
 use keygate_decision::{Access, Reason};
 use keygate_decision::{
     AccountId, Decision, Digest, EnvironmentId, Grant, Holder, KeyId, Permit, Policy, Reach, Screening, UnixSeconds,
@@ -18,6 +21,27 @@ use tonic_prost::ProstCodec;
 
 use crate::keys::{HOME, Keys};
 use crate::{data, grpc, peers};
+
+/// How long it may take to get its keys ready.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// Starts one with these keys, ready when this returns; its log stays in `folder`. Its port and its process's number, too.
+pub(crate) async fn start(folder: &Path, keys: Keys) -> Result<(Process, u16, u32)> {
+    let port = free_port()?;
+    let (program, count) = (std::env::current_exe()?, keys.count.to_string());
+    let arguments = ["authorizer", &port.to_string(), &count];
+    let mut process = Process::start("the authorizer", &program, &arguments, &folder.join("authorizer.log"))?;
+    let listening = async {
+        while tokio::net::TcpStream::connect(harness::loopback(port)).await.is_err() {
+            process.ensure_running()?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(STARTING, listening).await.context("waiting for the authorizer")??;
+    let pid = process.id();
+    Ok((process, port, pid))
+}
 
 /// Serves until it is killed.
 pub(crate) async fn serve(port: u16, keys: Keys) -> Result<()> {

@@ -2,15 +2,15 @@
 //! request and of refusal. Our table holds a million keys, the peers with plain text a thousand.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use harness::{Process, Upstream, free_port};
+use harness::Upstream;
 
+use crate::authorizer;
 use crate::course::{self, Course, Headers, KeyFiles, Pace, Rounds, find, request};
 use crate::data::{self, Data};
 use crate::figure::Figure;
-use crate::keys::{ABROAD, Carrier, HOME};
+use crate::keys::{ABROAD, Carrier, HOME, INSIDE};
 use crate::load::{Load, Order};
 use crate::machine::{self, Cores};
 use crate::peers;
@@ -23,14 +23,12 @@ const RANDOM_KEYS: usize = 10_000;
 const FORWARDED: &str = "ours, forwarded";
 /// Ours where it tells the upstream no more than it must for the rules here.
 const BRIEF: &str = "ours: one identity header";
-/// How long another program may take to get its keys ready.
-const STARTING: Duration = Duration::from_secs(60);
 
 /// Measures all of it.
 pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, pace: Pace) -> Result<()> {
     let folder = data::folder("compare")?;
     let control_plane = data.serve("compare-control-plane").await?;
-    let (_authorizer, authorizer_port, authorizer_pid) = start_authorizer(&folder, data).await?;
+    let (_authorizer, authorizer_port, authorizer_pid) = authorizer::start(&folder, data.keys).await?;
     let upstream = Upstream::start()?;
     let mut plan = plan(control_plane.sync_port(), authorizer_port)?;
     plan.forwarded = Some((forwarded_path(), upstream.port()));
@@ -38,7 +36,7 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, pace
     machine::pin(proxy.pid(), &[cores.measured])?;
     let token = data.keys.pair(0)?.token();
     for listener in ["ours", "brief"] {
-        proxy.until_passes(listener, &format!("/v1/projects/{HOME}/x"), ("x-api-key", &token)).await?;
+        proxy.until_passes(listener, INSIDE, ("x-api-key", &token)).await?;
     }
 
     let courses = courses(&folder, data, authorizer_pid)?;
@@ -66,24 +64,6 @@ pub(crate) fn plan(control_plane: u16, authorizer: u16) -> Result<Plan> {
     })
 }
 
-/// Starts the service that `ext_authz` asks; gives its port and its process's number, too.
-pub(crate) async fn start_authorizer(folder: &Path, data: &Data) -> Result<(Process, u16, u32)> {
-    let port = free_port()?;
-    let (program, count) = (std::env::current_exe()?, data.keys.count.to_string());
-    let arguments = ["authorizer", &port.to_string(), &count];
-    let mut process = Process::start("the authorizer", &program, &arguments, &folder.join("authorizer.log"))?;
-    let listening = async {
-        while tokio::net::TcpStream::connect(harness::loopback(port)).await.is_err() {
-            process.ensure_running()?;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(STARTING, listening).await.context("waiting for the authorizer")??;
-    let pid = process.id();
-    Ok((process, port, pid))
-}
-
 fn forwarded_path() -> String {
     format!("/v1/projects/{HOME}/forwarded")
 }
@@ -92,11 +72,10 @@ fn courses(folder: &Path, data: &Data, authorizer: u32) -> Result<Vec<Course>> {
     use Carrier::{ApiKey, Basic, Bearer};
     let keys = KeyFiles { folder, keys: data.keys };
     let hot = |carrier| keys.first(1, carrier, Order::Same);
-    let path = format!("/v1/projects/{HOME}/containers");
     let course = |name, listener, headers, carrier: Carrier, keys: (PathBuf, Order)| Course {
         name,
         listener,
-        load: Load { request: request(&path, headers, Some(carrier)), keys: Some(keys), refused: false },
+        load: Load { request: request(INSIDE, headers, Some(carrier)), keys: Some(keys), refused: false },
         helper: (listener == "ext_authz").then_some(authorizer),
     };
     let forwarded = |name, listener| {
@@ -139,8 +118,8 @@ fn courses(folder: &Path, data: &Data, authorizer: u32) -> Result<Vec<Course>> {
         browser("does nothing, browser", "nothing")?,
         browser("ours, browser", "ours")?,
         browser("Lua, browser", "lua")?,
-        refused("refused: unknown key", &path, unknown),
-        refused("refused: malformed key", &path, (malformed, Order::Same)),
+        refused("refused: unknown key", INSIDE, unknown),
+        refused("refused: malformed key", INSIDE, (malformed, Order::Same)),
         refused("refused: out of scope", &format!("/v1/projects/{ABROAD}/containers"), hot(ApiKey)?),
         refused("refused: ambiguous path", &format!("/v1/projects/{ABROAD}%2f..%2f{HOME}/containers"), hot(ApiKey)?),
     ])

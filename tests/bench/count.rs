@@ -9,10 +9,11 @@ use anyhow::{Context, Result, ensure};
 use harness::{Connection, Protocol, loopback, until};
 use tokio::process::Command;
 
+use crate::authorizer;
 use crate::compare;
 use crate::data::{self, Data};
 use crate::figure::Figure;
-use crate::keys::{HOME, Keys};
+use crate::keys::{INSIDE, Keys};
 use crate::machine::{self, Cores};
 use crate::proxy::Proxy;
 use crate::report::{Report, Table};
@@ -35,18 +36,9 @@ pub(crate) struct Extent {
 struct Course {
     name: &'static str,
     listener: &'static str,
-    keys: Order,
-}
-
-/// Whose keys they carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// Always the same.
-    Same,
-    /// Each its own.
-    Next,
-    /// Each its own, and nobody knows it.
-    Unknown,
+    /// The number of the key that each carries, by its own number.
+    key: fn(usize) -> usize,
+    status: u16,
 }
 
 /// Measures all of it.
@@ -54,12 +46,12 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, extent: Extent) -
     let folder = data::folder("count")?;
     let data = Data::fill(KEYS).await?;
     let control_plane = data.serve("count-control-plane").await?;
-    let (_authorizer, authorizer_port, _) = compare::start_authorizer(&folder, &data).await?;
+    let (_authorizer, authorizer_port, _) = authorizer::start(&folder, data.keys).await?;
     let plan = compare::plan(control_plane.sync_port(), authorizer_port)?;
+    let listeners: Vec<&str> = plan.listeners.iter().map(|(name, _)| *name).collect();
     let counts = Counts { prefix: folder.join("callgrind") };
     let mut proxy = Proxy::launch(&folder, "envoy", 1, plan, &counts.command())?;
     machine::pin(proxy.pid(), &[cores.measured])?;
-    let listeners = ["none", "nothing", "ours", "brief", "api_key_auth", "lua", "ext_authz"];
     tokio::time::timeout(STARTING, until_all_pass(&mut proxy, &listeners))
         .await
         .context("waiting for Envoy under callgrind")??;
@@ -95,42 +87,32 @@ async fn until_all_pass(proxy: &mut Proxy, listeners: &[&str]) -> Result<()> {
 
 async fn passes(port: u16, token: &str) -> Result<bool> {
     let mut connection = Connection::open(loopback(port), Protocol::Http1).await?;
-    Ok(connection.get(&path(), &[("x-api-key", token)]).await?.status == 200)
-}
-
-fn path() -> String {
-    format!("/v1/projects/{HOME}/containers")
+    Ok(connection.get(INSIDE, &[("x-api-key", token)]).await?.status == 200)
 }
 
 fn courses() -> Vec<Course> {
-    let course = |name, listener, keys| Course { name, listener, keys };
+    let hot = |name, listener| Course { name, listener, key: |_| 0, status: 200 };
     vec![
-        course("no filter", "none", Order::Same),
-        course("does nothing", "nothing", Order::Same),
-        course("ours: X-API-Key", "ours", Order::Same),
-        course("ours: one identity header", "brief", Order::Same),
-        course("ours: every key for the first time", "ours", Order::Next),
-        course("refused: unknown key", "ours", Order::Unknown),
-        course("api_key_auth", "api_key_auth", Order::Same),
-        course("Lua", "lua", Order::Same),
-        course("ext_authz", "ext_authz", Order::Same),
+        hot("no filter", "none"),
+        hot("does nothing", "nothing"),
+        hot("ours: X-API-Key", "ours"),
+        hot("ours: one identity header", "brief"),
+        Course { name: "ours: every key for the first time", listener: "ours", key: |number| number, status: 200 },
+        Course { name: "refused: unknown key", listener: "ours", key: |number| KEYS.count + 1 + number, status: 401 },
+        hot("api_key_auth", "api_key_auth"),
+        hot("Lua", "lua"),
+        hot("ext_authz", "ext_authz"),
     ]
 }
 
 impl Course {
     /// Sends so many requests one after the other; the first is the one of this number.
     async fn run(&self, connection: &mut Connection, first: usize, count: usize) -> Result<()> {
-        let expected = if self.keys == Order::Unknown { 401 } else { 200 };
         for number in first..first + count {
-            let key = match self.keys {
-                Order::Same => 0,
-                Order::Next => number,
-                Order::Unknown => KEYS.count + 1 + number,
-            };
-            let token = KEYS.pair(key)?.token();
+            let token = KEYS.pair((self.key)(number))?.token();
             let headers = [("user-agent", "curl/8.14.1"), ("accept", "*/*"), ("x-api-key", token.as_str())];
-            let answer = connection.get(&path(), &headers).await?;
-            ensure!(answer.status == expected, "{}: {} instead of {expected}", self.name, answer.status);
+            let status = connection.get(INSIDE, &headers).await?.status;
+            ensure!(status == self.status, "{}: {status} instead of {}", self.name, self.status);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::course::{self, Course, Headers, KeyFiles, Pace, find, request};
 use crate::data::{self, Data};
 use crate::figure::{Figure, quantile};
-use crate::keys::{Carrier, HOME, Keys};
+use crate::keys::{Carrier, INSIDE, Keys};
 use crate::load::{Load, Order};
 use crate::machine::{self, Cores};
 use crate::peers;
@@ -131,8 +131,8 @@ async fn measure_plain(cores: Cores, data: &Data, pace: Pace) -> Result<Plain> {
         Plan { listeners: vec![("none", Vec::new()), ("plain", vec![peers::api_key_auth(data.keys)?])], ..Plan::default() };
     let proxy = Proxy::start(&folder, "envoy", 1, plan).await?;
     machine::pin(proxy.pid(), &[cores.measured])?;
-    proxy.until_passes("plain", &path(), ("x-api-key", &data.keys.pair(0)?.token())).await?;
-    let start_ms = proxy.started_in().as_secs_f64() * 1e3;
+    proxy.until_passes("plain", INSIDE, ("x-api-key", &data.keys.pair(0)?.token())).await?;
+    let start_ms = proxy.started_in()?.as_secs_f64() * 1e3;
     let courses = [course("none", "none", data, &folder, Order::Same)?, course("random", "plain", data, &folder, Order::Random)?];
     let ports = [proxy.port("none")?, proxy.port("plain")?];
     let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
@@ -142,12 +142,8 @@ async fn measure_plain(cores: Cores, data: &Data, pace: Pace) -> Result<Plain> {
     Ok(Plain { start_ms, resident, cpu_us })
 }
 
-fn path() -> String {
-    format!("/v1/projects/{HOME}/containers")
-}
-
 fn hot_request(data: &Data) -> Result<String> {
-    Ok(request(&path(), Headers::Small, Some(Carrier::ApiKey)).replace("@KEY@", &data.keys.pair(0)?.token()))
+    Ok(request(INSIDE, Headers::Small, Some(Carrier::ApiKey)).replace("@KEY@", &data.keys.pair(0)?.token()))
 }
 
 fn courses(data: &Data, folder: &Path) -> Result<Vec<Course>> {
@@ -158,7 +154,7 @@ fn courses(data: &Data, folder: &Path) -> Result<Vec<Course>> {
 fn course(name: &'static str, listener: &'static str, data: &Data, folder: &Path, order: Order) -> Result<Course> {
     let count = if order == Order::Same { 1 } else { data.keys.count };
     let keys = KeyFiles { folder, keys: data.keys }.first(count, Carrier::ApiKey, order)?;
-    let request = request(&path(), Headers::Small, Some(Carrier::ApiKey));
+    let request = request(INSIDE, Headers::Small, Some(Carrier::ApiKey));
     Ok(Course { name, listener, load: Load { request, keys: Some(keys), refused: false }, helper: None })
 }
 

@@ -13,6 +13,8 @@ use keygate_decision::key::{AccessKey, KeyPair, SecretKey};
 
 /// The environment that every key reaches.
 pub(crate) const HOME: &str = "e1";
+/// A path that every key reaches, under [`HOME`].
+pub(crate) const INSIDE: &str = "/v1/projects/e1/containers";
 /// An environment that none reaches.
 pub(crate) const ABROAD: &str = "e2";
 

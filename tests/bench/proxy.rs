@@ -26,14 +26,15 @@ const UPSTREAM: &str = "upstream";
 pub(crate) struct Proxy {
     process: Process,
     admin: u16,
-    launched: Instant,
-    started_in: Duration,
+    /// How long it took until it listened, if that was waited for.
+    started_in: Option<Duration>,
     ports: Vec<(&'static str, u16)>,
 }
 
 impl Proxy {
     /// Starts one; it listens when this returns. Its configuration and its log stay in `folder` under `name`.
     pub(crate) async fn start(folder: &Path, name: &str, workers: usize, plan: Plan) -> Result<Self> {
+        let launched = Instant::now();
         let mut proxy = Self::launch(folder, name, workers, plan, &[])?;
         let (process, admin) = (&mut proxy.process, proxy.admin);
         until("Envoy to be ready", async || {
@@ -42,7 +43,7 @@ impl Proxy {
             Ok(connection.get("/ready", &[]).await.is_ok_and(|answer| answer.status == 200).then_some(()))
         })
         .await?;
-        proxy.started_in = proxy.launched.elapsed();
+        proxy.started_in = Some(launched.elapsed());
         Ok(proxy)
     }
 
@@ -72,9 +73,8 @@ impl Proxy {
         let arguments = ["--config-path", &path, "--concurrency", &workers, "--disable-hot-restart", "--log-level", "warning"];
         let command: Vec<&str> = by.iter().map(String::as_str).chain([envoy.as_str()]).chain(arguments).collect();
         let (program, arguments) = command.split_first().context("a command")?;
-        let launched = Instant::now();
         let process = Process::start(name, Path::new(program), arguments, &folder.join(format!("{name}.log")))?;
-        Ok(Self { process, admin, launched, started_in: Duration::ZERO, ports })
+        Ok(Self { process, admin, started_in: None, ports })
     }
 
     /// The port of a listener.
@@ -89,8 +89,8 @@ impl Proxy {
     }
 
     /// How long it took from its start until it listened.
-    pub(crate) fn started_in(&self) -> Duration {
-        self.started_in
+    pub(crate) fn started_in(&self) -> Result<Duration> {
+        self.started_in.context("nobody waited until it listened")
     }
 
     /// Waits until a listener lets a request with this header pass.

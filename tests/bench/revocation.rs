@@ -9,7 +9,7 @@ use crate::api::{Api, Change};
 use crate::course::{Headers, request};
 use crate::data::{self, Data};
 use crate::figure::{Figure, quantile};
-use crate::keys::{Carrier, HOME};
+use crate::keys::{Carrier, INSIDE};
 use crate::machine::{self, Cores};
 use crate::peers;
 use crate::proxy::{Plan, Proxy};
@@ -36,7 +36,7 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, keys
         };
         let proxy = Proxy::start(&folder, name, WORKERS, plan).await?;
         machine::pin(proxy.pid(), &[cores.measured, cores.load])?;
-        proxy.until_passes("ours", &path(), ("x-api-key", &data.keys.pair(0)?.token())).await?;
+        proxy.until_passes("ours", INSIDE, ("x-api-key", &data.keys.pair(0)?.token())).await?;
         proxies.push(proxy);
     }
     let mut api = Api::open(&control_plane).await?;
@@ -86,13 +86,9 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, keys
     Ok(())
 }
 
-fn path() -> String {
-    format!("/v1/projects/{HOME}/containers")
-}
-
 fn key_request(data: &Data, key: usize) -> Result<String> {
     let token = data.keys.pair(key)?.token();
-    Ok(request(&path(), Headers::Small, Some(Carrier::ApiKey)).replace("@KEY@", &token))
+    Ok(request(INSIDE, Headers::Small, Some(Carrier::ApiKey)).replace("@KEY@", &token))
 }
 
 /// Connections until every worker of every Envoy has some: the kernel spreads them as it likes.

@@ -38,9 +38,9 @@ impl Grants {
 
     /// The grant that was remembered for this fingerprint.
     pub fn get(&self, fingerprint: Fingerprint) -> Option<Rc<Grant>> {
-        let known = self.sets.get(fingerprint.index(SETS))?.iter().flatten();
-        let known = known.filter(|known| known.generation == self.generation);
-        known.filter(|known| known.fingerprint == fingerprint).map(|known| known.grant.clone()).next()
+        let mut known = self.sets.get(fingerprint.index(SETS))?.iter().flatten();
+        let same = |known: &&Known| known.generation == self.generation && known.fingerprint == fingerprint;
+        known.find(same).map(|known| known.grant.clone())
     }
 
     /// Remembers a grant for a fingerprint, in the place of one that is forgotten, or of any.

@@ -3,14 +3,13 @@
 
 use std::fmt;
 
-use keygate_decision::{
-    Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Policy, ReadinessPath, Rule, TargetKind, Template,
-};
+use keygate_decision::{Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Policy, ReadinessPath, Rule, TargetKind};
 use serde::Deserialize;
 
 use crate::embedded::EntryTexts;
 use crate::json::{self, Object};
 use crate::preset;
+use crate::rule::RuleText;
 use crate::source::{self, ControlPlaneText, Source, SourceText};
 use crate::token;
 
@@ -78,39 +77,6 @@ struct Document {
     environment_places: Option<Vec<String>>,
     #[serde(default)]
     rules: Vec<Object<RuleText>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleText {
-    path: String,
-    target: TargetName,
-    methods: Option<Vec<String>>,
-    #[serde(default)]
-    access: AccessName,
-    #[serde(default)]
-    keep_credentials: bool,
-    shadow: Option<bool>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum TargetName {
-    Public,
-    Account,
-    Admin,
-    Environment,
-    Own,
-}
-
-#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum AccessName {
-    /// Read or write by the request's method.
-    #[default]
-    Method,
-    /// Always write.
-    Write,
 }
 
 fn default_table() -> String {
@@ -194,22 +160,13 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
             format!("must stand in environment_places, too, as header:{name}, or a client could name another environment there");
         return Err(invalid("environment_header", why));
     }
-    let identity_headers = match document.identity_headers.or(preset.identity_headers) {
-        Some(names) => parse_list("identity_headers", &names, IdentityHeader::parse)?,
-        None => IdentityHeader::ALL.to_vec(),
-    };
-    let mut listed = identity_headers.iter().enumerate();
-    if let Some((index, _)) =
-        listed.find(|(index, header)| identity_headers.iter().take(*index).any(|earlier| earlier == *header))
-    {
-        return Err(invalid(format!("identity_headers[{index}]"), "stands there twice"));
-    }
+    let identity_headers = parse_identity_headers(document.identity_headers.or(preset.identity_headers))?;
     let mut texts = document.rules;
     texts.extend(preset.rules);
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
-    let rules = texts.into_iter().enumerate().map(|(index, text)| parse_rule(index, text.0, !locators.is_empty()));
+    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, !locators.is_empty()));
     let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
     let tells_environment = environment_header.is_some() || identity_headers.contains(&IdentityHeader::Environment);
     if !tells_environment && rules.iter().any(|rule| rule.kind == TargetKind::Own) {
@@ -243,6 +200,16 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     }
 }
 
+fn parse_identity_headers(names: Option<Vec<String>>) -> Result<Vec<IdentityHeader>, InvalidConfig> {
+    let Some(names) = names else { return Ok(IdentityHeader::ALL.to_vec()) };
+    let headers = parse_list("identity_headers", &names, IdentityHeader::parse)?;
+    let is_repeated = |(index, header): &(usize, &IdentityHeader)| headers.iter().take(*index).any(|earlier| earlier == *header);
+    match headers.iter().enumerate().find(is_repeated) {
+        Some((index, _)) => Err(invalid(format!("identity_headers[{index}]"), "stands there twice")),
+        None => Ok(headers),
+    }
+}
+
 fn parse_list<T, E: fmt::Display>(
     field: &str,
     texts: &[String],
@@ -258,40 +225,6 @@ fn parse_list<T, E: fmt::Display>(
 /// Not generic, so that the module holds it once.
 fn unfit(field: &str, index: usize, text: &str, why: &dyn fmt::Display) -> InvalidConfig {
     invalid(format!("{field}[{index}]"), format!("{text:?} will not do: {why}"))
-}
-
-fn parse_rule(index: usize, text: RuleText, named_elsewhere: bool) -> Result<Rule, InvalidConfig> {
-    let field = |name: &str| format!("rules[{index}].{name}");
-    let template = Template::parse(&text.path).map_err(|error| invalid(field("path"), error.to_string()))?;
-    let kind = match text.target {
-        TargetName::Public => TargetKind::Public,
-        TargetName::Account => TargetKind::Account,
-        TargetName::Admin => TargetKind::Admin,
-        TargetName::Environment => TargetKind::Environment,
-        TargetName::Own => TargetKind::Own,
-    };
-    match (kind == TargetKind::Environment, template.has_environment()) {
-        (true, false) if !named_elsewhere => {
-            return Err(invalid(
-                field("path"),
-                "must name {environment}, because the target is environment and environment_places is empty",
-            ));
-        }
-        (false, true) => return Err(invalid(field("target"), "must be environment, because the path names {environment}")),
-        _ => {}
-    }
-    let is_method = |method: &String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
-    if text.methods.as_ref().is_some_and(|methods| methods.is_empty() || !methods.iter().all(is_method)) {
-        return Err(invalid(field("methods"), "must list upper-case methods, or be left out for all"));
-    }
-    Ok(Rule {
-        template,
-        methods: text.methods,
-        kind,
-        always_write: text.access == AccessName::Write,
-        keep_credentials: text.keep_credentials,
-        shadow: text.shadow,
-    })
 }
 
 /// Checks a name, see [`is_name`].

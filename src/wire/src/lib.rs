@@ -11,6 +11,7 @@ pub mod entry;
 pub mod json;
 pub mod preset;
 pub mod records;
+mod rule;
 pub mod source;
 pub mod status;
 pub mod sync;

@@ -102,6 +102,17 @@ impl Filter {
         self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: false })).await;
     }
 
+    /// Refuses all about the table until a snapshot begins; that beginning is left to be answered.
+    pub(super) async fn refuse_until_snapshot(&mut self, reason: &str) -> (u64, ControlPlaneSays) {
+        loop {
+            let (serial, says) = self.receive_table().await.unwrap();
+            if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
+                return (serial, says);
+            }
+            self.nack(serial, reason).await;
+        }
+    }
+
     pub(super) async fn quarantine(&self, serial: u64, reason: &str) {
         self.say(FilterSays::Nack(Nack { serial, reason: reason.to_owned(), unix_ms: 0, quarantined: true })).await;
     }

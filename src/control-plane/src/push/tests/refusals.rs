@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use keygate_wire::sync::ControlPlaneSays;
-
 use super::filter::{self, Filter, Stored, hello};
 use super::*;
 
@@ -18,28 +16,16 @@ async fn a_refused_message_is_answered_with_a_snapshot_later_each_time() {
         let (serial, _) = filter.receive_table().await.unwrap();
         let refused = Instant::now();
         filter.nack(serial, "no room").await;
-        loop {
-            let (serial, says) = filter.receive_table().await.unwrap();
-            if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
-                waits.push(refused.elapsed());
-                filter.nack(serial, "no room").await;
-                break;
-            }
-            // Sent before the refusal was heard.
-            filter.nack(serial, "out of order").await;
-        }
+        // Something may have been sent before the refusal was heard.
+        let (serial, _) = filter.refuse_until_snapshot("out of order").await;
+        waits.push(refused.elapsed());
+        filter.nack(serial, "no room").await;
     }
     assert!(waits[0] >= Duration::from_millis(100) && waits[2] > waits[0], "{waits:?}");
     assert!(control_plane.publisher.proxies()[0].last_refusal.is_some());
-    loop {
-        let (serial, says) = filter.receive_table().await.unwrap();
-        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
-            filter.ack(serial, filter.stored.position).await;
-            filter.stored.take(says);
-            break;
-        }
-        filter.nack(serial, "out of order").await;
-    }
+    let (serial, says) = filter.refuse_until_snapshot("out of order").await;
+    filter.ack(serial, filter.stored.position).await;
+    filter.stored.take(says);
     filter.follow_to(2).await;
     filter.stored.assert_holds(&control_plane.expected);
 }
@@ -49,31 +35,19 @@ async fn a_quarantined_snapshot_is_offered_again_later_and_its_reason_is_not_hid
     let mut control_plane =
         ControlPlane::with(EPOCH, no_history(1), (0..5_000).map(|n| (digest(n), grant(n))).collect(), quick()).await;
     let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
-    let mut offered = 0;
     let began = Instant::now();
-    while offered < 4 {
-        let (serial, says) = filter.receive_table().await.unwrap();
-        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
-            offered += 1;
-            filter.quarantine(serial, "2 workers died").await;
-        } else {
-            filter.nack(serial, "a chunk without a snapshot").await;
-        }
+    for _ in 0..4 {
+        let (serial, _) = filter.refuse_until_snapshot("a chunk without a snapshot").await;
+        filter.quarantine(serial, "2 workers died").await;
     }
     assert!(began.elapsed() >= quick().after_refusals.iter().take(3).sum(), "it spins");
     let status = control_plane.publisher.proxies().remove(0);
     assert_eq!((status.connected, status.last_refusal.as_deref()), (true, Some("2 workers died")));
     // Another revision is offered like any, and heals it.
     control_plane.publish(2, &[(1, None)]);
-    loop {
-        let (serial, says) = filter.receive_table().await.unwrap();
-        if matches!(says, ControlPlaneSays::SnapshotBegin(_)) {
-            filter.stored.take(says);
-            filter.ack(serial, None).await;
-            break;
-        }
-        filter.nack(serial, "a chunk without a snapshot").await;
-    }
+    let (serial, says) = filter.refuse_until_snapshot("a chunk without a snapshot").await;
+    filter.stored.take(says);
+    filter.ack(serial, None).await;
     filter.follow_to(2).await;
     filter.stored.assert_holds(&control_plane.expected);
 }

@@ -108,12 +108,7 @@ async fn the_version_leads_only_to_what_the_caller_may_see() {
 #[tokio::test]
 async fn a_project_leads_only_to_what_the_caller_may_see() {
     let plane = Plane::start().await;
-    let (_, olga) = plane.account("olga", "user").await;
-    let (_, mark) = plane.account("mark", "user").await;
-    plane.environment("1a5").await;
-    plane.member("1a5", "olga", "owner").await;
-    plane.member("1a5", "mark", "member").await;
-    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    let [olga, mark, machine] = plane.staffed().await;
     for (token, manages) in [(&plane.admin, true), (&olga, true), (&mark, false), (&machine, false)] {
         let client = plane.rancher(token);
         let links = client.get("/v1/projects/1a5").await["links"].as_object().unwrap().clone();

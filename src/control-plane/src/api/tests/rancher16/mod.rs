@@ -22,6 +22,17 @@ impl Plane {
         Client { plane: self, token: token.to_owned() }
     }
 
+    /// An environment `1a5` with an owner, a member and a key of its own: their tokens.
+    async fn staffed(&self) -> [String; 3] {
+        let (_, olga) = self.account("olga", "user").await;
+        let (_, mark) = self.account("mark", "user").await;
+        self.environment("1a5").await;
+        self.member("1a5", "olga", "owner").await;
+        self.member("1a5", "mark", "member").await;
+        let (_, machine) = self.key(json!({"environment": "1a5", "name": "m"})).await;
+        [olga, mark, machine]
+    }
+
     /// Logs in with [`PASSWORD`]; a client with the login's token.
     async fn rancher_login(&self, name: &str) -> Client<'_> {
         let code = json!({"code": format!("{name}:{PASSWORD}")});

@@ -211,12 +211,7 @@ async fn an_admin_makes_projects_with_members_and_owners_change_those() {
 #[tokio::test]
 async fn a_member_shows_the_action_that_the_caller_may_take() {
     let plane = Plane::start().await;
-    let (_, olga) = plane.account("olga", "user").await;
-    let (_, mark) = plane.account("mark", "user").await;
-    plane.environment("1a5").await;
-    plane.member("1a5", "olga", "owner").await;
-    plane.member("1a5", "mark", "member").await;
-    let (_, machine) = plane.key(json!({"environment": "1a5", "name": "m"})).await;
+    let [olga, mark, machine] = plane.staffed().await;
     for (token, may) in [(&plane.admin, true), (&olga, true), (&mark, false), (&machine, false)] {
         let client = plane.rancher(token);
         for id in client.ids("/v1/projectmembers?projectId=1a5").await {

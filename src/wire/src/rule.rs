@@ -1,0 +1,80 @@
+//! A rule of the filter's configuration: how it is written, and what of it can be used. How rules go together is the configuration's affair.
+
+use keygate_decision::{Rule, TargetKind, Template};
+use serde::Deserialize;
+
+use crate::config::{InvalidConfig, invalid};
+
+/// A rule as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuleText {
+    path: String,
+    target: TargetName,
+    methods: Option<Vec<String>>,
+    #[serde(default)]
+    access: AccessName,
+    #[serde(default)]
+    keep_credentials: bool,
+    shadow: Option<bool>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TargetName {
+    Public,
+    Account,
+    Admin,
+    Environment,
+    Own,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum AccessName {
+    /// Read or write by the request's method.
+    #[default]
+    Method,
+    /// Always write.
+    Write,
+}
+
+impl RuleText {
+    /// Checks the rule of this index; `named_elsewhere` says whether requests may name environments beside the path.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] names the first field that cannot be used.
+    pub(crate) fn parse(self, index: usize, named_elsewhere: bool) -> Result<Rule, InvalidConfig> {
+        let field = |name: &str| format!("rules[{index}].{name}");
+        let template = Template::parse(&self.path).map_err(|error| invalid(field("path"), error.to_string()))?;
+        let kind = match self.target {
+            TargetName::Public => TargetKind::Public,
+            TargetName::Account => TargetKind::Account,
+            TargetName::Admin => TargetKind::Admin,
+            TargetName::Environment => TargetKind::Environment,
+            TargetName::Own => TargetKind::Own,
+        };
+        match (kind == TargetKind::Environment, template.has_environment()) {
+            (true, false) if !named_elsewhere => {
+                return Err(invalid(
+                    field("path"),
+                    "must name {environment}, because the target is environment and environment_places is empty",
+                ));
+            }
+            (false, true) => return Err(invalid(field("target"), "must be environment, because the path names {environment}")),
+            _ => {}
+        }
+        let is_method = |method: &String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        if self.methods.as_ref().is_some_and(|methods| methods.is_empty() || !methods.iter().all(is_method)) {
+            return Err(invalid(field("methods"), "must list upper-case methods, or be left out for all"));
+        }
+        Ok(Rule {
+            template,
+            methods: self.methods,
+            kind,
+            always_write: self.access == AccessName::Write,
+            keep_credentials: self.keep_credentials,
+            shadow: self.shadow,
+        })
+    }
+}
