@@ -129,14 +129,16 @@ fn trimmed(value: &[u8]) -> Option<&str> {
 
 fn canonical_opaque(value: &[u8]) -> Option<Cow<'_, str>> {
     let text = short_text(value)?;
+    // What most send, and what holds no sign that is refused below.
+    if let Some(canonical) = key::canonical_of_token(text) {
+        return Some(canonical.into());
+    }
     // A comma joins repeated headers: where one stands, there may have been two credentials.
     if text.is_empty() || text.bytes().any(|b| !b.is_ascii_graphic() || b == b',') {
         return None;
     }
-    if text.starts_with(TOKEN_PREFIX) && !text.contains(':') {
-        return key::canonical_of_token(text).map(Cow::Owned);
-    }
-    Some(text.into())
+    let is_mistyped = text.starts_with(TOKEN_PREFIX) && !text.contains(':');
+    (!is_mistyped).then_some(text.into())
 }
 
 fn canonical_basic(parameter: &str) -> Option<String> {

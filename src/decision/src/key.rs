@@ -5,6 +5,7 @@
 //! that a mistyped one dies before any lookup.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,7 +58,7 @@ impl SecretKey {
     }
 
     fn is_valid(text: &str) -> bool {
-        text.len() == SECRET_LEN && text.chars().all(is_secret_char)
+        text.len() == SECRET_LEN && text.bytes().all(|b| is_secret_char(char::from(b)))
     }
 
     /// The plain secret. For the one reply that shows it.
@@ -120,36 +121,28 @@ pub(crate) fn canonical_of_token(token: &str) -> Option<String> {
 
 /// The two halves of a key in its one-string form, both valid, and its checksum right.
 fn split_token(token: &str) -> Option<(&str, &str)> {
-    let (body, checksum) = token.rsplit_once('_')?;
-    let (access, secret) = body.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
-    let mut expected = [0; 8];
-    hex::encode_to_slice(self::checksum(body.as_bytes()).to_be_bytes(), &mut expected).ok()?;
-    let valid = AccessKey::is_valid(access) && SecretKey::is_valid(secret) && checksum.as_bytes() == expected;
+    let (access, rest) = token.strip_prefix(TOKEN_PREFIX)?.split_at_checked(ACCESS_LEN)?;
+    let (secret, rest) = rest.strip_prefix('_')?.split_at_checked(SECRET_LEN)?;
+    let expected = rest.strip_prefix('_')?;
+    let body = token.get(..token.len() - rest.len())?;
+    let mut checksum = [0; 8];
+    hex::encode_to_slice(self::checksum(body.as_bytes()).to_be_bytes(), &mut checksum).ok()?;
+    let valid = AccessKey::is_valid(access) && SecretKey::is_valid(secret) && checksum == expected.as_bytes();
     valid.then_some((access, secret))
 }
 
-/// CRC-32 (IEEE), four bits at a time: a table for whole bytes, or for more, would weigh on the filter's module.
+/// CRC-32 (IEEE), byte by byte.
 fn checksum(bytes: &[u8]) -> u32 {
-    const REMAINDERS: [u32; 16] = [
-        0x0000_0000,
-        0x1DB7_1064,
-        0x3B6E_20C8,
-        0x26D9_30AC,
-        0x76DC_4190,
-        0x6B6B_51F4,
-        0x4DB2_6158,
-        0x5005_713C,
-        0xEDB8_8320,
-        0xF00F_9344,
-        0xD6D6_A3E8,
-        0xCB61_B38C,
-        0x9B64_C2B0,
-        0x86D3_D2D4,
-        0xA00A_E278,
-        0xBDBD_F21C,
-    ];
-    let step = |crc: u32| crc >> 4 ^ REMAINDERS.get(crc as usize & 15).copied().unwrap_or_default();
-    !bytes.iter().fold(!0, |crc, byte| step(step(crc ^ u32::from(*byte))))
+    // Made at run time: lying in the filter's module, it would weigh more than what makes it.
+    static REMAINDERS: LazyLock<[u32; 256]> = LazyLock::new(|| std::array::from_fn(|byte| remainder(byte as u32)));
+    let remainders = &*REMAINDERS;
+    let remainder = |byte: u8| remainders.get(usize::from(byte)).copied().unwrap_or_default();
+    !bytes.iter().fold(!0, |crc, byte| crc >> 8 ^ remainder(crc as u8 ^ byte))
+}
+
+/// What is left of one byte, bits reversed, after division by the polynomial of CRC-32.
+fn remainder(byte: u32) -> u32 {
+    (0..8).fold(byte, |rest, _| rest >> 1 ^ if rest & 1 == 1 { 0xEDB8_8320 } else { 0 })
 }
 
 fn canonical(access: &str, secret: &str) -> String {
