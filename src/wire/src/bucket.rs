@@ -23,9 +23,11 @@ pub struct BucketIndex(pub u32);
 impl BucketBits {
     /// The fewest: 64 buckets.
     pub const MIN: Self = Self(6);
-    /// The most: 2^22 buckets, for 32 million keys.
+    /// The most: 2^22 buckets, for 64 million keys.
     pub const MAX: Self = Self(22);
-    const AVERAGE_ENTRIES: u64 = 8;
+    /// The host keeps all values in one hash map, and whenever that has doubled no request is served until it is laid out anew: the fewer
+    /// buckets, the shorter. The more entries, the longer a bucket takes to copy and to search.
+    const AVERAGE_ENTRIES: u64 = 16;
 
     /// A number of bits from a message or from the table; `None` out of range.
     pub fn new(bits: u32) -> Option<Self> {
@@ -33,7 +35,7 @@ impl BucketBits {
         (Self::MIN.0..=Self::MAX.0).contains(&bits.0).then_some(bits)
     }
 
-    /// The best number for so many keys: eight entries a bucket on average.
+    /// The best number for so many keys: eight to sixteen entries a bucket on average.
     pub fn for_keys(keys: u64) -> Self {
         let buckets = keys.div_ceil(Self::AVERAGE_ENTRIES).next_power_of_two();
         let bits = u8::try_from(buckets.trailing_zeros()).unwrap_or(u8::MAX);
@@ -85,8 +87,9 @@ pub fn build<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a [u8])>) -> V
 /// # Errors
 /// [`Corrupt`] if the bytes up to the entry, or the grant itself, cannot be read.
 pub fn find(bucket: &[u8], digest: &Digest) -> Result<Option<Grant>, Corrupt> {
-    for entry in entries(bucket)? {
-        let (found, grant) = entry?;
+    let mut rest = bucket.strip_prefix(&[BUCKET_MARK]).ok_or(Corrupt)?;
+    while !rest.is_empty() {
+        let (found, grant) = take_entry(&mut rest).ok_or(Corrupt)?;
         if found == digest.as_bytes() {
             return entry::decode(grant).map(Some).ok_or(Corrupt);
         }
@@ -223,9 +226,9 @@ mod tests {
     #[test]
     fn buckets_follow_the_order_of_digests() {
         let bits = BucketBits::for_keys(1_000_000);
-        assert_eq!(bits.count(), 131_072);
+        assert_eq!(bits.count(), 65_536);
         assert_eq!(bits.index(&Digest::from_bytes([0; 32])), BucketIndex(0));
-        assert_eq!(bits.index(&Digest::from_bytes([0xFF; 32])), BucketIndex(131_071));
+        assert_eq!(bits.index(&Digest::from_bytes([0xFF; 32])), BucketIndex(65_535));
         assert!(bits.suits(1_000_000) && bits.suits(3_000_000) && !bits.suits(10_000_000) && !bits.suits(1_000));
         assert!(BucketBits::MIN.suits(0));
     }

@@ -121,10 +121,15 @@ impl Names {
     /// A bucket's name.
     pub fn bucket(&self, slot: Slot, index: BucketIndex) -> String {
         let slot = match slot {
-            Slot::A => '0',
-            Slot::B => '1',
+            Slot::A => "0/",
+            Slot::B => "1/",
         };
-        format!("{}{slot}/{:x}", self.prefix, index.0)
+        // Each credential that is not remembered takes this: what formats everything takes longer.
+        let mut name = [self.prefix.as_str(), slot].concat();
+        let digits = (u32::BITS - index.0.leading_zeros()).div_ceil(4).max(1);
+        let digit = |place| char::from_digit(index.0 >> (4 * place) & 0xF, 16);
+        name.extend((0..digits).rev().filter_map(digit));
+        name
     }
 }
 
@@ -261,6 +266,15 @@ mod tests {
         let mut other_layout = bytes;
         other_layout[0] ^= 1;
         assert_eq!(Head::decode(&other_layout), None);
+    }
+
+    #[test]
+    fn a_bucket_is_named_by_its_number_in_hexadecimal_digits() {
+        let names = Names::new("orders");
+        for index in [0, 1, 0xF, 0x10, 0x1_0000, 0x3F_FFFF, u32::MAX] {
+            assert_eq!(names.bucket(Slot::A, BucketIndex(index)), format!("kg/{LAYOUT}/orders/0/{index:x}"));
+            assert_eq!(names.bucket(Slot::B, BucketIndex(index)), format!("kg/{LAYOUT}/orders/1/{index:x}"));
+        }
     }
 
     #[test]
