@@ -76,7 +76,7 @@ struct Options {
     parts: Vec<String>,
 }
 
-const PARTS: [&str; 4] = ["compare", "growth", "revocation", "control-plane"];
+const PARTS: [&str; 5] = ["compare", "instructions", "growth", "revocation", "control-plane"];
 
 impl Options {
     fn read(arguments: &[&str]) -> Result<Self> {
@@ -112,6 +112,8 @@ struct Scale {
     /// Of the growth, in order.
     counts: Vec<usize>,
     changes: usize,
+    /// Of each table into a fresh Envoy.
+    loads: usize,
     revocations: usize,
     disabled_accounts: usize,
     storage: Duration,
@@ -127,6 +129,7 @@ impl Scale {
                 count: count::Extent { before: 20, counted: 20 },
                 counts: vec![1_000, 20_000],
                 changes: 20_000,
+                loads: 2,
                 revocations: 10,
                 disabled_accounts: 1,
                 storage: Duration::from_secs(1),
@@ -140,6 +143,7 @@ impl Scale {
             count: count::Extent { before: 1_500, counted: 500 },
             counts,
             changes: 1_000_000,
+            loads: 5,
             revocations: 200,
             disabled_accounts: 5,
             storage: Duration::from_secs(5),
@@ -166,6 +170,8 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
         step("comparing filters");
         compare::measure(&mut report, cores, &many, scale.pace).await.context("comparing filters")?;
         report.verdicts.push(module_size()?);
+    }
+    if options.wants("instructions") {
         step("counting instructions");
         count::measure(&mut report, cores, scale.count).await.context("counting instructions")?;
     }
@@ -173,7 +179,7 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
         step("growing");
         // What differs by size is larger than what differs by round.
         let pace = Pace { rounds: scale.pace.rounds.min(5), seconds: 1 };
-        growth::measure(&mut report, cores, &scale.counts, &many, scale.changes, pace).await.context("growing")?;
+        growth::measure(&mut report, cores, &scale.counts, &many, scale.changes, pace, scale.loads).await.context("growing")?;
         ceiling::measure(&mut report, cores, pace).await.context("reading shared data")?;
     }
     if options.wants("revocation") {
