@@ -38,6 +38,17 @@ impl Outgoing {
     }
 }
 
+/// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// The time, and which position is the newest.
+    Heartbeat,
+    /// A snapshot of the table at a revision.
+    Snapshot(u64),
+    /// A delta to a revision.
+    Delta(u64),
+}
+
 #[cfg(test)]
 mod tests {
     use keygate_wire::sync::Heartbeat;

@@ -2,7 +2,7 @@
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::stream::Topic;
+use super::message::Topic;
 
 /// Counted since the process started; clones count together.
 #[derive(Clone, Debug, Default)]

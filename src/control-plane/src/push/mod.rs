@@ -22,6 +22,7 @@ mod snapshot;
 mod stream;
 mod table;
 mod usage;
+mod window;
 mod work;
 
 use std::future::Future;
@@ -335,6 +336,8 @@ struct Pace {
     heartbeat: Duration,
     /// A filter that leaves a message unanswered for so long is gone.
     silence: Duration,
+    /// Messages about the table come no faster to a proxy that could not have answered yet. A worker takes half as long for one.
+    message: Duration,
     /// So long may a stream stay open without a Hello.
     hello: Duration,
     /// So long may a connection stay open on which nobody proves a name. Longer than a stream may without a Hello.
@@ -352,6 +355,7 @@ impl Default for Pace {
         Self {
             heartbeat: Duration::from_secs(2),
             silence: Duration::from_secs(10),
+            message: Duration::from_micros(500),
             hello: Duration::from_secs(10),
             proof: Duration::from_secs(20),
             after_refusals: [1, 2, 5, 30].map(Duration::from_secs),

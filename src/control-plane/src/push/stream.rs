@@ -22,17 +22,15 @@ use super::delta::{Base, Lack};
 use super::guest::Visitor;
 use super::hello::{Hello, parse_position};
 use super::identity::identify;
-use super::message::{Body, Outgoing};
+use super::message::{Body, Outgoing, Topic};
 use super::registry::{Claim, Refused};
 use super::snapshot::Snapshot;
+use super::window::{self, Gate, Window};
 use super::work::Work;
 use super::{Identity, Proof, Quarantine, Shared, lock};
 
-/// So many messages about the table may be unanswered: enough to keep the filter busy, few enough that its worker serves requests
-/// in between, and that a proxy which lags gets one delta instead of many.
-const WINDOW: usize = 4;
-/// Room for [`WINDOW`] messages, a heartbeat and the end.
-pub(super) const QUEUE: usize = WINDOW + 4;
+/// Room for all messages that may be unanswered, a heartbeat and the end.
+pub(super) const QUEUE: usize = window::MOST + 4;
 /// No more of a text is kept that a filter sends.
 const TEXT_CHARS: usize = 300;
 
@@ -126,8 +124,9 @@ struct Session {
     work: Work,
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
-    /// Their serials and what they are about, in the order in which they were sent and must be answered.
-    unanswered: VecDeque<(u64, Topic)>,
+    window: Window,
+    /// When more may be sent, if that is all it waits for.
+    send_at: Option<Instant>,
     /// When the last heartbeat was sent.
     beat_at: SystemTime,
     /// When the filter must have said something.
@@ -141,19 +140,10 @@ struct Session {
     last_refusal: Option<String>,
 }
 
-/// What a message is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    Heartbeat,
-    /// Of the table at a revision.
-    Snapshot(u64),
-    /// To a revision.
-    Delta(u64),
-}
-
 impl Session {
     fn new(shared: Arc<Shared>, claim: Claim, base: Option<Base>, outbox: Outbox) -> Self {
         let work = base.map_or_else(|| Work::queue(&shared, 0), Work::Follow);
+        let window = Window::new(shared.pace.message, Instant::now());
         Self {
             shared,
             claim,
@@ -161,7 +151,8 @@ impl Session {
             serial: 0,
             work,
             parts: VecDeque::new(),
-            unanswered: VecDeque::new(),
+            window,
+            send_at: None,
             beat_at: UNIX_EPOCH,
             answer_due: None,
             clock_accepted: false,
@@ -190,6 +181,7 @@ impl Session {
                 _ = published.changed() => {}
                 _ = heartbeat.tick() => self.beat()?,
                 permit = self.work.turn(), if self.clock_accepted => self.begin_snapshot(permit)?,
+                () = until(self.send_at) => {}
                 () = until(self.answer_due) => return Err(Status::deadline_exceeded("the filter does not answer")),
                 () = &mut replaced => return Err(Status::aborted("a newer stream of this proxy has taken over")),
             }
@@ -197,7 +189,7 @@ impl Session {
     }
 
     fn beat(&mut self) -> Result<(), Status> {
-        if self.unanswered.iter().any(|(_, topic)| *topic == Topic::Heartbeat) {
+        if self.window.has_heartbeat() {
             return Ok(());
         }
         self.beat_at = SystemTime::now();
@@ -220,9 +212,19 @@ impl Session {
     }
 
     fn send_what_is_lacking(&mut self) -> Result<(), Status> {
-        while self.clock_accepted && self.unanswered.iter().filter(|(_, topic)| *topic != Topic::Heartbeat).count() < WINDOW {
-            let Some((topic, body)) = self.next_message() else { break };
-            self.send(topic, body)?;
+        self.send_at = None;
+        while self.clock_accepted {
+            match self.window.gate(Instant::now()) {
+                Gate::Open => {
+                    let Some((topic, body)) = self.next_message() else { break };
+                    self.send(topic, body)?;
+                }
+                Gate::OpensAt(moment) => {
+                    self.send_at = Some(moment);
+                    break;
+                }
+                Gate::Closed => break,
+            }
         }
         Ok(())
     }
@@ -276,10 +278,11 @@ impl Session {
         self.shared.traffic.sent(topic, body.len());
         let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
-        self.unanswered.push_back((self.serial, topic));
-        if self.unanswered.len() == 1 {
-            self.answer_due = Some(Instant::now() + self.shared.pace.silence);
+        let now = Instant::now();
+        if self.window.is_empty() {
+            self.answer_due = Some(now + self.shared.pace.silence);
         }
+        self.window.sent(self.serial, topic, now);
         Ok(())
     }
 
@@ -292,7 +295,7 @@ impl Session {
             Some(FilterSays::Hello(_)) => return Err(Status::invalid_argument("a stream has one hello")),
             None => return Err(Status::invalid_argument("a message says nothing")),
         }
-        self.answer_due = (!self.unanswered.is_empty()).then(|| Instant::now() + self.shared.pace.silence);
+        self.answer_due = (!self.window.is_empty()).then(|| Instant::now() + self.shared.pace.silence);
         Ok(())
     }
 
@@ -373,11 +376,10 @@ impl Session {
         self.work = Work::queue(&self.shared, self.refusals);
     }
 
-    /// What the answered message was about. Whoever could leave one out would keep what goes with it, such as a place for snapshots.
+    /// What the answered message was about.
     fn answered(&mut self, serial: u64) -> Result<Topic, Status> {
-        let next = self.unanswered.pop_front_if(|(first, _)| *first == serial);
-        next.map(|(_, topic)| topic)
-            .ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))
+        let topic = self.window.answered(serial, Instant::now());
+        topic.ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))
     }
 }
 

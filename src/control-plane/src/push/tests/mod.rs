@@ -49,11 +49,15 @@ struct ControlPlane {
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
+/// However late a proxy answers, it counts as one next door.
+const NEXT_DOOR: Duration = Duration::from_secs(60 * 60);
+
 /// Short times, for tests.
 fn quick() -> Pace {
     Pace {
         heartbeat: Duration::from_millis(50),
         silence: Duration::from_millis(600),
+        message: NEXT_DOOR,
         hello: Duration::from_millis(300),
         proof: Duration::from_millis(500),
         after_refusals: [1, 2, 3, 4].map(|tenths| Duration::from_millis(tenths * 100)),
@@ -70,7 +74,11 @@ fn no_history(revision: u64) -> History {
 impl ControlPlane {
     /// Starts with the keys `0..keys`.
     async fn start(keys: u64) -> Self {
-        Self::with(EPOCH, no_history(1), (0..keys).map(|n| (digest(n), grant(n))).collect(), Pace::default()).await
+        Self::with_keys(keys, Pace { message: NEXT_DOOR, ..Pace::default() }).await
+    }
+
+    async fn with_keys(keys: u64, pace: Pace) -> Self {
+        Self::with(EPOCH, no_history(1), (0..keys).map(|n| (digest(n), grant(n))).collect(), pace).await
     }
 
     async fn with(epoch: [u8; 16], history: History, expected: BTreeMap<Digest, Grant>, pace: Pace) -> Self {
