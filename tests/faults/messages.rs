@@ -311,7 +311,7 @@ async fn a_clock_that_is_far_off_is_refused_and_nothing_else_is_taken_with_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_was_never_finished_is_asked_for_again_and_serves_meanwhile() -> Result<()> {
     let (mut stage, mut stream) = Stage::set().await?;
-    for bits in [BucketBits::MIN, BucketBits::for_keys(1_000)] {
+    for bits in [BucketBits::MIN, BucketBits::for_keys(20_000)] {
         let mut next = stage.table.clone();
         next.position.revision += 1;
         next.bits = bits;
@@ -346,7 +346,7 @@ async fn a_snapshot_that_was_never_finished_is_asked_for_again_and_serves_meanwh
 async fn what_one_snapshot_leaves_behind_is_not_taken_from_under_the_next() -> Result<()> {
     let (mut stage, mut stream) = Stage::set().await?;
     let first = stage.table.clone();
-    stage.table.bits = BucketBits::for_keys(1_000);
+    stage.table.bits = BucketBits::for_keys(20_000);
     stage.table.position.revision += 1;
     stream.send_snapshot(&stage.table).await?;
     // Of the former size again, so that its buckets have the names of those that are to be emptied.

@@ -1,7 +1,8 @@
 //! Keeping the table in step with the control plane: who of the workers does it, over which stream, and what is answered to which
 //! message. One root context of the process is elected ([`crate::lease`]); only that one has a stream and writes ([`crate::writer`]).
 
-use keygate_wire::bucket::BucketBits;
+use std::ops::Range;
+
 use keygate_wire::records::{Names, Position, Slot};
 use keygate_wire::source::ControlPlane;
 use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, SnapshotBegin};
@@ -17,6 +18,8 @@ const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
 const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 /// Longer than any request's callback may take between reading the head and reading a bucket.
 const LEFTOVERS_NS: u64 = 2_000_000_000;
+/// So many of them are emptied at one tick: no request is served meanwhile.
+const LEFTOVERS_AT_ONCE: u32 = 512;
 /// A message is about 32 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -55,7 +58,8 @@ pub(crate) struct Subscription {
 
 struct Leftovers {
     slot: Slot,
-    bits: BucketBits,
+    /// Those that are not empty yet.
+    indexes: Range<u32>,
     since_ns: u64,
 }
 
@@ -122,7 +126,7 @@ impl Subscription {
         }
         let Some(fence) = fence else { return };
         if self.leftovers.as_ref().is_some_and(|leftovers| now_ns.saturating_sub(leftovers.since_ns) > LEFTOVERS_NS) {
-            self.empty_leftovers(fence);
+            self.empty_leftovers(fence, LEFTOVERS_AT_ONCE);
         }
         match &self.stream {
             Some(stream) if stream.is_silent(now_ns) => {
@@ -269,7 +273,7 @@ impl Subscription {
             }
             ControlPlaneSays::SnapshotBegin(begin) => {
                 // Its buckets may get the very names of those that are still to be emptied.
-                self.empty_leftovers(fence);
+                self.empty_leftovers(fence, u32::MAX);
                 (stream.incoming, stream.begun) = (None, None);
                 stream.incoming = Some(self.writer(fence).begin_snapshot(&begin, now_ns)?);
                 log_snapshot(&begin);
@@ -282,7 +286,7 @@ impl Subscription {
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
                 let (position, leftovers) = self.writer(fence).end_snapshot(&incoming, now_ns)?;
-                self.leftovers = leftovers.map(|(slot, bits)| Leftovers { slot, bits, since_ns: now_ns });
+                self.leftovers = leftovers.map(|(slot, bits)| Leftovers { slot, indexes: 0..bits.count(), since_ns: now_ns });
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
             }
@@ -329,11 +333,14 @@ impl Subscription {
         }
     }
 
-    fn empty_leftovers(&mut self, fence: Fence) {
-        if let Some(Leftovers { slot, bits, .. }) = self.leftovers.take()
-            && let Err(failure) = self.writer(fence).empty_buckets(slot, bits)
-        {
-            host::log(Level::Warn, &format!("keygate: old buckets could not be emptied: {failure:?}"));
+    /// Empties the next of them, no more than so many.
+    fn empty_leftovers(&mut self, fence: Fence, most: u32) {
+        let Some(Leftovers { slot, indexes, since_ns }) = self.leftovers.take() else { return };
+        let end = indexes.start.saturating_add(most).min(indexes.end);
+        match self.writer(fence).empty_buckets(slot, indexes.start..end) {
+            Ok(()) if end == indexes.end => {}
+            Ok(()) => self.leftovers = Some(Leftovers { slot, indexes: end..indexes.end, since_ns }),
+            Err(failure) => host::log(Level::Warn, &format!("keygate: old buckets could not be emptied: {failure:?}")),
         }
     }
 

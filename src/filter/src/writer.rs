@@ -6,6 +6,7 @@
 //! and after two deaths in a row nothing is written for a while, lest one poisonous message take worker after worker along.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use keygate_decision::Digest;
 use keygate_wire::bucket::{self, BucketBits, BucketIndex, EntryChange};
@@ -23,7 +24,7 @@ const QUARANTINE_SECONDS: u64 = 60;
 #[cfg(feature = "traps")]
 use crate::traps::QUARANTINE_SECONDS;
 
-/// So many buckets of a snapshot are written after one look at the lease.
+/// So many buckets are overwritten after one look at the lease.
 const BUCKETS_AT_ONCE: usize = 32;
 
 /// Why a message could not be put into the table.
@@ -213,12 +214,11 @@ impl Writer<'_> {
         Ok((position, replaces))
     }
 
-    /// Gives the memory of buckets back that nobody reads any more.
-    pub(crate) fn empty_buckets(&self, slot: Slot, bits: BucketBits) -> Result<(), Failure> {
-        for index in 0..bits.count() {
-            self.replace(&self.names.bucket(slot, BucketIndex(index)), |_| Ok(Vec::new()))?;
-        }
-        Ok(())
+    /// Gives the memory of some buckets back that nobody reads any more.
+    pub(crate) fn empty_buckets(&self, slot: Slot, indexes: Range<u32>) -> Result<(), Failure> {
+        let empty = Vec::new();
+        let buckets: Vec<(BucketIndex, &Vec<u8>)> = indexes.map(|index| (BucketIndex(index), &empty)).collect();
+        buckets.chunks(BUCKETS_AT_ONCE).try_for_each(|some| self.overwrite_buckets(slot, some))
     }
 
     /// Writes what one message says, with the attempt noted in the mark before, and taken back afterwards: whoever dies over it leaves it
