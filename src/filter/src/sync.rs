@@ -20,7 +20,7 @@ const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 const LEFTOVERS_NS: u64 = 2_000_000_000;
 /// So many of them are emptied at one tick: no request is served meanwhile.
 const LEFTOVERS_AT_ONCE: u32 = 512;
-/// A message is about 32 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
+/// A message is about 24 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
