@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use harness::ControlPlane;
 use keygate_decision::Digest;
 use tokio::task::JoinSet;
@@ -38,6 +38,8 @@ struct Size {
     control_plane: f64,
     p99_loading: Figure,
     p99_quiet: Figure,
+    /// How many times the one is the other, load by load.
+    p99_slower: Figure,
     hot_us: Figure,
     random_us: Figure,
     plain: Option<Plain>,
@@ -115,6 +117,7 @@ async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace, loa
         control_plane: control_plane_resident,
         p99_loading: of_loads(|load| load.p99_us),
         p99_quiet: of_loads(|load| load.p99_quiet_us),
+        p99_slower: of_loads(|load| load.p99_us / load.p99_quiet_us),
         hot_us,
         random_us,
         plain,
@@ -128,6 +131,7 @@ async fn load(cores: Cores, data: &Data, control_plane: &mut ControlPlane, folde
         services: vec![(peers::CONTROL_PLANE, control_plane.sync_port())],
         ..Plan::default()
     };
+    let before = streams_opened(control_plane)?.len();
     let proxy = Proxy::start(folder, "envoy", 1, plan).await?;
     machine::pin(proxy.pid(), &[cores.measured])?;
     // By a public rule: it passes before there is a table, too.
@@ -135,7 +139,9 @@ async fn load(cores: Cores, data: &Data, control_plane: &mut ControlPlane, folde
     let key = Pulse::start(&[proxy.port("ours")?], 1, hot_request(data)?)?;
     wait_for(&key, LOADED).await?;
     let enforced = first_pass(&key.stop()?)?;
-    let opened = stream_opened(control_plane)?;
+    let opened = streams_opened(control_plane)?.split_off(before);
+    let [opened] = opened.as_slice() else { bail!("{} streams were opened until the table was there", opened.len()) };
+    let opened = *opened;
     let loaded = Instant::now();
     tokio::time::sleep(QUIET).await;
     let beats = pulse.stop()?;
@@ -195,13 +201,15 @@ fn first_pass(beats: &[Beat]) -> Result<Instant> {
     beats.iter().filter(|beat| beat.passed()).map(|beat| beat.answered).min().context("no request passed")
 }
 
-/// When the control plane says that the filter's stream was opened, the last one.
-fn stream_opened(control_plane: &mut ControlPlane) -> Result<Instant> {
+/// When the control plane says that filters' streams were opened.
+fn streams_opened(control_plane: &mut ControlPlane) -> Result<Vec<Instant>> {
+    let moment = |line: &str| {
+        let time = line.split_whitespace().next().unwrap_or_default();
+        let ago = SystemTime::now().duration_since(humantime::parse_rfc3339(time)?)?;
+        Instant::now().checked_sub(ago).context("before this machine was started")
+    };
     let log = control_plane.process()?.log();
-    let line = log.lines().rfind(|line| line.contains("a stream has opened")).context("no stream was opened")?;
-    let time = line.split_whitespace().next().unwrap_or_default();
-    let ago = SystemTime::now().duration_since(humantime::parse_rfc3339(time)?)?;
-    Instant::now().checked_sub(ago).context("before this machine was started")
+    log.lines().filter(|line| line.contains("a stream has opened")).map(moment).collect()
 }
 
 /// Switches accounts off and on at random until so many grants have changed, and waits until the proxy has them all.
@@ -281,7 +289,7 @@ fn verdicts(sizes: &[Size]) -> Result<Vec<Verdict>> {
         at_most("all keys at random: the same", once(most.random_us.value / least.random_us.value), 1.3, 1.1),
         at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms.to(plain_starts), 0.1, 0.04),
         at_most("memory for each key, in bytes", once(memory), 110.0, 80.0),
-        at_most("p99 while most keys load, to quiet", most.p99_loading.to(most.p99_quiet), 3.0, 1.5),
+        at_most("p99 while most keys load, to quiet", most.p99_slower, 3.0, 1.5),
         at_most("the control plane with most keys, in MB", once(most.control_plane / 1e6), 500.0, 250.0),
     ])
 }

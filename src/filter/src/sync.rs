@@ -19,7 +19,7 @@ const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 /// Longer than any request's callback may take between reading the head and reading a bucket.
 const LEFTOVERS_NS: u64 = 2_000_000_000;
 /// So many of them are emptied at one tick: no request is served meanwhile.
-const LEFTOVERS_AT_ONCE: u32 = 512;
+const LEFTOVERS_AT_ONCE: u32 = 1024;
 /// A message is about 24 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -56,6 +56,7 @@ pub(crate) struct Subscription {
     to_cancel: Vec<u32>,
 }
 
+/// Whoever takes over does not know of them: they lie there until a table is written over them.
 struct Leftovers {
     slot: Slot,
     /// Those that are not empty yet.
@@ -126,7 +127,7 @@ impl Subscription {
         }
         let Some(fence) = fence else { return };
         if self.leftovers.as_ref().is_some_and(|leftovers| now_ns.saturating_sub(leftovers.since_ns) > LEFTOVERS_NS) {
-            self.empty_leftovers(fence, LEFTOVERS_AT_ONCE);
+            self.empty_leftovers(fence);
         }
         match &self.stream {
             Some(stream) if stream.is_silent(now_ns) => {
@@ -273,7 +274,9 @@ impl Subscription {
             }
             ControlPlaneSays::SnapshotBegin(begin) => {
                 // Its buckets may get the very names of those that are still to be emptied.
-                self.empty_leftovers(fence, u32::MAX);
+                while self.leftovers.is_some() {
+                    self.empty_leftovers(fence);
+                }
                 (stream.incoming, stream.begun) = (None, None);
                 stream.incoming = Some(self.writer(fence).begin_snapshot(&begin, now_ns)?);
                 log_snapshot(&begin);
@@ -333,10 +336,10 @@ impl Subscription {
         }
     }
 
-    /// Empties the next of them, no more than so many.
-    fn empty_leftovers(&mut self, fence: Fence, most: u32) {
+    /// Empties the next of them.
+    fn empty_leftovers(&mut self, fence: Fence) {
         let Some(Leftovers { slot, indexes, since_ns }) = self.leftovers.take() else { return };
-        let end = indexes.start.saturating_add(most).min(indexes.end);
+        let end = indexes.start.saturating_add(LEFTOVERS_AT_ONCE).min(indexes.end);
         match self.writer(fence).empty_buckets(slot, indexes.start..end) {
             Ok(()) if end == indexes.end => {}
             Ok(()) => self.leftovers = Some(Leftovers { slot, indexes: end..indexes.end, since_ns }),

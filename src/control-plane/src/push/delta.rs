@@ -10,6 +10,9 @@ use keygate_wire::sync::{Change, ControlPlaneSays, Delta};
 use super::message::Body;
 use super::table::{MESSAGE_BYTES, Table};
 
+/// What a change counts towards a part's length beside its bytes: for the filter it is the reading and writing of a bucket.
+const CHANGE_COST: usize = 256;
+
 /// What a proxy will hold once it has taken in all that was sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base {
@@ -71,7 +74,7 @@ fn encode(from: u64, to: Position, changes: impl Iterator<Item = Change>) -> Vec
             parts.push(part(std::mem::take(&mut pending), true));
             size = 0;
         }
-        size += change.digest.len() + change.grant.as_ref().map_or(0, Vec::len);
+        size += change.digest.len() + change.grant.as_ref().map_or(0, Vec::len) + CHANGE_COST;
         pending.push(change);
     }
     parts.push(part(pending, false));

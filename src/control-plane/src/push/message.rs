@@ -16,8 +16,8 @@ impl Body {
     }
 
     /// How many bytes it has.
-    pub(super) fn len(&self) -> u64 {
-        self.0.len() as u64
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

@@ -336,7 +336,7 @@ struct Pace {
     heartbeat: Duration,
     /// A filter that leaves a message unanswered for so long is gone.
     silence: Duration,
-    /// Messages about the table come no faster to a proxy that could not have answered yet. A worker takes half as long for one.
+    /// On average messages about the table come no faster to a proxy that could not have answered yet. A worker takes half as long for one.
     message: Duration,
     /// So long may a stream stay open without a Hello.
     hello: Duration,

@@ -275,14 +275,15 @@ impl Session {
 
     fn send(&mut self, topic: Topic, body: Body) -> Result<(), Status> {
         self.serial += 1;
-        self.shared.traffic.sent(topic, body.len());
+        let bytes = body.len();
+        self.shared.traffic.sent(topic, bytes as u64);
         let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
         let now = Instant::now();
         if self.window.is_empty() {
             self.answer_due = Some(now + self.shared.pace.silence);
         }
-        self.window.sent(self.serial, topic, now);
+        self.window.sent(self.serial, topic, bytes, now);
         Ok(())
     }
 

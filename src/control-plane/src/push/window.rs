@@ -1,5 +1,8 @@
 //! The messages on their way to one proxy. Of those about the table there are as many as keep its line busy, however far away it is, and
 //! so few at a time that the worker which takes them turns to requests in between. It sends nothing and reads no clock.
+//!
+//! How many that is shows in the answers: as long as they come as soon as the line allows there are more and more; where they are late,
+//! because the line is narrow or the worker busy, there are soon no more than next door.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,13 +10,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::message::Topic;
+use super::table::MESSAGE_BYTES;
 
 /// So many may be unanswered by a proxy next door: one that it works on and the next one.
 const NEAR: usize = 2;
 /// No more than so many, however far away it is.
-pub(super) const MOST: usize = 64;
+pub(super) const MOST: usize = 32;
+/// Nor more than so many bytes, unless [`NEAR`] messages are longer.
+const MOST_BYTES: usize = MOST * MESSAGE_BYTES;
 /// Timers are late by this much; what could have been sent meanwhile is sent then.
 const CATCHES_UP: Duration = Duration::from_millis(2);
+/// An answer may take half as long again as the shortest one, and this much.
+const TOLERANCE: Duration = Duration::from_millis(4);
 
 /// See the module.
 pub(super) struct Window {
@@ -22,13 +30,16 @@ pub(super) struct Window {
     /// From one message to the next, beyond those that even a proxy next door gets.
     interval: Duration,
     /// The shortest time in which a message was answered: what the line takes, and hardly any waiting. Zero before the first answer.
-    round_trip: Option<Duration>,
+    round_trip: Duration,
+    /// How many may be unanswered, as far as answers have shown.
+    size: usize,
     next_at: Instant,
 }
 
 struct Sent {
     serial: u64,
     topic: Topic,
+    bytes: usize,
     at: Instant,
 }
 
@@ -46,7 +57,7 @@ pub(super) enum Gate {
 impl Window {
     /// That of a proxy which was sent nothing yet.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self { unanswered: VecDeque::new(), interval, round_trip: None, next_at: now }
+        Self { unanswered: VecDeque::new(), interval, round_trip: Duration::MAX, size: NEAR, next_at: now }
     }
 
     /// Whether all is answered.
@@ -56,22 +67,27 @@ impl Window {
 
     /// Whether a heartbeat is unanswered.
     pub(super) fn has_heartbeat(&self) -> bool {
-        self.unanswered.len() > self.about_the_table()
+        self.unanswered.len() > self.about_the_table().count()
     }
 
     /// Whether one more message about the table may be sent.
     pub(super) fn gate(&self, now: Instant) -> Gate {
-        match self.about_the_table() {
-            0..NEAR => Gate::Open,
-            unanswered if unanswered >= self.size() => Gate::Closed,
-            _ if now >= self.next_at => Gate::Open,
-            _ => Gate::OpensAt(self.next_at),
+        let unanswered = self.about_the_table().count();
+        let bytes: usize = self.about_the_table().map(|sent| sent.bytes).sum();
+        if unanswered < NEAR {
+            Gate::Open
+        } else if unanswered >= self.size || bytes >= MOST_BYTES {
+            Gate::Closed
+        } else if now >= self.next_at {
+            Gate::Open
+        } else {
+            Gate::OpensAt(self.next_at)
         }
     }
 
     /// A message was sent.
-    pub(super) fn sent(&mut self, serial: u64, topic: Topic, now: Instant) {
-        self.unanswered.push_back(Sent { serial, topic, at: now });
+    pub(super) fn sent(&mut self, serial: u64, topic: Topic, bytes: usize, now: Instant) {
+        self.unanswered.push_back(Sent { serial, topic, bytes, at: now });
         if topic != Topic::Heartbeat {
             let earliest = now.checked_sub(CATCHES_UP).unwrap_or(now);
             self.next_at = (self.next_at.max(earliest) + self.interval).min(now + self.interval);
@@ -83,17 +99,19 @@ impl Window {
     pub(super) fn answered(&mut self, serial: u64, now: Instant) -> Option<Topic> {
         let Sent { topic, at, .. } = self.unanswered.pop_front_if(|first| first.serial == serial)?;
         let took = now.saturating_duration_since(at);
-        self.round_trip = Some(self.round_trip.map_or(took, |shortest| shortest.min(took)));
+        self.round_trip = self.round_trip.min(took);
+        let is_timely = took <= self.round_trip + self.round_trip / 2 + TOLERANCE;
+        self.size = if is_timely { self.size.saturating_add(1) } else { self.size / 2 }.min(self.line()).max(NEAR);
         Some(topic)
     }
 
-    fn about_the_table(&self) -> usize {
-        self.unanswered.iter().filter(|sent| sent.topic != Topic::Heartbeat).count()
+    fn about_the_table(&self) -> impl Iterator<Item = &Sent> {
+        self.unanswered.iter().filter(|sent| sent.topic != Topic::Heartbeat)
     }
 
     /// What a line of this length holds at one message an interval.
-    fn size(&self) -> usize {
-        let on_their_way = self.round_trip.unwrap_or_default().as_nanos() / self.interval.as_nanos().max(1);
+    fn line(&self) -> usize {
+        let on_their_way = self.round_trip.as_nanos() / self.interval.as_nanos().max(1);
         usize::try_from(on_their_way).unwrap_or(MOST).saturating_add(NEAR).min(MOST)
     }
 }
@@ -105,89 +123,122 @@ mod tests {
     const INTERVAL: Duration = Duration::from_micros(500);
     const PART: Topic = Topic::Snapshot(1);
 
-    /// A line of this length, and what was sent on it.
-    struct Line {
+    /// A proxy at the end of a line, which takes so long for each message, one after the other.
+    struct Proxy {
         window: Window,
-        sent: u64,
-        answered: u64,
+        round_trip: Duration,
+        takes: Duration,
+        now: Instant,
+        serial: u64,
+        /// When those will be answered that are on their way.
+        answers: VecDeque<Instant>,
     }
 
-    impl Line {
-        fn new(round_trip: Duration, now: Instant) -> Self {
-            let mut window = Window::new(INTERVAL, now);
-            window.sent(1, Topic::Heartbeat, now);
-            assert_eq!(window.answered(1, now + round_trip), Some(Topic::Heartbeat));
-            Self { window, sent: 1, answered: 1 }
+    impl Proxy {
+        /// One that has answered a heartbeat.
+        fn new(round_trip: Duration, takes: Duration) -> Self {
+            let start = Instant::now();
+            let mut window = Window::new(INTERVAL, start);
+            window.sent(1, Topic::Heartbeat, 50, start);
+            let now = start + round_trip;
+            assert_eq!(window.answered(1, now), Some(Topic::Heartbeat));
+            Self { window, round_trip, takes, now, serial: 1, answers: VecDeque::new() }
         }
 
-        /// Sends what may be sent at one moment: how many that is, and when there may be more.
-        fn send(&mut self, now: Instant) -> (u64, Gate) {
-            let before = self.sent;
-            while self.window.gate(now) == Gate::Open {
-                self.sent += 1;
-                self.window.sent(self.sent, PART, now);
+        /// Sends what may be sent now: how many that is, and when there may be more.
+        fn send(&mut self, bytes: usize) -> (usize, Gate) {
+            let mut sent = 0;
+            while self.window.gate(self.now) == Gate::Open {
+                self.serial += 1;
+                sent += 1;
+                self.window.sent(self.serial, PART, bytes, self.now);
+                let begun = self.answers.back().map_or(self.now, |former| *former.max(&self.now));
+                self.answers.push_back((self.now + self.round_trip).max(begun) + self.takes);
             }
-            (self.sent - before, self.window.gate(now))
+            (sent, self.window.gate(self.now))
         }
 
-        fn answer(&mut self, now: Instant) {
-            self.answered += 1;
-            assert_eq!(self.window.answered(self.answered, now), Some(PART));
+        /// The same for a while, with timers as late as is caught up with: how many messages were sent, at most at once, and at most
+        /// unanswered.
+        fn send_for(&mut self, time: Duration) -> (usize, usize, usize) {
+            let end = self.now + time;
+            let (mut all, mut at_once, mut unanswered) = (0, 0, 0);
+            while self.now < end {
+                let (sent, gate) = self.send(1000);
+                (all, at_once, unanswered) = (all + sent, at_once.max(sent), unanswered.max(self.answers.len()));
+                let answer = *self.answers.front().unwrap();
+                match gate {
+                    Gate::OpensAt(moment) if moment + CATCHES_UP < answer => self.now = moment + CATCHES_UP,
+                    _ => {
+                        self.now = answer;
+                        self.answers.pop_front();
+                        let first = self.serial - self.answers.len() as u64;
+                        assert_eq!(self.window.answered(first, self.now), Some(PART));
+                    }
+                }
+            }
+            (all, at_once, unanswered)
         }
     }
+
+    const QUICK: Duration = Duration::from_micros(200);
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_proxy_next_door_has_two_unanswered_at_any_pace() {
-        let start = Instant::now();
-        let mut line = Line::new(Duration::from_micros(200), start);
-        assert_eq!(line.send(start), (2, Gate::Closed));
-        for round in 1..1000 {
-            let now = start + Duration::from_micros(10 * round);
-            line.answer(now);
-            assert_eq!(line.send(now), (1, Gate::Closed));
-        }
+        let (sent, at_once, unanswered) = Proxy::new(QUICK, QUICK).send_for(SECOND);
+        assert_eq!((at_once, unanswered), (2, 2));
+        assert!(sent > 4_000, "{sent}: it never waits for more");
     }
 
     #[test]
     fn a_long_line_is_filled_at_an_even_pace() {
-        let start = Instant::now();
-        let mut line = Line::new(Duration::from_millis(20), start);
-        let (mut now, mut sent) = (start, 0);
-        loop {
-            let (more, gate) = line.send(now);
-            sent += more;
-            // A timer that is late by as much as is caught up with has four messages for the line, and one is due.
-            assert!(more <= 5, "{more} at once");
-            match gate {
-                Gate::OpensAt(next) => now = next + Duration::from_millis(1),
-                gate => break assert_eq!(gate, Gate::Closed),
-            }
+        let (sent, at_once, unanswered) = Proxy::new(Duration::from_millis(10), QUICK).send_for(SECOND);
+        assert!(sent > 1_500, "{sent} in a second, of 2,000");
+        // What timers are late for, and one that is due.
+        assert!(at_once <= 5, "{at_once} at once");
+        assert!(unanswered <= 22, "{unanswered}");
+        let (sent, at_once, unanswered) = Proxy::new(Duration::from_millis(200), QUICK).send_for(10 * SECOND);
+        assert!(sent > 1_000, "{sent} in ten seconds, of which each begins with 32");
+        assert!(at_once <= 5 && unanswered <= MOST, "{at_once} {unanswered}");
+    }
+
+    #[test]
+    fn a_worker_that_is_busy_or_behind_a_narrow_line_has_no_queue() {
+        for takes in [5, 50, 500].map(Duration::from_millis) {
+            let mut proxy = Proxy::new(Duration::from_millis(50), takes);
+            let (_, _, at_first) = proxy.send_for(SECOND);
+            let (sent, _, unanswered) = proxy.send_for(10 * SECOND);
+            // More than twice what it works on and what is on the line.
+            let most = 2 * (50 / takes.as_millis() as usize + NEAR) + NEAR;
+            assert!(at_first <= most && unanswered <= most, "{takes:?}: {at_first}, then {unanswered} of {most}");
+            assert!(sent > 0);
         }
-        assert_eq!(sent, 42);
-        assert!(now - start <= Duration::from_millis(25), "it took {:?}", now - start);
     }
 
     #[test]
     fn after_a_pause_no_more_come_at_once_than_are_caught_up_with() {
-        let start = Instant::now();
-        let mut line = Line::new(Duration::from_millis(100), start);
-        let (sent, gate) = line.send(start + Duration::from_secs(10));
+        let mut proxy = Proxy::new(Duration::from_millis(100), QUICK);
+        proxy.send_for(SECOND);
+        proxy.answers.clear();
+        while let Some(sent) = proxy.window.unanswered.front() {
+            let (serial, at) = (sent.serial, sent.at);
+            proxy.window.answered(serial, at + proxy.round_trip);
+        }
+        assert_eq!(proxy.window.size, MOST);
+        proxy.now += 10 * SECOND;
+        let (sent, gate) = proxy.send(1000);
         assert!(sent <= 5, "{sent} at once");
         assert!(matches!(gate, Gate::OpensAt(_)));
     }
 
     #[test]
-    fn a_line_is_as_long_as_its_shortest_round_trip() {
-        let start = Instant::now();
-        let size = |milliseconds| Line::new(Duration::from_millis(milliseconds), start).window.size();
-        assert_eq!([0, 5, 50, 60_000].map(size), [2, 12, 64, 64]);
-        assert_eq!(Window::new(INTERVAL, start).size(), 2);
-        let mut line = Line::new(Duration::from_millis(5), start);
-        line.send(start);
-        line.answer(start + Duration::from_millis(50));
-        assert_eq!(line.window.size(), 12);
-        line.answer(start + Duration::from_millis(1));
-        assert_eq!(line.window.size(), 4);
+    fn long_messages_are_few() {
+        let mut proxy = Proxy::new(Duration::from_millis(100), QUICK);
+        proxy.send_for(SECOND);
+        proxy.now += 10 * SECOND;
+        let (sent, gate) = proxy.send(MOST_BYTES);
+        assert!(sent <= NEAR && gate == Gate::Closed, "{sent} {gate:?}");
     }
 
     #[test]
@@ -195,8 +246,8 @@ mod tests {
         let now = Instant::now();
         let mut window = Window::new(INTERVAL, now);
         assert_eq!(window.answered(1, now), None);
-        window.sent(1, PART, now);
-        window.sent(2, Topic::Heartbeat, now);
+        window.sent(1, PART, 1, now);
+        window.sent(2, Topic::Heartbeat, 1, now);
         assert!(window.has_heartbeat());
         assert_eq!(window.answered(2, now), None);
         assert_eq!(window.answered(1, now), Some(PART));

@@ -6,8 +6,8 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 const NAME: &str = "value";
-/// Eight entries of the table.
-const VALUE: [u8; 384] = [7; 384];
+/// Sixteen entries of the table.
+const VALUE: [u8; 768] = [7; 768];
 
 mod entry {
     proxy_wasm::main! {{

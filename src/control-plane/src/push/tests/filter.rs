@@ -175,6 +175,17 @@ impl Filter {
         }
     }
 
+    /// Takes the next messages about the table in without an answer, until none has come for so long; returns how many came.
+    pub(super) async fn take_all_for(&mut self, quiet: Duration) -> usize {
+        let before = self.unanswered.len();
+        while let Ok(message) = timeout(quiet, self.receive_table()).await {
+            let (serial, says) = message.unwrap();
+            let position = self.stored.take(says);
+            self.unanswered.push((serial, position));
+        }
+        self.unanswered.len() - before
+    }
+
     /// Acknowledges what was taken in without an answer.
     pub(super) async fn answer(&mut self) {
         for (serial, position) in std::mem::take(&mut self.unanswered) {
