@@ -1,7 +1,7 @@
 //! Data folders with very many keys. `keygate init` makes them; the keys are then inserted into the database directly, with the server
 //! stopped, because a million creations by the API would take longer than all the rest. What creations cost is measured on its own.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -84,7 +84,10 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name())).with_context(|| format!("copying {}", entry.path().display()))?;
+        let copy = to.join(entry.file_name());
+        fs::copy(entry.path(), &copy).with_context(|| format!("copying {}", entry.path().display()))?;
+        // Or the first checkpoint of what is measured writes all of it.
+        File::open(copy)?.sync_all()?;
     }
     Ok(())
 }

@@ -64,6 +64,17 @@ struct Leftovers {
     since_ns: u64,
 }
 
+impl Leftovers {
+    /// Those of them that a snapshot does not overwrite.
+    fn beside(mut self, incoming: &Incoming) -> Option<Self> {
+        let (slot, overwritten) = incoming.place();
+        if slot == self.slot {
+            self.indexes.start = self.indexes.start.max(overwritten.end);
+        }
+        (!self.indexes.is_empty()).then_some(self)
+    }
+}
+
 /// An open stream.
 struct Stream {
     token: u32,
@@ -273,12 +284,11 @@ impl Subscription {
                 Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()))
             }
             ControlPlaneSays::SnapshotBegin(begin) => {
-                // Its buckets may get the very names of those that are still to be emptied.
-                while self.leftovers.is_some() {
-                    self.empty_leftovers(fence);
-                }
                 (stream.incoming, stream.begun) = (None, None);
-                stream.incoming = Some(self.writer(fence).begin_snapshot(&begin, now_ns)?);
+                let incoming = self.writer(fence).begin_snapshot(&begin, now_ns)?;
+                // It may put the very buckets to use that were to be emptied.
+                self.leftovers = self.leftovers.take().and_then(|leftovers| leftovers.beside(&incoming));
+                stream.incoming = Some(incoming);
                 log_snapshot(&begin);
                 Ok(None)
             }

@@ -70,6 +70,13 @@ pub(crate) struct Incoming {
     replaces: Option<(Slot, BucketBits)>,
 }
 
+impl Incoming {
+    /// The buckets that it overwrites.
+    pub(crate) fn place(&self) -> (Slot, Range<u32>) {
+        (self.slot, 0..self.bits.count())
+    }
+}
+
 impl Writer<'_> {
     /// The table's head, if there is a table that a delta may be based on: one of which no write was left incomplete.
     pub(crate) fn base(&self) -> Result<Option<Head>, HostError> {

@@ -16,7 +16,7 @@ use super::PastEpoch;
 
 /// So many changed digests are remembered; a proxy that lags further behind gets a snapshot.
 const LOG_CAPACITY: usize = 200_000;
-/// Messages are about this long: a worker puts one into its table before it turns to the next request.
+/// Messages are about this long at most: a worker puts one into its table before it turns to the next request.
 pub(super) const MESSAGE_BYTES: usize = 24 * 1024;
 /// What a bucket counts towards a chunk's length beside its bytes: even an empty one is a write for the filter.
 const BUCKET_COST: usize = 64;

@@ -80,7 +80,7 @@ async fn a_long_delta_comes_in_parts_within_the_window() {
 
 #[tokio::test]
 async fn a_proxy_far_away_does_not_wait_for_each_answer() {
-    const ROUND_TRIP: Duration = Duration::from_millis(200);
+    const ROUND_TRIP: Duration = Duration::from_millis(400);
     // A heartbeat that is answered at once would belie the distance.
     let pace = Pace { heartbeat: Duration::from_secs(60), ..Pace::default() };
     let control_plane = ControlPlane::with_keys(60_000, pace).await;
@@ -92,10 +92,11 @@ async fn a_proxy_far_away_does_not_wait_for_each_answer() {
     // Each answer that comes as soon as the line allows makes room for one more than there were.
     let mut rounds = Vec::new();
     while rounds.last().is_none_or(|messages| *messages < 20) {
-        assert!(rounds.len() < 10, "{rounds:?} messages at a time");
+        assert!(rounds.len() < 12, "{rounds:?} messages at a time");
         rounds.push(filter.take_all_for(ROUND_TRIP).await);
         filter.answer().await;
     }
+    assert_eq!(rounds[0], 2, "{rounds:?}");
     filter.follow_to(1).await;
     filter.stored.assert_holds(&control_plane.expected);
 }
