@@ -39,7 +39,8 @@ soak: build ## a million hostile requests, hundreds of faults, an API tester (RE
 	@envoy/setup.sh clients
 	@cargo run --release --locked --package keygate-tests --bin soak
 
-# BENCH=--quick only shows that it works; BENCH=--ten-million also measures ten million keys. What it finds is left in tests/bench.
+# BENCH=--quick only shows that it works; BENCH=--ten-million also measures ten million keys. What it finds is left in tests/bench, or, of
+# parts (BENCH="instructions growth" and so on), in var/bench.
 .PHONY: bench
 bench: build ## measure speed and scale beside the alternatives, in a quarter of an hour (BENCH=--quick)
 	@envoy/setup.sh bench

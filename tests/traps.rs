@@ -4,14 +4,18 @@
 //! *Seen:* a trapped VM's stream to the control plane stays open and swallows what comes; Envoy makes a worker's VM anew at the next
 //! request to it. Nobody sends requests to the main thread: its VM, once dead, stays dead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::{Cli, Config, Connection, Envoy, Key, Protocol, module, traps_module, until};
+use harness::{
+    Cli, Config, Connection, Envoy, FakeControlPlane, FakeTable, Key, Protocol, Upstream, module, traps_module, until,
+};
+use keygate_wire::BucketBits;
+use keygate_wire::records::Position;
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
@@ -141,6 +145,24 @@ async fn a_grant_that_was_written_by_a_dying_worker_does_not_outlive_a_restored_
     load.end().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_former_table_leaves_is_emptied_although_a_snapshot_follows_at_once() -> Result<()> {
+    let (mut control_plane, upstream) = (FakeControlPlane::start().await?, Upstream::start()?);
+    let config = Config { module: traps_module()?, ..Config::new(upstream.port(), control_plane.port())? };
+    let envoy = Envoy::start(&config).await?;
+    let mut stream = control_plane.next_stream().await?;
+    stream.beat(None).await?;
+    let many = BucketBits::for_keys(20_000);
+    // Of another size, so that it is laid out beside the first; and again in the same place.
+    for (revision, bits) in [(1, BucketBits::MIN), (2, many), (3, many)] {
+        let position = Position { epoch: [7; 16], revision };
+        stream.send_snapshot(&FakeTable { position, bits, grants: BTreeMap::new() }).await?;
+    }
+    // Nothing else is written any more.
+    command(&envoy, "write:1").await?;
+    until("a bucket to be emptied", async || Ok((!said(&envoy, "a writer").is_empty()).then_some(()))).await
+}
+
 /// An edge whose module traps on command.
 struct Scene {
     edge: Edge,
@@ -166,25 +188,18 @@ impl Scene {
         cli.create_key(&["--environment", "1a5", "--name", name, "--wait", "20"]).await
     }
 
-    /// Tells the module what to do; a worker that is being made anew is asked again.
-    async fn command(&self, command: &str) -> Result<()> {
-        until("the module to take a command", async || {
-            let Ok(mut connection) = Connection::open(self.envoy.edge(), Protocol::Http1).await else { return Ok(None) };
-            let answer = connection.get("/", &[(COMMAND, command)]).await;
-            Ok(answer.is_ok_and(|answer| answer.status == 200).then_some(()))
-        })
-        .await
+    /// See [`command`].
+    async fn command(&self, what: &str) -> Result<()> {
+        command(&self.envoy, what).await
     }
 
     fn main_thread(&self) -> String {
         self.main.to_string()
     }
 
-    /// The threads that trapped for a reason, in order. A line of the log begins `[time][thread]`.
+    /// See [`said`].
     fn said(&self, who: &str) -> Vec<String> {
-        let log = self.envoy.log();
-        let lines = log.lines().filter(|line| line.ends_with(&format!("{SAID}{who}")));
-        lines.filter_map(|line| Some(line.split(['[', ']']).nth(3)?.to_owned())).collect()
+        said(&self.envoy, who)
     }
 
     async fn until_said(&self, who: &str, times: usize) -> Result<Vec<String>> {
@@ -210,6 +225,23 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// Tells the module what to do; a worker that is being made anew is asked again.
+async fn command(envoy: &Envoy, what: &str) -> Result<()> {
+    until("the module to take a command", async || {
+        let Ok(mut connection) = Connection::open(envoy.edge(), Protocol::Http1).await else { return Ok(None) };
+        let answer = connection.get("/", &[(COMMAND, what)]).await;
+        Ok(answer.is_ok_and(|answer| answer.status == 200).then_some(()))
+    })
+    .await
+}
+
+/// The threads that trapped for a reason, in order. A line of the log begins `[time][thread]`.
+fn said(envoy: &Envoy, who: &str) -> Vec<String> {
+    let log = envoy.log();
+    let lines = log.lines().filter(|line| line.ends_with(&format!("{SAID}{who}")));
+    lines.filter_map(|line| Some(line.split(['[', ']']).nth(3)?.to_owned())).collect()
 }
 
 /// Requests without a pause, on many connections: with a good key, which may fail for a moment, and with those that must not pass.

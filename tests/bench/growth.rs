@@ -60,22 +60,26 @@ struct Plain {
     cpu_us: Figure,
 }
 
-/// Measures each number of keys; it is loaded `loads` times, and `changes` random changes follow.
-pub(crate) async fn measure(
-    report: &mut Report,
-    cores: Cores,
-    counts: &[usize],
-    many: &Data,
-    changes: usize,
-    pace: Pace,
-    loads: usize,
-) -> Result<()> {
+/// How much of everything.
+#[derive(Debug)]
+pub(crate) struct Extent {
+    /// The numbers of keys, in order.
+    pub(crate) counts: Vec<usize>,
+    /// How often each table is loaded, into a fresh Envoy.
+    pub(crate) loads: usize,
+    /// Random ones that follow.
+    pub(crate) changes: usize,
+    pub(crate) pace: Pace,
+}
+
+/// Measures each number of keys.
+pub(crate) async fn measure(report: &mut Report, cores: Cores, many: &Data, extent: &Extent) -> Result<()> {
     let mut sizes = Vec::new();
-    for count in counts {
+    for count in &extent.counts {
         let size = if *count == many.keys.count {
-            measure_size(cores, many, changes, pace, loads).await
+            measure_size(cores, many, extent).await
         } else {
-            measure_size(cores, &Data::fill(Keys { count: *count }).await?, changes, pace, loads).await
+            measure_size(cores, &Data::fill(Keys { count: *count }).await?, extent).await
         };
         sizes.push(size.with_context(|| format!("with {count} keys"))?);
     }
@@ -84,16 +88,17 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace, loads: usize) -> Result<Size> {
+async fn measure_size(cores: Cores, data: &Data, extent: &Extent) -> Result<Size> {
     let folder = data::folder("growth")?;
     let mut control_plane = data.serve("growth-control-plane").await?;
     machine::give_way(control_plane.process()?.id())?;
     let (mut proxy, first) = load(cores, data, &mut control_plane, &folder).await?;
     let mut loaded = vec![first];
-    for _ in 1..loads {
+    for _ in 1..extent.loads {
         proxy.stop().await?;
-        let (next, load) = load(cores, data, &mut control_plane, &folder).await?;
-        (proxy, loaded) = (next, loaded.into_iter().chain([load]).collect());
+        let (next, again) = load(cores, data, &mut control_plane, &folder).await?;
+        proxy = next;
+        loaded.push(again);
     }
     let of_loads = |value: fn(&Loading) -> f64| Figure::of(&loaded.iter().map(value).collect::<Vec<_>>());
     let resident = machine::resident_bytes(proxy.pid())?;
@@ -101,14 +106,14 @@ async fn measure_size(cores: Cores, data: &Data, changes: usize, pace: Pace, loa
 
     let courses = courses(data, &folder)?;
     let ports = courses.iter().map(|course| proxy.port(course.listener)).collect::<Result<Vec<_>>>()?;
-    let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
+    let rounds = course::run(&courses, &ports, proxy.pid(), extent.pace).await?;
     let over = |name: &str| Ok::<_, anyhow::Error>(find(&rounds, name)?.cpu_over(find(&rounds, "none")?));
     let (hot_us, random_us) = (over("hot")?, over("random")?);
-    change(&control_plane, data.keys, changes).await?;
+    change(&control_plane, data.keys, extent.changes).await?;
     let resident_changed = machine::resident_bytes(proxy.pid())?;
     proxy.stop().await?;
     control_plane.kill();
-    let plain = if data.keys.count <= PLAIN_MOST { Some(measure_plain(cores, data, pace).await?) } else { None };
+    let plain = if data.keys.count <= PLAIN_MOST { Some(measure_plain(cores, data, extent.pace).await?) } else { None };
     Ok(Size {
         keys: data.keys.count,
         enforced_ms: of_loads(|load| load.enforced_ms),
@@ -139,9 +144,8 @@ async fn load(cores: Cores, data: &Data, control_plane: &mut ControlPlane, folde
     let key = Pulse::start(&[proxy.port("ours")?], 1, hot_request(data)?)?;
     wait_for(&key, LOADED).await?;
     let enforced = first_pass(&key.stop()?)?;
-    let opened = streams_opened(control_plane)?.split_off(before);
-    let [opened] = opened.as_slice() else { bail!("{} streams were opened until the table was there", opened.len()) };
-    let opened = *opened;
+    let new = streams_opened(control_plane)?.split_off(before);
+    let &[opened] = new.as_slice() else { bail!("{} streams were opened until the table was there", new.len()) };
     let loaded = Instant::now();
     tokio::time::sleep(QUIET).await;
     let beats = pulse.stop()?;

@@ -109,11 +109,7 @@ impl Options {
 struct Scale {
     pace: Pace,
     count: count::Extent,
-    /// Of the growth, in order.
-    counts: Vec<usize>,
-    changes: usize,
-    /// Of each table into a fresh Envoy.
-    loads: usize,
+    growth: growth::Extent,
     revocations: usize,
     disabled_accounts: usize,
     storage: Duration,
@@ -127,9 +123,12 @@ impl Scale {
             return Self {
                 pace: Pace { rounds: 1, seconds: 1 },
                 count: count::Extent { before: 20, counted: 20 },
-                counts: vec![1_000, 20_000],
-                changes: 20_000,
-                loads: 2,
+                growth: growth::Extent {
+                    counts: vec![1_000, 20_000],
+                    loads: 2,
+                    changes: 20_000,
+                    pace: Pace { rounds: 1, seconds: 1 },
+                },
                 revocations: 10,
                 disabled_accounts: 1,
                 storage: Duration::from_secs(1),
@@ -141,9 +140,8 @@ impl Scale {
         Self {
             pace: Pace { rounds: 11, seconds: 1 },
             count: count::Extent { before: 1_500, counted: 500 },
-            counts,
-            changes: 1_000_000,
-            loads: 5,
+            // What differs by size is larger than what differs by round.
+            growth: growth::Extent { counts, loads: 5, changes: 1_000_000, pace: Pace { rounds: 5, seconds: 1 } },
             revocations: 200,
             disabled_accounts: 5,
             storage: Duration::from_secs(5),
@@ -177,10 +175,8 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     }
     if options.wants("growth") {
         step("growing");
-        // What differs by size is larger than what differs by round.
-        let pace = Pace { rounds: scale.pace.rounds.min(5), seconds: 1 };
-        growth::measure(&mut report, cores, &scale.counts, &many, scale.changes, pace, scale.loads).await.context("growing")?;
-        ceiling::measure(&mut report, cores, pace).await.context("reading shared data")?;
+        growth::measure(&mut report, cores, &many, &scale.growth).await.context("growing")?;
+        ceiling::measure(&mut report, cores, scale.growth.pace).await.context("reading shared data")?;
     }
     if options.wants("revocation") {
         step("revoking");

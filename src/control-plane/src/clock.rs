@@ -1,10 +1,12 @@
-//! The one place that reads the time. Everything else is handed a [`Clock`], so that tests can turn it.
+//! The one place that reads the time, and what waits for it. Everything else is handed a [`Clock`], so that tests can turn it.
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use keygate_decision::UnixSeconds;
+use tokio::time::{Instant, sleep_until};
 
 /// Tells the current second.
 #[derive(Clone)]
@@ -37,6 +39,14 @@ impl fmt::Debug for Clock {
 /// The second of a time, rounded down; the first one for times before 1970.
 pub(crate) fn second_of(time: SystemTime) -> UnixSeconds {
     UnixSeconds(time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// Resolves at a moment; never without one.
+pub(crate) async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
 }
 
 /// A second as RFC 3339 in UTC: `2026-11-21T20:00:00Z`.

@@ -136,8 +136,8 @@ fn checksum(bytes: &[u8]) -> u32 {
     // Made at run time: lying in the filter's module, it would weigh more than what makes it.
     static REMAINDERS: LazyLock<[u32; 256]> = LazyLock::new(|| std::array::from_fn(|byte| remainder(byte as u32)));
     let remainders = &*REMAINDERS;
-    let remainder = |byte: u8| remainders.get(usize::from(byte)).copied().unwrap_or_default();
-    !bytes.iter().fold(!0, |crc, byte| crc >> 8 ^ remainder(crc as u8 ^ byte))
+    let looked_up = |byte: u8| remainders.get(usize::from(byte)).copied().unwrap_or_default();
+    !bytes.iter().fold(!0, |crc, byte| crc >> 8 ^ looked_up(crc as u8 ^ byte))
 }
 
 /// What is left of one byte, bits reversed, after division by the polynomial of CRC-32.
@@ -185,6 +185,15 @@ mod tests {
             if typo != token {
                 assert_eq!(KeyPair::parse_token(&typo), None, "{position}");
             }
+        }
+        // Signs of several bytes, and those that mean something elsewhere, for each, before each and behind the last.
+        for (position, sign) in
+            (0..=token.len()).flat_map(|position| ["é", "🔑", "_", ":", ",", " ", "\0"].map(|sign| (position, sign)))
+        {
+            let (before, after) = token.split_at(position);
+            assert_eq!(KeyPair::parse_token(&[before, sign, after].concat()), None, "{sign:?} at {position}");
+            let replaced = [before, sign, after.get(1..).unwrap_or_default()].concat();
+            assert_eq!(KeyPair::parse_token(&replaced), (replaced == token).then(pair), "{sign:?} at {position}");
         }
         assert_eq!(KeyPair::parse_token(&token.to_uppercase()), None);
         assert_eq!(KeyPair::parse_token(&format!("{token}a")), None);

@@ -298,8 +298,11 @@ impl Subscription {
             },
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
-                let (position, leftovers) = self.writer(fence).end_snapshot(&incoming, now_ns)?;
-                self.leftovers = leftovers.map(|(slot, bits)| Leftovers { slot, indexes: 0..bits.count(), since_ns: now_ns });
+                let (position, replaced) = self.writer(fence).end_snapshot(&incoming, now_ns)?;
+                // A table that was overwritten in its place leaves nothing, and what is left of another one is still there.
+                if let Some((slot, bits)) = replaced {
+                    self.leftovers = Some(Leftovers { slot, indexes: 0..bits.count(), since_ns: now_ns });
+                }
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
             }

@@ -191,7 +191,8 @@ impl Writer<'_> {
             return Err(refused(format!("expected bucket {}, got {}", incoming.next_bucket, chunk.first_bucket)));
         }
         // Refused as a whole or not at all, as with a delta.
-        let buckets: Vec<(BucketIndex, &Vec<u8>)> = (incoming.next_bucket..).map(BucketIndex).zip(&chunk.buckets).collect();
+        let buckets = chunk.buckets.iter().map(Vec::as_slice);
+        let buckets: Vec<(BucketIndex, &[u8])> = (incoming.next_bucket..).map(BucketIndex).zip(buckets).collect();
         for (index, bytes) in &buckets {
             if index.0 >= incoming.bits.count() {
                 return Err(refused("a bucket too many"));
@@ -223,8 +224,7 @@ impl Writer<'_> {
 
     /// Gives the memory of some buckets back that nobody reads any more.
     pub(crate) fn empty_buckets(&self, slot: Slot, indexes: Range<u32>) -> Result<(), Failure> {
-        let empty = Vec::new();
-        let buckets: Vec<(BucketIndex, &Vec<u8>)> = indexes.map(|index| (BucketIndex(index), &empty)).collect();
+        let buckets: Vec<(BucketIndex, &[u8])> = indexes.map(|index| (BucketIndex(index), [].as_slice())).collect();
         buckets.chunks(BUCKETS_AT_ONCE).try_for_each(|some| self.overwrite_buckets(slot, some))
     }
 
@@ -274,8 +274,8 @@ impl Writer<'_> {
     }
 
     /// As [`Self::replace`] for several buckets, whatever was in them: the lease is checked once, after all reads and before all writes.
-    fn overwrite_buckets(&self, slot: Slot, buckets: &[(BucketIndex, &Vec<u8>)]) -> Result<(), Failure> {
-        let read = |(index, _): &(BucketIndex, &Vec<u8>)| {
+    fn overwrite_buckets(&self, slot: Slot, buckets: &[(BucketIndex, &[u8])]) -> Result<(), Failure> {
+        let read = |(index, _): &(BucketIndex, &[u8])| {
             let name = self.names.bucket(slot, *index);
             let mut shared = host::shared_data(&name)?;
             // What was in it does not matter, only that nobody writes it meanwhile.

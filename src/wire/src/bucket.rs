@@ -87,9 +87,8 @@ pub fn build<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a [u8])>) -> V
 /// # Errors
 /// [`Corrupt`] if the bytes up to the entry, or the grant itself, cannot be read.
 pub fn find(bucket: &[u8], digest: &Digest) -> Result<Option<Grant>, Corrupt> {
-    let mut rest = bucket.strip_prefix(&[BUCKET_MARK]).ok_or(Corrupt)?;
-    while !rest.is_empty() {
-        let (found, grant) = take_entry(&mut rest).ok_or(Corrupt)?;
+    for entry in entries(bucket)? {
+        let (found, grant) = entry?;
         if found == digest.as_bytes() {
             return entry::decode(grant).map(Some).ok_or(Corrupt);
         }

@@ -133,11 +133,6 @@ pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
 
 /// Takes an unsigned LEB128 number off the front; `None` if it is cut off or does not fit.
 pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
-    // As most are.
-    if let Some((byte @ 0..0x80, rest)) = bytes.split_first() {
-        *bytes = rest;
-        return Some(u64::from(*byte));
-    }
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

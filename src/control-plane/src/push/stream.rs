@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use keygate_wire::records::Position;
 use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromFilter, Heartbeat, Nack};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::{Status, Streaming};
 
 use super::delta::{Base, Lack};
@@ -28,6 +28,7 @@ use super::snapshot::Snapshot;
 use super::window::{self, Gate, Window};
 use super::work::Work;
 use super::{Identity, Proof, Quarantine, Shared, lock};
+use crate::clock::until;
 
 /// Room for all messages that may be unanswered, a heartbeat and the end.
 pub(super) const QUEUE: usize = window::MOST + 4;
@@ -392,11 +393,4 @@ pub(super) fn shorten(text: &str) -> String {
 fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     u64::try_from(since).unwrap_or(u64::MAX)
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
-    }
 }

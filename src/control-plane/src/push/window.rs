@@ -48,7 +48,7 @@ struct Sent {
 
 /// The shortest time in which a message was answered lately: what the line takes, and hardly any waiting.
 struct RoundTrip {
-    former: Option<Duration>,
+    former: Duration,
     latter: Duration,
     turns_at: Instant,
 }
@@ -58,16 +58,16 @@ struct RoundTrip {
 pub(super) enum Gate {
     /// Now.
     Open,
-    /// At this moment, or after the next answer.
+    /// At this moment, unless answers open it before.
     OpensAt(Instant),
-    /// Only after the next answer.
+    /// Only when more is answered.
     Closed,
 }
 
 impl Window {
     /// That of a proxy which was sent nothing yet.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        let round_trip = RoundTrip { former: None, latter: Duration::MAX, turns_at: now + REMEMBERS };
+        let round_trip = RoundTrip { former: Duration::MAX, latter: Duration::MAX, turns_at: now + REMEMBERS };
         Self { unanswered: VecDeque::new(), interval, round_trip, size: NEAR, shrunk_at: 0, next_at: now }
     }
 
@@ -109,13 +109,13 @@ impl Window {
     /// goes with it, such as a place for snapshots.
     pub(super) fn answered(&mut self, serial: u64, now: Instant) -> Option<Topic> {
         let was_full = self.about_the_table().count() >= self.size;
-        let newest = self.unanswered.back().map_or(0, |sent| sent.serial);
         let Sent { topic, at, .. } = self.unanswered.pop_front_if(|first| first.serial == serial)?;
         let took = now.saturating_duration_since(at);
         let shortest = self.round_trip.shortest(took, now);
         if took > shortest + shortest / 4 + TOLERANCE {
             if serial > self.shrunk_at {
-                (self.size, self.shrunk_at) = (self.size / 2, newest);
+                self.size /= 2;
+                self.shrunk_at = self.unanswered.back().map_or(serial, |newest| newest.serial);
             }
         } else if was_full && topic != Topic::Heartbeat {
             self.size += 1;
@@ -139,10 +139,10 @@ impl RoundTrip {
     /// The shortest time, this one included.
     fn shortest(&mut self, took: Duration, now: Instant) -> Duration {
         if now >= self.turns_at {
-            (self.former, self.latter, self.turns_at) = (Some(self.latter), Duration::MAX, now + REMEMBERS);
+            (self.former, self.latter, self.turns_at) = (self.latter, Duration::MAX, now + REMEMBERS);
         }
         self.latter = self.latter.min(took);
-        self.former.map_or(self.latter, |former| former.min(self.latter))
+        self.former.min(self.latter)
     }
 }
 

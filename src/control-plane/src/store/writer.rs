@@ -6,7 +6,6 @@
 //! for then the proxies no longer get what storage holds.
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +15,13 @@ use keygate_decision::{Digest, Grant};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::change::{Actor, Change, Made, Written};
 use super::counts::Counts;
 use super::trim::Trimming;
 use super::{StoreError, audit, compile, history};
-use crate::clock::Clock;
+use crate::clock::{Clock, until};
 use crate::push::OutOfOrder;
 
 /// A change that stands in the queue.
@@ -303,13 +302,6 @@ enum Next {
     Trim,
     /// The queue is closed and empty.
     End,
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
-    }
 }
 
 type Answer = Box<dyn FnOnce(u64)>;
