@@ -1,6 +1,8 @@
 //! Faults between Envoy and the control plane, each under load: nothing passes that must not, no change is lost. `make soak` runs the
 //! first three at length.
 
+// What was said long ago and comes only now.
+mod late;
 // Messages of every bad kind, from a control plane that says what it is told to.
 mod messages;
 

@@ -20,8 +20,8 @@ use prost::Message as _;
 
 use crate::world::{as_created, invented_pair};
 
-const EPOCH: [u8; 16] = [7; 16];
-const INSIDE: &str = "/v1/projects/1a5/containers";
+pub(super) const EPOCH: [u8; 16] = [7; 16];
+pub(super) const INSIDE: &str = "/v1/projects/1a5/containers";
 /// What the messages are made from at random is the same at every run.
 const SEED: u64 = 1;
 
@@ -101,7 +101,7 @@ impl Stage {
 }
 
 /// The grant of a key of environment `1a5`, as messages carry it.
-fn grant(key: u64) -> Result<Vec<u8>> {
+pub(super) fn grant(key: u64) -> Result<Vec<u8>> {
     let environment = EnvironmentId::parse("1a5").ok().context("no environment")?;
     Ok(entry::encode(&Grant { key: KeyId(key), holder: Holder::Environment(environment), expires_at: None }))
 }
@@ -231,12 +231,12 @@ async fn what_cannot_be_read_ends_the_stream_and_the_next_one_begins_where_the_t
         Some(Position { epoch: EPOCH, revision: 11 }.into()),
         vec![change(stage.smuggled.digest().as_bytes(), &grant(3)?)],
     );
-    let whole = FromControlPlane { serial: 1_000, says: Some(smuggle) }.encode_to_vec();
+    let whole = FromControlPlane { serial: 1_000, says: Some(smuggle), heard: 0 }.encode_to_vec();
     let mut random = Random::new(SEED);
     let mut messages = vec![
         ("nothing", Vec::new()),
-        ("a serial and nothing", FromControlPlane { serial: 5, says: None }.encode_to_vec()),
-        ("of a kind to come", vec![8, 5, 0x3A, 2, 8, 1]),
+        ("a serial and nothing", FromControlPlane { serial: 5, says: None, heard: 0 }.encode_to_vec()),
+        ("of a kind to come", vec![8, 5, 0x42, 2, 8, 1]),
         ("cut off", whole[..whole.len() - 1].to_vec()),
         ("followed by something", [whole.as_slice(), &[0xFF]].concat()),
     ];

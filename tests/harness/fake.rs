@@ -61,6 +61,9 @@ struct Calls {
 pub struct FakeStream {
     hello: Hello,
     serial: u64,
+    /// What it says it has heard.
+    heard: u64,
+    stalled: bool,
     outgoing: Sender<Bytes, Infallible>,
     incoming: Incoming,
 }
@@ -160,7 +163,7 @@ async fn open(State(calls): State<Calls>, request: axum::extract::Request) -> Re
     tokio::spawn(async move {
         // A stream that ends before its Hello is none; a test that is over wants none.
         if let Ok(Some(FilterSays::Hello(hello))) = incoming.next().await {
-            let _ = calls.streams.send(FakeStream { hello, serial: 0, outgoing, incoming });
+            let _ = calls.streams.send(FakeStream { hello, serial: 0, heard: 0, stalled: false, outgoing, incoming });
         }
     });
     ([(CONTENT_TYPE, "application/grpc")], Body::new(body)).into_response()
@@ -193,6 +196,11 @@ impl FakeStream {
         }
     }
 
+    /// Whether what it says from now on comes as over a line that has become slow: said before anything further was heard.
+    pub fn stall(&mut self, stalled: bool) {
+        self.stalled = stalled;
+    }
+
     /// Says that it is there, with the right time, `current` being the newest position.
     pub async fn beat(&mut self, current: Option<Position>) -> Result<()> {
         let unix_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
@@ -211,7 +219,7 @@ impl FakeStream {
     /// Sends a message and does not wait for the answer; gives its serial.
     pub async fn send(&mut self, says: ControlPlaneSays) -> Result<u64> {
         self.serial += 1;
-        let message = FromControlPlane { serial: self.serial, says: Some(says) };
+        let message = FromControlPlane { serial: self.serial, says: Some(says), heard: self.heard };
         self.send_message(&message.encode_to_vec()).await?;
         Ok(self.serial)
     }
@@ -230,12 +238,16 @@ impl FakeStream {
 
     /// What the filter says next.
     pub async fn hear(&mut self) -> Result<Heard> {
-        match timeout(DEADLINE, self.incoming.next()).await.context("the filter does not answer")?? {
-            Some(FilterSays::Ack(ack)) => Ok(Heard::Ack(ack)),
-            Some(FilterSays::Nack(nack)) => Ok(Heard::Nack(nack)),
+        let (serial, heard) = match timeout(DEADLINE, self.incoming.next()).await.context("the filter does not answer")?? {
+            Some(FilterSays::Ack(ack)) => (ack.serial, Heard::Ack(ack)),
+            Some(FilterSays::Nack(nack)) => (nack.serial, Heard::Nack(nack)),
             Some(FilterSays::Hello(_)) => bail!("a second Hello"),
-            None => Ok(Heard::End),
+            None => return Ok(Heard::End),
+        };
+        if !self.stalled {
+            self.heard = serial;
         }
+        Ok(heard)
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::ops::Range;
 
+use keygate_wire::echo::Echo;
 use keygate_wire::records::{Names, Position, Slot};
 use keygate_wire::source::ControlPlane;
-use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, SnapshotBegin};
+use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, Said, SnapshotBegin};
 
 use crate::host::{self, Gauge, Level};
 use crate::lease::{Claim, Fence};
 use crate::metrics;
-use crate::writer::{Failure, Incoming, Writer};
+use crate::writer::{Arrival, Failure, Incoming, Writer};
 
 /// A stream on which nothing came for so long is dead: the control plane sends a heartbeat every two seconds.
 const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
@@ -79,6 +80,7 @@ impl Leftovers {
 struct Stream {
     token: u32,
     heard_at_ns: u64,
+    echo: Echo,
     /// The control plane's clock was found good, without which nothing else it says is taken.
     clock_accepted: bool,
     incoming: Option<Incoming>,
@@ -161,10 +163,8 @@ impl Subscription {
     pub(crate) fn receive(&mut self, token: u32, size: usize) {
         let (Some(fence), Ok(now_ns)) = (self.fence, host::monotonic_ns()) else { return };
         let Some(mut stream) = self.stream.take_if(|stream| stream.token == token) else { return };
-        // A process that stood still finds what was said long ago: that the table was the newest then makes it no fresher now.
-        let in_time = !stream.is_silent(now_ns);
         stream.heard_at_ns = now_ns;
-        if in_time && self.answer(&mut stream, fence, now_ns, size) {
+        if self.answer(&mut stream, fence, now_ns, size) {
             self.stream = Some(stream);
         } else {
             self.to_cancel.push(token);
@@ -205,7 +205,9 @@ impl Subscription {
             .and_then(|token| host::send_grpc(token, &hello).map(|()| token));
         match opened {
             Ok(token) => {
-                self.stream = Some(Stream { token, heard_at_ns: now_ns, clock_accepted: false, incoming: None, begun: None });
+                let echo = Echo::new(now_ns);
+                self.stream =
+                    Some(Stream { token, heard_at_ns: now_ns, echo, clock_accepted: false, incoming: None, begun: None });
             }
             Err(error) => {
                 let cluster = &self.cluster;
@@ -242,11 +244,13 @@ impl Subscription {
             return false;
         }
         let message = host::grpc_message(size).ok().and_then(|bytes| sync::decode_control_plane(&bytes));
-        let Some((serial, says)) = message else {
+        let Some(Said { serial, heard, says }) = message else {
             host::log(Level::Warn, "keygate: a message of the control plane could not be read");
             return false;
         };
-        let outcome = self.handle(stream, fence, now_ns, says);
+        let arrival = Arrival { now_ns, said_at_ns: stream.echo.said_at(heard, now_ns) };
+        stream.echo.answered(serial, now_ns);
+        let outcome = self.handle(stream, fence, arrival, says);
         let unix_ms = host::wall_clock_ms().unwrap_or(0);
         let answer = match &outcome {
             Ok(position) => FilterSays::Ack(sync::Ack { serial, position: position.map(Into::into), unix_ms }),
@@ -275,17 +279,17 @@ impl Subscription {
         &mut self,
         stream: &mut Stream,
         fence: Fence,
-        now_ns: u64,
+        arrival: Arrival,
         says: ControlPlaneSays,
     ) -> Result<Option<Position>, Failure> {
         match says {
-            ControlPlaneSays::Heartbeat(heartbeat) => self.take_heartbeat(stream, fence, now_ns, &heartbeat),
+            ControlPlaneSays::Heartbeat(heartbeat) => self.take_heartbeat(stream, fence, arrival, &heartbeat),
             _ if !stream.clock_accepted => {
                 Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()))
             }
             ControlPlaneSays::SnapshotBegin(begin) => {
                 (stream.incoming, stream.begun) = (None, None);
-                let incoming = self.writer(fence).begin_snapshot(&begin, now_ns)?;
+                let incoming = self.writer(fence).begin_snapshot(&begin, arrival.now_ns)?;
                 // It may put the very buckets to use that were to be emptied.
                 self.leftovers = self.leftovers.take().and_then(|leftovers| leftovers.beside(&incoming));
                 stream.incoming = Some(incoming);
@@ -293,15 +297,15 @@ impl Subscription {
                 Ok(None)
             }
             ControlPlaneSays::SnapshotChunk(chunk) => match &mut stream.incoming {
-                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk, now_ns).map(|()| None),
+                Some(incoming) => self.writer(fence).put_chunk(incoming, &chunk, arrival.now_ns).map(|()| None),
                 None => Err(Failure::Refused("a chunk without a snapshot".to_owned())),
             },
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
-                let (position, replaced) = self.writer(fence).end_snapshot(&incoming, now_ns)?;
+                let (position, replaced) = self.writer(fence).end_snapshot(&incoming, arrival)?;
                 // A table that was overwritten in its place leaves nothing, and what is left of another one is still there.
                 if let Some((slot, bits)) = replaced {
-                    self.leftovers = Some(Leftovers { slot, indexes: 0..bits.count(), since_ns: now_ns });
+                    self.leftovers = Some(Leftovers { slot, indexes: 0..bits.count(), since_ns: arrival.now_ns });
                 }
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
@@ -309,7 +313,7 @@ impl Subscription {
             ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
                 Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
             }
-            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&mut stream.begun, &delta, now_ns).map(Some),
+            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&mut stream.begun, &delta, arrival).map(Some),
         }
     }
 
@@ -318,7 +322,7 @@ impl Subscription {
         &mut self,
         stream: &mut Stream,
         fence: Fence,
-        now_ns: u64,
+        arrival: Arrival,
         heartbeat: &Heartbeat,
     ) -> Result<Option<Position>, Failure> {
         let off_ms = host::wall_clock_ms()?.abs_diff(heartbeat.unix_ms);
@@ -332,9 +336,9 @@ impl Subscription {
         let writer = self.writer(fence);
         let held = writer.base()?.map(|head| head.position);
         let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
-        writer.note_time(now_ns, heartbeat.unix_ms)?;
+        writer.note_time(arrival.now_ns, heartbeat.unix_ms)?;
         if held.is_some() && held == newest {
-            writer.note_current(now_ns)?;
+            writer.note_current(arrival)?;
         }
         Ok(held)
     }

@@ -51,6 +51,13 @@ fn refused(why: impl Into<String>) -> Failure {
     Failure::Refused(why.into())
 }
 
+/// When a message came, and when it counts as said: what it says of the table was true then. Both in nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) now_ns: u64,
+    pub(crate) said_at_ns: u64,
+}
+
 /// The table's writer while it holds the lease under one fence.
 pub(crate) struct Writer<'a> {
     pub(crate) names: &'a Names,
@@ -113,9 +120,9 @@ impl Writer<'_> {
         )
     }
 
-    /// Notes that the table is what the control plane holds now: from here on it ages.
-    pub(crate) fn note_current(&self, now_ns: u64) -> Result<(), Failure> {
-        self.update_clock(|clock| Clock { current_at_ns: clock.current_at_ns.max(now_ns), ..clock })
+    /// Notes that the table is what the control plane held when that was said: since then it ages.
+    pub(crate) fn note_current(&self, arrival: Arrival) -> Result<(), Failure> {
+        self.update_clock(|clock| Clock { current_at_ns: clock.current_at_ns.max(arrival.said_at_ns), ..clock })
     }
 
     fn update_clock(&self, update: impl FnOnce(Clock) -> Clock) -> Result<(), Failure> {
@@ -124,7 +131,7 @@ impl Writer<'_> {
 
     /// Applies a delta or a part of one; returns what the table then holds. `begun` is the delta of which parts were applied before, on
     /// the same stream.
-    pub(crate) fn apply_delta(&self, begun: &mut Option<Position>, delta: &Delta, now_ns: u64) -> Result<Position, Failure> {
+    pub(crate) fn apply_delta(&self, begun: &mut Option<Position>, delta: &Delta, arrival: Arrival) -> Result<Position, Failure> {
         let to = delta.to.as_ref().and_then(|to| to.parse()).ok_or_else(|| refused("delta.to is missing or malformed"))?;
         let goes_on = begun.take() == Some(to);
         if !goes_on && self.mark()?.is_some() {
@@ -146,13 +153,13 @@ impl Writer<'_> {
             bucket::apply(&bucket::build([]), changes)
                 .map_err(|_| refused(format!("a change to bucket {} is corrupt", index.0)))?;
         }
-        self.attempt(to, now_ns, || {
+        self.attempt(to, arrival.now_ns, || {
             for (index, changes) in &by_bucket {
                 self.replace_bucket(head.slot, *index, |shared| {
                     bucket::apply(&shared.value, changes).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))
                 })?;
             }
-            if delta.more { Ok(()) } else { self.put_in_force(Head { position: to, ..head }, now_ns) }
+            if delta.more { Ok(()) } else { self.put_in_force(Head { position: to, ..head }, arrival) }
         })?;
         if delta.more {
             *begun = Some(to);
@@ -212,13 +219,13 @@ impl Writer<'_> {
     pub(crate) fn end_snapshot(
         &self,
         incoming: &Incoming,
-        now_ns: u64,
+        arrival: Arrival,
     ) -> Result<(Position, Option<(Slot, BucketBits)>), Failure> {
         if incoming.next_bucket != incoming.bits.count() {
             return Err(refused(format!("only {} of {} buckets came", incoming.next_bucket, incoming.bits.count())));
         }
         let Incoming { position, slot, bits, replaces, .. } = *incoming;
-        self.attempt(position, now_ns, || self.put_in_force(Head { position, slot, bits }, now_ns))?;
+        self.attempt(position, arrival.now_ns, || self.put_in_force(Head { position, slot, bits }, arrival))?;
         Ok((position, replaces))
     }
 
@@ -254,9 +261,9 @@ impl Writer<'_> {
     }
 
     /// Makes what was written the table that counts, and complete.
-    fn put_in_force(&self, head: Head, now_ns: u64) -> Result<(), Failure> {
+    fn put_in_force(&self, head: Head, arrival: Arrival) -> Result<(), Failure> {
         self.replace(&self.names.head(), |_| Ok(head.encode()))?;
-        self.note_current(now_ns)?;
+        self.note_current(arrival)?;
         self.announce_change()?;
         self.replace(&self.names.mark(), |_| Ok(Vec::new()))
     }

@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod config;
+pub mod echo;
 pub mod embedded;
 pub mod entry;
 pub mod json;

@@ -155,6 +155,9 @@ pub struct FromControlPlane {
     /// What is said; a message without content is refused.
     #[prost(oneof = "ControlPlaneSays", tags = "2, 3, 4, 5, 6")]
     pub says: Option<ControlPlaneSays>,
+    /// The last serial whose answer had been heard when this was said; 0 if that was only the hello. See [`crate::echo`].
+    #[prost(uint64, tag = "7")]
+    pub heard: u64,
 }
 
 /// See [`FromControlPlane`].
@@ -252,10 +255,21 @@ pub fn encode_filter(says: FilterSays) -> Vec<u8> {
     FromFilter { says: Some(says) }.encode_to_vec()
 }
 
-/// Decodes what the control plane says, with its serial; `None` if it cannot be read or says nothing.
-pub fn decode_control_plane(bytes: &[u8]) -> Option<(u64, ControlPlaneSays)> {
-    let message = FromControlPlane::decode(bytes).ok()?;
-    Some((message.serial, message.says?))
+/// A [`FromControlPlane`] that says something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// See [`FromControlPlane::serial`].
+    pub serial: u64,
+    /// See [`FromControlPlane::heard`].
+    pub heard: u64,
+    /// What is said.
+    pub says: ControlPlaneSays,
+}
+
+/// Decodes what the control plane says; `None` if it cannot be read or says nothing.
+pub fn decode_control_plane(bytes: &[u8]) -> Option<Said> {
+    let FromControlPlane { serial, says, heard } = FromControlPlane::decode(bytes).ok()?;
+    Some(Said { serial, heard, says: says? })
 }
 
 /// Longest name of an Envoy cluster that a filter can open a stream to.
@@ -298,7 +312,8 @@ mod tests {
     fn a_message_that_says_nothing_is_refused() {
         assert_eq!(decode_control_plane(&[]), None);
         assert_eq!(decode_control_plane(&[0xFF; 20]), None);
-        let message = FromControlPlane { serial: 3, says: Some(ControlPlaneSays::SnapshotEnd(SnapshotEnd {})) };
-        assert_eq!(decode_control_plane(&message.encode_to_vec()), Some((3, ControlPlaneSays::SnapshotEnd(SnapshotEnd {}))));
+        let says = ControlPlaneSays::SnapshotEnd(SnapshotEnd {});
+        let message = FromControlPlane { serial: 3, says: Some(says.clone()), heard: 2 };
+        assert_eq!(decode_control_plane(&message.encode_to_vec()), Some(Said { serial: 3, heard: 2, says }));
     }
 }

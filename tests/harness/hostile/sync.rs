@@ -41,10 +41,10 @@ pub fn sync(data: &[u8]) {
 }
 
 fn message(data: &[u8]) {
-    let Some((serial, says)) = decode_control_plane(data) else { return };
-    let again = FromControlPlane { serial, says: Some(says.clone()) }.encode_to_vec();
-    assert_eq!(decode_control_plane(&again), Some((serial, says.clone())));
-    match says {
+    let Some(said) = decode_control_plane(data) else { return };
+    let again = FromControlPlane { serial: said.serial, says: Some(said.says.clone()), heard: said.heard }.encode_to_vec();
+    assert_eq!(decode_control_plane(&again).as_ref(), Some(&said));
+    match said.says {
         ControlPlaneSays::Delta(delta) => a_delta(&delta),
         ControlPlaneSays::SnapshotChunk(chunk) => chunk.buckets.iter().for_each(|bucket| a_bucket(bucket)),
         _ => {}

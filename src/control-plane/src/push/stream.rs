@@ -122,6 +122,8 @@ struct Session {
     claim: Claim,
     outbox: Outbox,
     serial: u64,
+    /// The last serial that was answered.
+    heard: u64,
     work: Work,
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
@@ -150,6 +152,7 @@ impl Session {
             claim,
             outbox,
             serial: 0,
+            heard: 0,
             work,
             parts: VecDeque::new(),
             window,
@@ -278,7 +281,7 @@ impl Session {
         self.serial += 1;
         let bytes = body.len();
         self.shared.traffic.sent(topic, bytes as u64);
-        let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, body }));
+        let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, heard: self.heard, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
         let now = Instant::now();
         if self.window.is_empty() {
@@ -381,7 +384,9 @@ impl Session {
     /// What the answered message was about.
     fn answered(&mut self, serial: u64) -> Result<Topic, Status> {
         let topic = self.window.answered(serial, Instant::now());
-        topic.ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))
+        let topic = topic.ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))?;
+        self.heard = serial;
+        Ok(topic)
     }
 }
 

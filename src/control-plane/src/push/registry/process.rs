@@ -5,15 +5,16 @@
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
+use keygate_wire::echo::MOST_LATE;
 use keygate_wire::records::Position;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::{Identity, Quarantine};
 
-/// Added to a staleness limit, for clocks that do not tick alike and for what was still under way when the stream ended: a filter takes
-/// a message at most as late as it tolerates silence, twice in a row at the worst.
+/// Added to a staleness limit: what was said last may count as said [`MOST_LATE`] after it, and clocks do not tick alike.
 const CLOSING_MARGIN: Duration = Duration::from_secs(30);
+const _: () = assert!(CLOSING_MARGIN.as_secs() >= 2 * MOST_LATE.as_secs());
 
 /// See the module.
 pub(super) struct Process {

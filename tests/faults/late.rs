@@ -1,0 +1,71 @@
+//! A line that becomes slow: what was said long ago comes one message after the other, and none of them makes the table look fresh.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use harness::faults::ensure_sound;
+use harness::{Config, Envoy, FakeControlPlane, FakeTable, Protocol, Upstream, demo_filter};
+use keygate_decision::Digest;
+use keygate_wire::BucketBits;
+use keygate_wire::echo::MOST_LATE;
+use keygate_wire::records::Position;
+use keygate_wire::sync::ControlPlaneSays;
+
+use super::messages::{EPOCH, INSIDE, grant};
+use crate::world::invented_pair;
+
+const LIMIT: Duration = Duration::from_secs(5);
+/// The time that a request takes included.
+const CLOSED_WITHIN: Duration = Duration::from_millis(500).saturating_add(LIMIT).saturating_add(MOST_LATE);
+/// Shorter than the silence after which a filter gives a stream up.
+const PAUSE: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_anything_further_was_heard_keeps_no_table_fresh() -> Result<()> {
+    let key = invented_pair(1);
+    let mut control_plane = FakeControlPlane::start().await?;
+    let upstream = Upstream::start()?;
+    let mut filter = demo_filter()?;
+    filter["staleness_limit_seconds"] = LIMIT.as_secs().into();
+    let config = Config { filter: filter.to_string(), ..Config::new(upstream.port(), control_plane.port())? };
+    let mut envoy = Envoy::start(&config).await?;
+    let mut table = FakeTable {
+        position: Position { epoch: EPOCH, revision: 10 },
+        bits: BucketBits::MIN,
+        grants: BTreeMap::from([(key.digest(), grant(1)?)]),
+    };
+    let mut stream = control_plane.next_stream().await?;
+    stream.beat(None).await?;
+    stream.send_snapshot(&table).await?;
+    let mut workers = envoy.connections_on_every_worker(Protocol::Http1).await?;
+    stream.stall(true);
+    let since = Instant::now();
+    let mut pauses = tokio::time::interval(PAUSE);
+    while since.elapsed() < CLOSED_WITHIN + 4 * PAUSE {
+        pauses.tick().await;
+        // Both of what makes a table fresh: a delta to the newest position, and a heartbeat that it is the newest.
+        let delta = table.change(Digest::of("somebody else's"), None);
+        stream.say_well(ControlPlaneSays::Delta(delta)).await?;
+        stream.beat(Some(table.position)).await?;
+        for worker in &mut workers {
+            let before = since.elapsed();
+            let status = worker.get(INSIDE, &[("x-api-key", &key.token())]).await?.status;
+            let expected = match status {
+                200 => before < CLOSED_WITHIN,
+                status => status == 503 && since.elapsed() > LIMIT,
+            };
+            ensure!(expected, "{status} after {before:?}");
+        }
+    }
+    // What was waited for longest is heard first.
+    stream.stall(false);
+    for _ in 0..3 {
+        stream.beat(Some(table.position)).await?;
+    }
+    for worker in &mut workers {
+        let status = worker.get(INSIDE, &[("x-api-key", &key.token())]).await?.status;
+        ensure!(status == 200, "the line is good again, but a key got {status}");
+    }
+    ensure_sound(&mut envoy).await
+}
