@@ -12,9 +12,11 @@ use tokio::time::Instant;
 
 use super::super::{Identity, Quarantine};
 
-/// Added to a staleness limit: what was said last may count as said [`MOST_LATE`] after it, and clocks do not tick alike.
+/// Added to a staleness limit: what was said last may count as said [`MOST_LATE`] after it, and requests are under way.
 const CLOSING_MARGIN: Duration = Duration::from_secs(30);
 const _: () = assert!(CLOSING_MARGIN.as_secs() >= 2 * MOST_LATE.as_secs());
+/// So much of the limit is added, too: two clocks that are being corrected may differ by 500 millionths each, as NTP bounds it.
+const CLOCKS_DIFFER_BY: u32 = 1000;
 
 /// See the module.
 pub(super) struct Process {
@@ -103,8 +105,8 @@ impl Process {
     /// connected for so long (`comes_back`) that this one would be, too. Never as long as it has a stream.
     pub(super) fn leaves(&self, namesake_since: Option<Instant>, comes_back: Duration) -> Option<Instant> {
         let Presence::Gone { since } = self.presence else { return None };
-        let closes =
-            since.checked_add(Duration::from_secs(self.staleness_limit_seconds)).and_then(|at| at.checked_add(CLOSING_MARGIN));
+        let limit = Duration::from_secs(self.staleness_limit_seconds);
+        let closes = since.checked_add(limit.saturating_add(limit / CLOCKS_DIFFER_BY).saturating_add(CLOSING_MARGIN));
         let is_former = namesake_since.and_then(|namesake| namesake.max(since).checked_add(comes_back));
         closes.into_iter().chain(is_former).min()
     }

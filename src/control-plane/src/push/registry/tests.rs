@@ -50,8 +50,9 @@ fn a_proxy_counts_until_it_is_closed_for_certain() {
     let assess = |revision, seconds| super::tests::assess(&registry, revision, start + Duration::from_secs(seconds));
     let (answer, closing) = assess(1, 3600);
     assert_eq!(answer, found(&[], &[], &["a", "b"]));
-    assert!(closing.is_some_and(|at| at <= start + Duration::from_secs(3630)));
-    assert_eq!(assess(1, 3631).0, found(&[], &["a", "b"], &[]));
+    assert!(closing.is_some_and(|at| at <= start + Duration::from_secs(3634)));
+    assert_eq!(assess(1, 3633).0, found(&[], &[], &["a", "b"]));
+    assert_eq!(assess(1, 3634).0, found(&[], &["a", "b"], &[]));
 
     let a = claim(&registry, "a", 1, 1).ok().unwrap();
     a.acknowledge(at(5));
@@ -175,7 +176,7 @@ async fn a_proxy_that_starts_ever_again_fills_no_memory_and_hides_nothing() {
     }
     assert!(statuses(&registry)[0].processes.len() <= FORMER_PROCESSES);
     assert_eq!(assess(&registry, 7, Instant::now()).0.missing, ["a"], "the first one has not");
-    pass(3630).await;
+    pass(3634).await;
     assert!(assess(&registry, 8, Instant::now()).0.missing.is_empty());
 }
 
