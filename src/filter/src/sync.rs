@@ -163,8 +163,10 @@ impl Subscription {
     pub(crate) fn receive(&mut self, token: u32, size: usize) {
         let (Some(fence), Ok(now_ns)) = (self.fence, host::monotonic_ns()) else { return };
         let Some(mut stream) = self.stream.take_if(|stream| stream.token == token) else { return };
+        // A process that stood still gives its streams up: all that waited for it was said long ago, the time too.
+        let in_time = !stream.is_silent(now_ns);
         stream.heard_at_ns = now_ns;
-        if self.answer(&mut stream, fence, now_ns, size) {
+        if in_time && self.answer(&mut stream, fence, now_ns, size) {
             self.stream = Some(stream);
         } else {
             self.to_cancel.push(token);

@@ -51,7 +51,7 @@ fn refused(why: impl Into<String>) -> Failure {
     Failure::Refused(why.into())
 }
 
-/// When a message came, and when it counts as said: what it says of the table was true then. Both in nanoseconds of the monotonic clock.
+/// When a message came, and when it counts as said; both in nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) now_ns: u64,
@@ -120,7 +120,7 @@ impl Writer<'_> {
         )
     }
 
-    /// Notes that the table is what the control plane held when that was said: since then it ages.
+    /// Notes that the table has all that was said until then: since then it ages.
     pub(crate) fn note_current(&self, arrival: Arrival) -> Result<(), Failure> {
         self.update_clock(|clock| Clock { current_at_ns: clock.current_at_ns.max(arrival.said_at_ns), ..clock })
     }

@@ -30,5 +30,5 @@ pub use token::JoinToken;
 pub const LAYOUT: u32 = if cfg!(feature = "other-layout") { u32::MAX } else { 2 };
 
 /// The version of what [`bucket`] and [`entry`] lay out and [`sync`] carries. A control plane and a filter of different formats do not
-/// understand each other; of different layouts they do.
-pub const FORMAT: u32 = 1;
+/// understand each other; of different layouts they do. Since 2 messages name what was heard, on which filters count.
+pub const FORMAT: u32 = 2;

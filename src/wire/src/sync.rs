@@ -63,7 +63,7 @@ pub struct Hello {
     /// The exponent of the table's bucket count; 0 if there is none to build on.
     #[prost(uint32, tag = "7")]
     pub bucket_bits: u32,
-    /// After so many seconds without a word from the control plane the edge answers 503.
+    /// After so many seconds without a word from the control plane, and [`crate::echo::MOST_LATE`] more at most, the edge answers 503.
     #[prost(uint64, tag = "8")]
     pub staleness_limit_seconds: u64,
     /// The filter's version, for people.

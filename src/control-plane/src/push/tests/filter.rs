@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keygate_decision::{Digest, Grant};
@@ -54,6 +55,9 @@ pub(super) struct Filter {
     outbox: mpsc::Sender<FromFilter>,
     inbox: Streaming<FromControlPlane>,
     last_serial: u64,
+    /// The last serial that was answered, and the last one that was named as heard.
+    answered: AtomicU64,
+    pub(super) heard: u64,
     /// Serials, and what Acks will say: messages are answered in their order.
     pub(super) unanswered: Vec<(u64, Option<Position>)>,
 }
@@ -77,20 +81,25 @@ impl Filter {
         let path = format!("/{}/{}", sync::SERVICE, sync::METHOD).try_into().unwrap();
         let codec = ProstCodec::<FromFilter, FromControlPlane>::default();
         let inbox = client.streaming(Request::new(ReceiverStream::new(outgoing)), path, codec).await.unwrap().into_inner();
-        Self { stored, outbox, inbox, last_serial: 0, unanswered: Vec::new() }
+        Self { stored, outbox, inbox, last_serial: 0, answered: AtomicU64::new(0), heard: 0, unanswered: Vec::new() }
     }
 
     pub(super) async fn say(&self, says: FilterSays) {
+        if let FilterSays::Ack(Ack { serial, .. }) | FilterSays::Nack(Nack { serial, .. }) = &says {
+            self.answered.store(*serial, Ordering::Relaxed);
+        }
         // The stream may have ended meanwhile; the next receive tells.
         let _ = self.outbox.send(FromFilter { says: Some(says) }).await;
     }
 
-    /// The next message, whatever it is; serials count from 1.
+    /// The next message, whatever it is; serials count from 1, and nothing is named as heard that was not said.
     pub(super) async fn receive(&mut self) -> Result<(u64, ControlPlaneSays), Status> {
         let message = timeout(PATIENCE, self.inbox.message()).await.expect("nothing came");
         let message = message?.ok_or_else(|| Status::ok("the stream has ended"))?;
         self.last_serial += 1;
         assert_eq!(message.serial, self.last_serial);
+        assert!((self.heard..=self.answered.load(Ordering::Relaxed)).contains(&message.heard), "{} was not heard", message.heard);
+        self.heard = message.heard;
         Ok((message.serial, message.says.unwrap()))
     }
 

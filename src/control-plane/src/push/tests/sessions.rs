@@ -5,7 +5,7 @@ use std::time::Instant;
 use keygate_wire::sync::{self, ControlPlaneSays, FilterSays};
 use tonic::Code;
 
-use super::filter::{Filter, Stored, hello};
+use super::filter::{CLOCK_OFF, Filter, Stored, hello};
 use super::*;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -37,6 +37,20 @@ async fn a_filter_that_does_not_answer_is_ended() {
 
     let mut wordless = Filter::open(control_plane.address, Stored::default()).await;
     assert_eq!(wordless.receive().await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_message_names_the_last_answer_that_was_heard() {
+    let control_plane = ControlPlane::with(EPOCH, no_history(1), BTreeMap::new(), quick()).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    for refuse in [false, true, true, false] {
+        // Only heartbeats come, and none before the last one was answered.
+        let (serial, says) = filter.receive().await.unwrap();
+        assert!(matches!(says, ControlPlaneSays::Heartbeat(_)));
+        assert_eq!(filter.heard, serial - 1);
+        if refuse { filter.nack(serial, CLOCK_OFF).await } else { filter.ack(serial, None).await }
+    }
 }
 
 #[tokio::test]
