@@ -1,11 +1,11 @@
-//! A line that becomes slow: what was said long ago comes one message after the other, and none of them makes the table look fresh.
+//! Lines that are slow: what was said long ago makes no table look fresh, and what is always half a second late makes none look old.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use harness::faults::ensure_sound;
-use harness::{Config, Envoy, FakeControlPlane, FakeTable, Protocol, Upstream, demo_filter};
+use harness::faults::{Site, ensure_sound};
+use harness::{Cable, Config, Direction, Envoy, FakeControlPlane, FakeTable, Flow, Protocol, Upstream};
 use keygate_decision::Digest;
 use keygate_wire::BucketBits;
 use keygate_wire::echo::MOST_LATE;
@@ -15,6 +15,7 @@ use keygate_wire::sync::ControlPlaneSays;
 use super::messages::{EPOCH, INSIDE, grant};
 use crate::world::invented_pair;
 
+/// The shortest.
 const LIMIT: Duration = Duration::from_secs(5);
 const CLOSED_AFTER: Duration = LIMIT.saturating_add(MOST_LATE);
 /// Shorter than the silence after which a filter gives a stream up.
@@ -25,9 +26,8 @@ async fn what_was_said_before_anything_further_was_heard_keeps_no_table_fresh() 
     let key = invented_pair(1);
     let mut control_plane = FakeControlPlane::start().await?;
     let upstream = Upstream::start()?;
-    let mut filter = demo_filter()?;
-    filter["staleness_limit_seconds"] = LIMIT.as_secs().into();
-    let config = Config { filter: filter.to_string(), ..Config::new(upstream.port(), control_plane.port())? };
+    let mut config = Config::new(upstream.port(), control_plane.port())?;
+    config.edit_filter(|filter| filter["staleness_limit_seconds"] = LIMIT.as_secs().into())?;
     let mut envoy = Envoy::start(&config).await?;
     let mut table = FakeTable {
         position: Position { epoch: EPOCH, revision: 10 },
@@ -67,6 +67,36 @@ async fn what_was_said_before_anything_further_was_heard_keeps_no_table_fresh() 
     for worker in &mut workers {
         let status = worker.get(INSIDE, &[("x-api-key", &key.token())]).await?.status;
         ensure!(status == 200, "the line is good again, but a key got {status}");
+    }
+    ensure_sound(&mut envoy).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_far_away_stays_open_however_much_changes() -> Result<()> {
+    let site = Site::start().await?;
+    let cable = Cable::start(site.control_plane.sync_port()).await?;
+    for direction in [Direction::Up, Direction::Down] {
+        cable.set(direction, Flow::Late(Duration::from_millis(500)));
+    }
+    let mut config = site.config("far", &cable)?;
+    config.edit_filter(|filter| filter["staleness_limit_seconds"] = LIMIT.as_secs().into())?;
+    let mut envoy = Envoy::start(&config).await?;
+    envoy.until_table().await?;
+    let keys = site.create_keys(10).await?;
+    site.until_acknowledged().await?;
+    let mut workers = envoy.connections_on_every_worker(Protocol::Http1).await?;
+    let since = Instant::now();
+    let mut pauses = tokio::time::interval(PAUSE);
+    while since.elapsed() < CLOSED_AFTER {
+        pauses.tick().await;
+        // At first there is nothing but heartbeats.
+        if since.elapsed() > MOST_LATE {
+            site.create_keys(100).await?;
+        }
+        for worker in &mut workers {
+            let status = worker.get(INSIDE, &[("x-api-key", &keys[0].token)]).await?.status;
+            ensure!(status == 200, "{status} after {:?}", since.elapsed());
+        }
     }
     ensure_sound(&mut envoy).await
 }
