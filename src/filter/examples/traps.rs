@@ -9,6 +9,8 @@ mod host;
 mod http;
 #[path = "../src/lease.rs"]
 mod lease;
+#[path = "../src/leftovers.rs"]
+mod leftovers;
 #[path = "../src/memory.rs"]
 mod memory;
 #[path = "../src/metrics.rs"]

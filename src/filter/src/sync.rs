@@ -1,15 +1,14 @@
 //! Keeping the table in step with the control plane: who of the workers does it, over which stream, and what is answered to which
 //! message. One root context of the process is elected ([`crate::lease`]); only that one has a stream and writes ([`crate::writer`]).
 
-use std::ops::Range;
-
 use keygate_wire::echo::Echo;
-use keygate_wire::records::{Names, Position, Slot};
+use keygate_wire::records::{Names, Position};
 use keygate_wire::source::ControlPlane;
 use keygate_wire::sync::{self, ControlPlaneSays, FilterSays, Heartbeat, Hello, Said, SnapshotBegin};
 
 use crate::host::{self, Gauge, Level};
 use crate::lease::{Claim, Fence};
+use crate::leftovers::Leftovers;
 use crate::metrics;
 use crate::writer::{Arrival, Failure, Incoming, Writer};
 
@@ -17,10 +16,6 @@ use crate::writer::{Arrival, Failure, Incoming, Writer};
 const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
 /// A control plane whose clock differs by more from the host's is refused: one of them would make keys live too long.
 const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
-/// Longer than any request's callback may take between reading the head and reading a bucket.
-const LEFTOVERS_NS: u64 = 2_000_000_000;
-/// So many of them are emptied at one tick: no request is served meanwhile.
-const LEFTOVERS_AT_ONCE: u32 = 1024;
 /// A message is about 24 KiB long, unless single grants are huge. A longer one than this could take all memory of the VM, which would end
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -51,29 +46,9 @@ pub(crate) struct Subscription {
     stream: Option<Stream>,
     retry_at_ns: u64,
     retry_ms: u64,
-    /// Buckets that the head has moved away from, to be emptied when no request can be reading them any more.
     leftovers: Option<Leftovers>,
     /// Streams that were given up inside one of their own callbacks, where Envoy does not expect it.
     to_cancel: Vec<u32>,
-}
-
-/// Whoever takes over does not know of them: they lie there until a table is written over them.
-struct Leftovers {
-    slot: Slot,
-    /// Those that are not empty yet.
-    indexes: Range<u32>,
-    since_ns: u64,
-}
-
-impl Leftovers {
-    /// Those of them that a snapshot does not overwrite.
-    fn beside(mut self, incoming: &Incoming) -> Option<Self> {
-        let (slot, overwritten) = incoming.place();
-        if slot == self.slot {
-            self.indexes.start = self.indexes.start.max(overwritten.end);
-        }
-        (!self.indexes.is_empty()).then_some(self)
-    }
 }
 
 /// An open stream.
@@ -139,9 +114,7 @@ impl Subscription {
             self.leftovers = None;
         }
         let Some(fence) = fence else { return };
-        if self.leftovers.as_ref().is_some_and(|leftovers| now_ns.saturating_sub(leftovers.since_ns) > LEFTOVERS_NS) {
-            self.empty_leftovers(fence);
-        }
+        self.leftovers = self.leftovers.take().and_then(|leftovers| leftovers.empty_some(&self.writer(fence), now_ns));
         match &self.stream {
             Some(stream) if stream.is_silent(now_ns) => {
                 host::log(Level::Warn, "keygate: the control plane is silent, opening a new stream");
@@ -307,7 +280,7 @@ impl Subscription {
                 let (position, replaced) = self.writer(fence).end_snapshot(&incoming, arrival)?;
                 // A table that was overwritten in its place leaves nothing, and what is left of another one is still there.
                 if let Some((slot, bits)) = replaced {
-                    self.leftovers = Some(Leftovers { slot, indexes: 0..bits.count(), since_ns: arrival.now_ns });
+                    self.leftovers = Some(Leftovers::of(slot, bits, arrival.now_ns));
                 }
                 host::log(Level::Info, &format!("keygate: the table is at revision {}", position.revision));
                 Ok(Some(position))
@@ -352,17 +325,6 @@ impl Subscription {
     fn cancel(&mut self) {
         if let Some(stream) = self.stream.take() {
             cancel(stream.token);
-        }
-    }
-
-    /// Empties the next of them.
-    fn empty_leftovers(&mut self, fence: Fence) {
-        let Some(Leftovers { slot, indexes, since_ns }) = self.leftovers.take() else { return };
-        let end = indexes.start.saturating_add(LEFTOVERS_AT_ONCE).min(indexes.end);
-        match self.writer(fence).empty_buckets(slot, indexes.start..end) {
-            Ok(()) if end == indexes.end => {}
-            Ok(()) => self.leftovers = Some(Leftovers { slot, indexes: end..indexes.end, since_ns }),
-            Err(failure) => host::log(Level::Warn, &format!("keygate: old buckets could not be emptied: {failure:?}")),
         }
     }
 

@@ -122,8 +122,6 @@ struct Session {
     claim: Claim,
     outbox: Outbox,
     serial: u64,
-    /// The last serial that was answered.
-    heard: u64,
     work: Work,
     /// Parts that must follow before anything else about the table.
     parts: VecDeque<Body>,
@@ -152,7 +150,6 @@ impl Session {
             claim,
             outbox,
             serial: 0,
-            heard: 0,
             work,
             parts: VecDeque::new(),
             window,
@@ -278,10 +275,12 @@ impl Session {
     }
 
     fn send(&mut self, topic: Topic, body: Body) -> Result<(), Status> {
+        // Each message is answered in its turn: all but those that are unanswered.
+        let heard = self.serial - self.window.len() as u64;
         self.serial += 1;
         let bytes = body.len();
         self.shared.traffic.sent(topic, bytes as u64);
-        let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, heard: self.heard, body }));
+        let sent = self.outbox.try_send(Ok(Outgoing { serial: self.serial, heard, body }));
         sent.map_err(|_| Status::resource_exhausted("the proxy does not read its stream"))?;
         let now = Instant::now();
         if self.window.is_empty() {
@@ -384,9 +383,7 @@ impl Session {
     /// What the answered message was about.
     fn answered(&mut self, serial: u64) -> Result<Topic, Status> {
         let topic = self.window.answered(serial, Instant::now());
-        let topic = topic.ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))?;
-        self.heard = serial;
-        Ok(topic)
+        topic.ok_or_else(|| Status::invalid_argument(format!("message {serial} is not the next to be answered")))
     }
 }
 

@@ -76,6 +76,11 @@ impl Window {
         self.unanswered.is_empty()
     }
 
+    /// How many are unanswered.
+    pub(super) fn len(&self) -> usize {
+        self.unanswered.len()
+    }
+
     /// Whether a heartbeat is unanswered.
     pub(super) fn has_heartbeat(&self) -> bool {
         self.unanswered.len() > self.about_the_table().count()
