@@ -21,6 +21,11 @@ use crate::report::{Bound, Report, Table, Verdict};
 const RANDOM_KEYS: usize = 10_000;
 /// A request that passes and is answered by an upstream, as those that a filter lets through are.
 const FORWARDED: &str = "ours, forwarded";
+/// The key that every worker remembers.
+const HOT_KEY: &str = "ours: X-API-Key";
+/// What no worker remembers: a key that passes, and one that is refused.
+const EVERY_KEY: &str = "ours: every key for the first time";
+const EVERY_UNKNOWN: &str = "refused: every key unknown, for the first time";
 /// Ours where it tells the upstream no more than it must for the rules here.
 const BRIEF: &str = "ours: one identity header";
 
@@ -93,11 +98,12 @@ fn courses(folder: &Path, data: &Data, authorizer: u32) -> Result<Vec<Course>> {
     let browser = |name, listener| Ok::<_, anyhow::Error>(course(name, listener, Headers::Browser, ApiKey, hot(ApiKey)?));
     let malformed = folder.join("keys-malformed");
     std::fs::write(&malformed, format!("{}x\n", data.keys.pair(0)?.token()))?;
-    let unknown = keys.range(data.keys.count + 1, RANDOM_KEYS, ApiKey, Order::Next)?;
+    // The environment's key comes behind the others.
+    let unknown = |count, order| keys.range(data.keys.of_environment() + 1, count, ApiKey, order);
     Ok(vec![
         small("no filter", "none", ApiKey, hot(ApiKey)?),
         small("does nothing", "nothing", ApiKey, hot(ApiKey)?),
-        small("ours: X-API-Key", "ours", ApiKey, hot(ApiKey)?),
+        small(HOT_KEY, "ours", ApiKey, hot(ApiKey)?),
         small(BRIEF, "brief", ApiKey, hot(ApiKey)?),
         small("api_key_auth", "api_key_auth", ApiKey, hot(ApiKey)?),
         small("Lua", "lua", ApiKey, hot(ApiKey)?),
@@ -111,14 +117,15 @@ fn courses(folder: &Path, data: &Data, authorizer: u32) -> Result<Vec<Course>> {
             ApiKey,
             keys.first(RANDOM_KEYS.min(data.keys.count), ApiKey, Order::Random)?,
         ),
-        small("ours: every key for the first time", "ours", ApiKey, keys.first(data.keys.count, ApiKey, Order::Next)?),
+        small(EVERY_KEY, "ours", ApiKey, keys.first(data.keys.count, ApiKey, Order::Next)?),
         forwarded("no filter, forwarded", "none")?,
         forwarded(FORWARDED, "ours")?,
         browser("no filter, browser", "none")?,
         browser("does nothing, browser", "nothing")?,
         browser("ours, browser", "ours")?,
         browser("Lua, browser", "lua")?,
-        refused("refused: unknown key", INSIDE, unknown),
+        refused("refused: unknown key", INSIDE, unknown(1, Order::Same)?),
+        refused(EVERY_UNKNOWN, INSIDE, unknown(data.keys.count, Order::Next)?),
         refused("refused: malformed key", INSIDE, (malformed, Order::Same)),
         refused("refused: out of scope", &format!("/v1/projects/{ABROAD}/containers"), hot(ApiKey)?),
         refused("refused: ambiguous path", &format!("/v1/projects/{ABROAD}%2f..%2f{HOME}/containers"), hot(ApiKey)?),
@@ -164,10 +171,12 @@ fn verdicts(rounds: &[Rounds]) -> Result<Vec<Verdict>> {
     let ratio = |one: &[f64], two: &[f64]| Figure::of_pairs(one, two, |one, two| one / two);
     let cpu = |name: &str| Ok::<_, anyhow::Error>(find(rounds, name)?.each(|outcome| outcome.cpu_us));
     let speed = |name: &str| Ok::<_, anyhow::Error>(find(rounds, name)?.each(|outcome| outcome.per_second));
-    let (hot, nothing) = (over("ours: X-API-Key")?, over("does nothing")?);
+    let (hot, nothing) = (over(HOT_KEY)?, over("does nothing")?);
     let dearest = |allowed: &str| -> Result<Figure> {
         let mut dearest: Option<Figure> = None;
         for refused in rounds.iter().filter(|rounds| rounds.name.starts_with("refused")) {
+            // A key that no worker remembers is compared with one that passes and is not remembered either, where that was measured.
+            let allowed = if refused.name == EVERY_UNKNOWN && allowed == HOT_KEY { EVERY_KEY } else { allowed };
             let found = ratio(&refused.each(|outcome| outcome.cpu_us), &cpu(allowed)?);
             dearest = dearest.filter(|dearest| dearest.value > found.value).or(Some(found));
         }
@@ -177,15 +186,15 @@ fn verdicts(rounds: &[Rounds]) -> Result<Vec<Verdict>> {
     Ok(vec![
         at_most("hot key: CPU over no filter, to the SDK's do-nothing filter's", hot.to(nothing), 1.6, 1.2),
         at_most("the same, the upstream told by one header instead of four", over(BRIEF)?.to(nothing), 1.6, 1.2),
-        at_most("every key for the first time: the same", over("ours: every key for the first time")?.to(nothing), 2.2, 1.8),
+        at_most("every key for the first time: the same", over(EVERY_KEY)?.to(nothing), 2.2, 1.8),
         at_most("CPU over no filter, to ext_authz's (Envoy alone)", hot.to(over("ext_authz")?), 1.0 / 8.0, 1.0 / 12.0),
         Verdict {
             what: "requests/s, to Lua's with a plaintext table",
-            reached: ratio(&speed("ours: X-API-Key")?, &speed("Lua")?),
+            reached: ratio(&speed(HOT_KEY)?, &speed("Lua")?),
             must: Bound::None,
             aim: Bound::AtLeast(1.0),
         },
         at_most("CPU of the dearest refusal, to that of a request that reaches an upstream", dearest(FORWARDED)?, 1.0, 1.0),
-        at_most("the same, to that of a request that Envoy answers itself", dearest("ours: X-API-Key")?, 1.0, 1.0),
+        at_most("the same, to that of a request with as rare a key that Envoy answers itself", dearest(HOT_KEY)?, 1.0, 1.0),
     ])
 }

@@ -8,8 +8,9 @@
 //! [`Demand::decide`] gives the [`Decision`]. [`Policy::screen`] is both at once, for those who are in no hurry.
 //!
 //! Whoever is in a hurry passes over the headers that nobody watches ([`watch`]), rules on a path once ([`rulings`]), and knows what was
-//! found for a credential before ([`grants`]) by its [`fingerprint`].
+//! found for a credential before ([`grants`], [`absent`]) by its [`fingerprint`].
 
+pub mod absent;
 pub mod carrier;
 pub mod credential;
 pub mod credentials;

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use keygate_decision::Grant;
+use keygate_decision::absent::Absent;
 use keygate_decision::credentials::Unread;
 use keygate_decision::fingerprint::{Fingerprint, FingerprintKey};
 use keygate_decision::grants::Grants;
@@ -15,12 +16,19 @@ pub(crate) struct Memory {
     change: u64,
     pub(crate) head: Option<Head>,
     grants: Grants,
+    absent: Absent,
 }
 
 impl Memory {
     /// Nothing yet; the key is random bytes.
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Self { key: FingerprintKey::from_random(key), change: 0, head: None, grants: Grants::default() }
+        Self {
+            key: FingerprintKey::from_random(key),
+            change: 0,
+            head: None,
+            grants: Grants::default(),
+            absent: Absent::default(),
+        }
     }
 
     /// Forgets what was remembered for another number of the change detector.
@@ -29,6 +37,7 @@ impl Memory {
             self.change = change;
             self.head = None;
             self.grants.forget();
+            self.absent.forget();
         }
     }
 
@@ -37,13 +46,19 @@ impl Memory {
         presented.fingerprint(&self.key)
     }
 
-    /// The grant that was found for a credential.
-    pub(crate) fn grant(&self, fingerprint: Fingerprint) -> Option<Rc<Grant>> {
-        self.grants.get(fingerprint)
+    /// What was found for a credential, a grant or nothing; `None` if it is not known.
+    pub(crate) fn recall(&self, fingerprint: Fingerprint) -> Option<Option<Rc<Grant>>> {
+        match self.grants.get(fingerprint) {
+            Some(grant) => Some(Some(grant)),
+            None => self.absent.contains(fingerprint).then_some(None),
+        }
     }
 
-    /// Remembers the grant that the table holds for a credential.
-    pub(crate) fn remember(&mut self, fingerprint: Fingerprint, grant: Rc<Grant>) {
-        self.grants.remember(fingerprint, grant);
+    /// Remembers what the table holds for a credential.
+    pub(crate) fn remember(&mut self, fingerprint: Fingerprint, found: Option<&Rc<Grant>>) {
+        match found {
+            Some(grant) => self.grants.remember(fingerprint, grant.clone()),
+            None => self.absent.remember(fingerprint),
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Reading the table in shared data, from any worker. It never writes it, and never trusts a value it cannot parse: what is missing
 //! or corrupt makes the table unavailable, which denies.
 //!
-//! A verified grant is remembered only together with the change detector's number, and used only while the same request reads that
-//! number again: the elected worker changes the number after every write and before it acknowledges. Zero means that there is no
+//! What was found for a credential is remembered only together with the change detector's number, and used only while the same request
+//! reads that number again: the elected worker changes the number after every write and before it acknowledges. Zero means that there is no
 //! detector (the operator's statistics configuration drops it), and then nothing is remembered.
 
 use std::cell::{Cell, RefCell};
@@ -76,17 +76,17 @@ impl SharedTable {
         let at = self.fresh_at()?;
         let presented = credentials.sole()?;
         let fingerprint = self.with_memory(change, |memory| memory.fingerprint(presented)).flatten();
-        let remembered =
-            fingerprint.and_then(|fingerprint| self.with_memory(change, |memory| memory.grant(fingerprint)).flatten());
-        if remembered.is_some() {
-            return Ok(Found { grant: remembered, at });
+        let recalled =
+            fingerprint.and_then(|fingerprint| self.with_memory(change, |memory| memory.recall(fingerprint)).flatten());
+        if let Some(grant) = recalled {
+            return Ok(Found { grant, at });
         }
         let digest = presented.digest().ok_or(Reason::MalformedCredential)?;
         let name = self.names.bucket(head.slot, head.bits.index(&digest));
         let bucket = host::shared_data(&name).map_err(|_| Reason::NoTable)?;
         let grant = bucket::find(&bucket.value, &digest).map_err(|_| Reason::NoTable)?.map(Rc::new);
-        if let (Some(grant), Some(fingerprint)) = (&grant, fingerprint) {
-            self.with_memory(change, |memory| memory.remember(fingerprint, grant.clone()));
+        if let Some(fingerprint) = fingerprint {
+            self.with_memory(change, |memory| memory.remember(fingerprint, grant.as_ref()));
         }
         Ok(Found { grant, at })
     }

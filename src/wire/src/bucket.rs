@@ -3,8 +3,6 @@
 //! Layout: one byte [`BUCKET_MARK`], then per entry the digest (32 bytes), the length of the grant (LEB128) and the grant
 //! ([`crate::entry`]). The mark makes an empty bucket differ from a missing one, which shared data cannot tell apart.
 
-use std::collections::BTreeSet;
-
 use keygate_decision::{Digest, Grant};
 
 use crate::entry::{self, put_number, take_number};
@@ -101,23 +99,23 @@ pub fn find(bucket: &[u8], digest: &Digest) -> Result<Option<Grant>, Corrupt> {
 /// # Errors
 /// [`Corrupt`] if the bucket or a changed grant cannot be read, or if two changes are about one digest.
 pub fn apply(bucket: &[u8], changes: &[EntryChange<'_>]) -> Result<Vec<u8>, Corrupt> {
-    let mut digests = BTreeSet::new();
-    if !changes.iter().all(|(digest, _)| digests.insert(digest)) {
-        return Err(Corrupt);
-    }
     let mut out = vec![BUCKET_MARK];
     for entry in entries(bucket)? {
         let (digest, grant) = entry?;
         let digest = Digest::from_bytes(*digest);
-        if !digests.contains(&digest) {
+        if !is_among(changes, &digest) {
             put_entry(&mut out, &digest, grant);
         }
     }
-    for (digest, grant) in changes.iter().filter_map(|(digest, grant)| grant.map(|grant| (digest, grant))) {
-        if !entry::is_grant(grant) {
+    let mut rest = changes;
+    while let Some(((digest, grant), later)) = rest.split_first() {
+        rest = later;
+        if is_among(later, digest) || grant.is_some_and(|grant| !entry::is_grant(grant)) {
             return Err(Corrupt);
         }
-        put_entry(&mut out, digest, grant);
+        if let Some(grant) = grant {
+            put_entry(&mut out, digest, grant);
+        }
     }
     Ok(out)
 }
@@ -134,6 +132,11 @@ pub fn validate(bucket: &[u8], bits: BucketBits, index: BucketIndex) -> Result<(
         }
     }
     Ok(())
+}
+
+/// They are few: a message's changes spread over the buckets.
+fn is_among(changes: &[EntryChange<'_>], digest: &Digest) -> bool {
+    changes.iter().any(|(changed, _)| changed == digest)
 }
 
 fn put_entry(out: &mut Vec<u8>, digest: &Digest, grant: &[u8]) {
