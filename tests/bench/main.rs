@@ -141,7 +141,7 @@ impl Scale {
             pace: Pace { rounds: 11, seconds: 1 },
             count: count::Extent { before: 1_500, counted: 500 },
             // What differs by size is larger than what differs by round.
-            growth: growth::Extent { counts, loads: 5, changes: 1_000_000, pace: Pace { rounds: 5, seconds: 1 } },
+            growth: growth::Extent { counts, loads: 9, changes: 1_000_000, pace: Pace { rounds: 5, seconds: 1 } },
             revocations: 200,
             disabled_accounts: 5,
             storage: Duration::from_secs(5),

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::{ControlPlane, DEADLINE, Scratch, keygate_binary};
+use harness::{ControlPlane, DEADLINE, Key, Scratch, keygate_binary};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -69,6 +69,64 @@ async fn after_a_restore_the_edge_holds_exactly_what_the_backup_held() -> Result
     expect(&edge, "created after the backup", &created, 200).await?;
     expect(&edge, "created in the other state", &also, 401).await?;
     traffic.stop().await
+}
+
+/// The edge is exactly where the backup was made, so that nothing but the restore itself tells it apart from one that lacks nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_a_restore_ends_passes_at_no_edge() -> Result<()> {
+    let mut edge = Edge::start(1).await?;
+    edge.add_alice().await?;
+    edge.set_password("alice", "correct horse battery").await?;
+    let kept = edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "kept", "--wait"]).await?;
+    let asked = serde_json::json!({"name": "alice", "password": "correct horse battery"});
+    let answer = Client::admin(&edge.control_plane).ask("POST", "/keygate/v1/login", Some(asked)).await?;
+    let token = answer.json()?["token"].as_str().context("no token")?.to_owned();
+    let login = Key { token, ..kept.clone() };
+    edge.change(&["environment", "create", "--id", "1a8", "--name", "fence before"]).await?;
+    expect(&edge, "a login", &login, 200).await?;
+
+    restore_what_is_there(&mut edge, async |_| Ok(())).await?;
+    expect(&edge, "a key of the backup", &kept, 200).await?;
+    expect(&edge, "a login from before the restore", &login, 401).await
+}
+
+/// As many revisions are made on the restored data as the edge has that they know nothing of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_after_a_restore_is_not_taken_for_what_was_there_before() -> Result<()> {
+    let (mut edge, kept) = Edge::with_key(1).await?;
+    let (mut lost, mut recovered) = (None, None);
+    restore_what_is_there(&mut edge, async |step| {
+        match step {
+            Step::SavedBackup(edge) => {
+                lost = Some(edge.control_plane.cli().create_key(&["--environment", "1a5", "--name", "lost", "--wait"]).await?);
+            }
+            Step::Restored(data) => recovered = Some(ControlPlane::recover(Path::new(&data)).await?),
+        }
+        Ok(())
+    })
+    .await?;
+    expect(&edge, "a key of the backup", &kept, 200).await?;
+    expect(&edge, "a key that the backup does not hold", &lost.context("no key")?, 401).await?;
+    expect(&edge, "the key that was made on the restored data", &recovered.context("no key")?, 200).await
+}
+
+enum Step<'e> {
+    SavedBackup(&'e Edge),
+    Restored(String),
+}
+
+/// Saves a backup and restores it, and waits until the edge has what is in force then. `each` is told of the steps.
+async fn restore_what_is_there(edge: &mut Edge, mut each: impl AsyncFnMut(Step<'_>) -> Result<()>) -> Result<()> {
+    let cli = edge.control_plane.cli();
+    let data = edge.control_plane.data().to_string_lossy().into_owned();
+    let file = edge.control_plane.data().with_file_name("backup").to_string_lossy().into_owned();
+    cli.text(&["backup", &file, "--data", &data]).await?;
+    each(Step::SavedBackup(edge)).await?;
+    edge.control_plane.kill();
+    cli.text(&["restore", &file, "--data", &data]).await?;
+    each(Step::Restored(data)).await?;
+    edge.control_plane.serve().await?;
+    edge.change(&["environment", "create", "--id", "1a9", "--name", "fence"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use crate::model::AccessMode;
 use crate::name::Lifetime;
+use crate::tls;
 
 /// A setting whose value means a `T`.
 #[derive(Debug)]
@@ -58,8 +59,10 @@ pub(crate) const TRUSTED_PROXIES: Setting<Vec<IpAddr>> = Setting {
     about: "Addresses, separated by commas, of proxies whose X-Forwarded-For says where an attempt to log in comes from",
     parse: |text| {
         let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
-        let parse =
-            |address: &str| address.parse().map_err(|_| format!("{address} is no IP address, such as 192.0.2.1 or 2001:db8::1"));
+        let parse = |address: &str| {
+            let parsed = address.parse::<IpAddr>().map(|address| address.to_canonical());
+            parsed.map_err(|_| format!("{address} is no IP address, such as 192.0.2.1 or 2001:db8::1"))
+        };
         addresses.map(parse).collect::<Result<Vec<IpAddr>, _>>().and_then(|addresses| match addresses.len() {
             0..=64 => Ok(addresses),
             _ => Err("must be at most 64 addresses".to_owned()),
@@ -90,7 +93,12 @@ pub(crate) const CA_CERTS: Setting<String> = Setting {
     about: "Certificates, as PEM, by which clients of the one URL trust it; kubeconfig files carry them",
     parse: |text| match text.trim() {
         "" => Ok(String::new()),
-        pem if pem.starts_with("-----BEGIN CERTIFICATE-----") && pem.len() <= 64 * 1024 => Ok(format!("{pem}\n")),
+        pem if pem.starts_with("-----BEGIN CERTIFICATE-----") && pem.len() <= 64 * 1024 => {
+            match tls::ensure_roots(pem.as_bytes()) {
+                Ok(()) => Ok(format!("{pem}\n")),
+                Err(error) => Err(format!("must be certificates as PEM: it {error}")),
+            }
+        }
         _ => Err("must be certificates as PEM, which begin with -----BEGIN CERTIFICATE-----, or nothing".to_owned()),
     },
 };
@@ -298,7 +306,11 @@ mod tests {
             ("auth-user-session-ttl-minutes", &["960", "0.5"], &["", "0", "0.0"]),
             ("kubeconfig-generate-token", &["true", "False"], &["", "yes"]),
             ("kubeconfig-token-ttl-minutes", &["0", "960"], &["", "soon"]),
-            ("cacerts", &["", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"], &["AA=="]),
+            (
+                "cacerts",
+                &["", include_str!("api/tests/authority.pem")],
+                &["AA==", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----"],
+            ),
             (
                 "server-url",
                 &["", "https://host", "https://host:8443/", "http://[::1]:80"],
@@ -310,5 +322,8 @@ mod tests {
             assert!(good.iter().all(|value| check(value).is_ok()), "{name}");
             assert!(bad.iter().all(|value| check(value).is_err()), "{name}");
         }
+        // As connections are compared with them.
+        let parsed = (TRUSTED_PROXIES.parse)("::ffff:192.0.2.1").unwrap();
+        assert_eq!(parsed, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     }
 }

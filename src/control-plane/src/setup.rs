@@ -13,7 +13,7 @@ use crate::model::{Account, AccountRef, Key, KeyHolder, Kind, State};
 use crate::name::{AccountName, Name};
 use crate::operations::keys;
 use crate::random;
-use crate::store::{Actor, Change, DataFolder, Store, account};
+use crate::store::{Actor, Change, DataFolder, Store, account, history};
 
 /// Where to begin, and with whom.
 #[derive(Debug, clap::Args)]
@@ -98,7 +98,8 @@ async fn make_key<F>(database: &Path, key_name: &str, choose: F) -> anyhow::Resu
 where
     F: AsyncFnOnce(&mut Change<'_>) -> anyhow::Result<Account> + Send + 'static,
 {
-    let (store, writer) = Store::open(database, Clock::system()).await?;
+    let (store, mut writer) = Store::open(database, Clock::system()).await?;
+    history::end_epoch(writer.connection().await?).await?;
     let mut writer = writer.spawn(|_, _| Ok(()))?;
     let pair = random::key_pair()?;
     let name = Name::parse(key_name).map_err(anyhow::Error::msg)?;
@@ -183,6 +184,23 @@ mod tests {
         assert!(
             new_key(folder.database(), Some(name("alice"))).await.is_err_and(|error| error.to_string().contains("is a user"))
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_recovered_is_no_revision_of_the_epoch_that_proxies_know() {
+        let scratch = Scratch::new();
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        first_key(folder.database(), name("root")).await.unwrap();
+        let begin = async |epoch| {
+            let (_store, mut writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+            history::begin_epoch(writer.connection().await.unwrap(), epoch).await.unwrap().history
+        };
+        let served = begin([1; 16]).await;
+        new_key(folder.database(), None).await.unwrap();
+        let after = begin([2; 16]).await;
+        assert_eq!(after.revision, served.revision + 1);
+        let known: Vec<_> = after.epochs.iter().map(|past| (past.epoch, past.ended_at)).collect();
+        assert_eq!(known, [([1; 16], served.revision)]);
     }
 
     #[tokio::test]

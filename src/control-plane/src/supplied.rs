@@ -67,6 +67,10 @@ pub(crate) fn access_key(text: &str) -> Result<Label, String> {
     if text.to_ascii_lowercase().starts_with(RESERVED) {
         return Err(format!("must not begin with {RESERVED}, which stands for a login"));
     }
+    // Where a comma stands in Authorization, two values were joined.
+    if text.contains(',') {
+        return Err("must hold no comma".to_owned());
+    }
     Ok(label)
 }
 
@@ -119,7 +123,7 @@ mod tests {
     #[test]
     fn an_access_key_never_stands_for_a_login() {
         assert!(access_key("ci-runner").is_ok());
-        for bad in ["", "a:b", "X-API-Bearer", "x-api-bearer=1a5"] {
+        for bad in ["", "a:b", "a,b", "X-API-Bearer", "x-api-bearer=1a5"] {
             assert!(access_key(bad).is_err(), "{bad}");
         }
     }

@@ -9,7 +9,7 @@ use crate::environment::EnvironmentId;
 use crate::grant::Access;
 use crate::identity::IdentityHeader;
 use crate::locator::{JsonField, Locator};
-use crate::path::{self, Ambiguity, LiberalPath};
+use crate::path::{self, Ambiguity, Flaw, LiberalPath};
 use crate::reason::Reason;
 use crate::request::{self, Header, Reading, Request};
 use crate::route::{Matched, Rule, TargetKind};
@@ -123,7 +123,7 @@ impl Policy {
         }
     }
 
-    /// Says what the rules say of a request. An ambiguous path comes before everything else, then public rules.
+    /// Says what the rules say of a request. An ambiguous path or query comes before everything else, then public rules.
     pub fn rule_on(&self, request: &Request<'_>) -> Ruling {
         let (target, keep_credentials, shadow) = match self.route(request) {
             Routed::Ambiguous(_) => return Ruling::Refuse(Reason::AmbiguousPath),
@@ -159,6 +159,9 @@ impl Policy {
 
     pub(crate) fn route<'r>(&self, request: &Request<'r>) -> Routed<'_, 'r> {
         let Some(path) = request.path else { return Routed::Nowhere };
+        if request.ambiguous_query {
+            return Routed::Ambiguous(Ambiguity { segment: 0, flaw: Flaw::Query });
+        }
         let first = self.rules.iter().enumerate().find_map(|(index, rule)| {
             let matched = rule.template.matches(path).filter(|_| rule.decides(request))?;
             Some(Candidate { index, rule, matched })

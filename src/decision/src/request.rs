@@ -57,6 +57,8 @@ pub struct Request<'a> {
     pub method: &'a [u8],
     /// The path without its query; `None` where there is none, as in a plain CONNECT.
     pub path: Option<&'a [u8]>,
+    /// Its query may say something else to an upstream: see [`path::is_query_ambiguous`].
+    pub ambiguous_query: bool,
     /// It asks the upstream to take another method than [`Self::method`].
     pub overrides_method: bool,
     /// It writes by its method, by asking for an upgrade, or by overriding its method.
@@ -96,6 +98,7 @@ impl<'a> Request<'a> {
         let mut request = Self {
             method: b"",
             path: None,
+            ambiguous_query: false,
             overrides_method: false,
             writes: false,
             wants_challenge: true,
@@ -116,6 +119,7 @@ impl<'a> Request<'a> {
                 b":path" => {
                     let (path, query) = path::split_query(value);
                     request.path = Some(path);
+                    request.ambiguous_query |= path::is_query_ambiguous(query);
                     request.overrides_method |= overrides_method(query);
                     request.environments.read_query(reading.locators, reading.json, query);
                 }

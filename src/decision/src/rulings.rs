@@ -61,9 +61,18 @@ impl<'a> Line<&'a [u8]> {
     /// `None` for a request whose ruling depends on more.
     fn of(request: &Request<'a>) -> Option<Self> {
         // All fields are named, so that a new one is not overlooked.
-        let Request { method, path, overrides_method, writes, wants_challenge: _, credentials: _, may_be_forged, environments } =
-            request;
-        let is_plain = !overrides_method && !may_be_forged && environments.0.is_empty();
+        let Request {
+            method,
+            path,
+            ambiguous_query,
+            overrides_method,
+            writes,
+            wants_challenge: _,
+            credentials: _,
+            may_be_forged,
+            environments,
+        } = request;
+        let is_plain = !ambiguous_query && !overrides_method && !may_be_forged && environments.0.is_empty();
         let path = path.filter(|path| is_plain && path.len() <= MAX_PATH_LEN && method.len() <= MAX_METHOD_LEN)?;
         Some(Self { writes: *writes, method, path })
     }

@@ -11,19 +11,32 @@ use serde_json::{Value, json};
 
 use super::error::Code;
 use super::{App, Error};
+use crate::model::Purpose;
 use crate::operations::callers::{self, Identity};
 use crate::permission::Caller;
 use crate::store::Actor;
 
 /// Lets a request through if its credential may pass now, and notes the caller for the handler. What a caller is refused, who is known,
 /// gets into the audit record.
-pub(super) async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Error> {
+pub(super) async fn authenticate(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
+    admit(&app, request, next, |_| false).await
+}
+
+/// As [`authenticate`], for whoever logs out: a login that does not pass now would again, once its account is active or logins are switched
+/// on. Whoever has it may end it.
+pub(super) async fn authenticate_to_log_out(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
+    admit(&app, request, next, |withdrawn| withdrawn.purpose == Purpose::Login).await
+}
+
+/// Lets a request through if its credential may pass now, or if it may come here although it may not.
+async fn admit(app: &App, mut request: Request, next: Next, also: fn(&Caller) -> bool) -> Result<Response, Error> {
     let asked = asked(&request);
-    let (identity, error) = identify(&app, request.headers()).await?;
+    let (identity, error) = identify(app, request.headers()).await?;
     let caller = match identity {
         Identity::Passes(caller) => caller,
+        Identity::Withdrawn(caller) if also(&caller) => caller,
         Identity::Withdrawn(caller) => {
-            note_refused(&app, caller, request.method(), &asked, told(error.status(), error.code())).await;
+            note_refused(app, caller, request.method(), &asked, told(error.status(), error.code())).await;
             return Err(error);
         }
         Identity::Unknown => return Err(error),
@@ -33,7 +46,7 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     let response = next.run(request).await;
     if is_refused(&caller, &method, response.status()) {
         let code = response.extensions().get::<Code>().map_or("", |Code(code)| *code);
-        note_refused(&app, caller, &method, &asked, told(response.status(), code)).await;
+        note_refused(app, caller, &method, &asked, told(response.status(), code)).await;
     } else {
         app.store.note_use(key);
     }

@@ -14,9 +14,11 @@ const CHANGE_ERRORS: [u16; 3] = [409, 415, 429];
 
 /// The native API.
 pub(super) fn of(native: &Native) -> Api {
-    let Native { with_body, with_parameters, plain, without_credential } = native;
-    let secured =
-        [with_body, with_parameters, plain].into_iter().flat_map(|table| &table.routes).map(|route| describe(route, true));
+    let Native { with_body, with_parameters, plain, without_credential, with_any_login } = native;
+    let secured = [with_body, with_parameters, plain, with_any_login]
+        .into_iter()
+        .flat_map(|table| &table.routes)
+        .map(|route| describe(route, true));
     let open = without_credential.routes.iter().map(|route| describe(route, false));
     let watched = ["/healthz", "/readyz"].map(|path| Operation {
         path: path.to_owned(),

@@ -16,6 +16,7 @@ use crate::operations::keys::HolderRef;
 use crate::operations::{Missing, Refusal, environments, keys};
 use crate::permission::Caller;
 use crate::random;
+use crate::store::{Change, Connection, StoreError};
 
 /// POST /keys
 pub(super) async fn create(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Error> {
@@ -29,9 +30,14 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, body: Body) -
     })?;
     let pair = random::key_pair().map_err(Refusal::from)?;
     let stored = pair.clone();
-    let written = app.change(caller, async move |change, caller| keys::create(change, caller, wish, &stored).await).await?;
-    let endpoint = endpoint(&app, &written.value).await?;
-    Ok(reply::created(&written, |key| with_endpoint(created_key(key, &pair), key, endpoint)))
+    // All that is shown is read in the change: were anything to fail behind it, there would be a key whose secret nobody has.
+    let create = async move |change: &mut Change<'_>, caller: &Caller| {
+        let key = keys::create(change, caller, wish, &stored).await?;
+        let endpoint = endpoint(change.connection(), &key).await?;
+        Ok((key, endpoint))
+    };
+    let written = app.change(caller, create).await?;
+    Ok(reply::created(&written, |(key, endpoint)| with_endpoint(created_key(key, &pair), key, endpoint.clone())))
 }
 
 /// GET /keys
@@ -48,8 +54,10 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Par
 
 /// GET /keys/{key}
 pub(super) async fn show(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Result<Response, Error> {
-    let key = keys::show(&mut *app.store.read().await?, &caller, reference(&key)?).await?;
-    Ok(reply::one(with_endpoint(view(&key), &key, endpoint(&app, &key).await?)))
+    let mut connection = app.store.read().await?;
+    let key = keys::show(&mut connection, &caller, reference(&key)?).await?;
+    let endpoint = endpoint(&mut connection, &key).await?;
+    Ok(reply::one(with_endpoint(view(&key), &key, endpoint)))
 }
 
 /// GET /keys/{key}/grant
@@ -103,9 +111,9 @@ pub(crate) fn created_key(key: &Key, pair: &KeyPair) -> Value {
 }
 
 /// Where the environment of a key is reached, as far as somebody has said so.
-async fn endpoint(app: &App, key: &Key) -> Result<Option<String>, Error> {
+async fn endpoint(connection: &mut Connection, key: &Key) -> Result<Option<String>, StoreError> {
     match &key.holder {
-        KeyHolder::Environment { id, .. } => Ok(environments::url(&mut *app.store.read().await?, id).await?),
+        KeyHolder::Environment { id, .. } => environments::url(connection, id).await,
         KeyHolder::Account { .. } => Ok(None),
     }
 }

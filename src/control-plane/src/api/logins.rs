@@ -39,8 +39,7 @@ pub(super) async fn log_in(
 
 /// DELETE /login
 pub(super) async fn log_out(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
-    let written = app.change(caller, async move |change, caller| logins::log_out(change, caller).await).await?;
-    Ok(reply::gone(&written))
+    Ok(reply::gone(&logins::log_out(&app.store, caller).await?))
 }
 
 /// GET /logins

@@ -97,6 +97,8 @@ struct Native {
     plain: RouteTable,
     /// Whoever logs in has no credential yet.
     without_credential: RouteTable,
+    /// Whoever logs out may have one that does not pass now.
+    with_any_login: RouteTable,
 }
 
 fn native() -> Native {
@@ -129,7 +131,6 @@ fn native() -> Native {
         .route("/keys/{key}/grant", get(keys::grant))
         .route("/keys/{key}/activate", post(keys::activate))
         .route("/keys/{key}/deactivate", post(keys::deactivate))
-        .route("/login", delete(logins::log_out))
         .route("/logins/{login}", delete(logins::end))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", get(proxies::show).delete(proxies::forget))
@@ -141,7 +142,8 @@ fn native() -> Native {
         .route("/table", get(table::show))
         .route("/whoami", get(whoami::show));
     let without_credential = RouteTable::default().route("/login", post(logins::log_in));
-    Native { with_body, with_parameters, plain, without_credential }
+    let with_any_login = RouteTable::default().route("/login", delete(logins::log_out));
+    Native { with_body, with_parameters, plain, without_credential, with_any_login }
 }
 
 /// All routes. That each below `/keygate/v1` but logging in needs a credential, and takes no body and no parameter unless it stands among those that
@@ -153,17 +155,24 @@ pub(crate) fn routes(app: App) -> Router {
             .to_string(),
     );
     let page = async move || ([(header::CONTENT_TYPE, "application/json")], page);
-    let Native { with_body, with_parameters, plain, without_credential } = native;
+    let Native { with_body, with_parameters, plain, without_credential, with_any_login } = native;
     let refuse_body = middleware::from_fn(input::refuse_body);
     let arrives = middleware::from_fn_with_state(app.clone(), wait::answer_when_arrived);
+    let acknowledged = middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged);
+    let log_out = with_any_login
+        .router
+        .route_layer(refuse_body.clone())
+        .route_layer(acknowledged.clone())
+        .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate_to_log_out));
     let native = plain
         .router
         .route_layer(refuse_body.clone())
         .merge(with_body.router)
-        .route_layer(middleware::from_fn_with_state(app.clone(), wait::answer_when_acknowledged))
+        .route_layer(acknowledged)
         .merge(with_parameters.router.route_layer(refuse_body))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))
         .merge(without_credential.router.route_layer(arrives.clone()))
+        .merge(log_out)
         .route_layer(middleware::from_fn(origin::refuse_other_sites));
     let for_admins = routing::get(metrics::show_to_admin)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authenticate))

@@ -146,18 +146,21 @@ struct Count {
 }
 
 impl<K: Hash + Eq> Table<K> {
-    /// How many wrong passwords are remembered.
-    fn wrong(&self, key: &K, now: UnixSeconds) -> u32 {
+    /// How many wrong passwords are remembered. Those of a time that is not yet come, because the clock was set back, are of now: or they would
+    /// be remembered, and have to be waited for, until it has come.
+    fn wrong(&mut self, key: &K, now: UnixSeconds) -> u32 {
+        if let Some(count) = self.counts.get_mut(key) {
+            count.last = count.last.min(now);
+        }
         let remembered = self.counts.get(key).filter(|count| now.0.saturating_sub(count.last.0) < FORGOTTEN_SECONDS);
         remembered.map_or(0, |count| count.wrong)
     }
 
     /// For how long to wait: twice as long for each wrong one beyond the free ones, counted from the last one.
-    fn delay(&self, key: &K, now: UnixSeconds, free: u32, longest_seconds: u64) -> u64 {
+    fn delay(&mut self, key: &K, now: UnixSeconds, free: u32, longest_seconds: u64) -> u64 {
         let Some(beyond) = self.wrong(key, now).checked_sub(free) else { return 0 };
         let whole = 1_u64.checked_shl(beyond).unwrap_or(longest_seconds).min(longest_seconds);
         let last = self.counts.get(key).map_or(now, |count| count.last);
-        // A clock that was set back must not make anyone wait longer.
         whole.saturating_sub(now.0.saturating_sub(last.0))
     }
 
@@ -212,6 +215,22 @@ mod tests {
             }
         }
         panic!("nobody waits");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait_until_it_has_caught_up() {
+        const DAY: u64 = 24 * 60 * 60;
+        let throttle = Throttle::new();
+        let (_, wait) = free(&throttle, "alice", source(1), at(DAY));
+        for number in 0..FREE_PER_SOURCE + 10 {
+            let _ = throttle.attempt(&format!("user-{number}"), source(1), at(DAY));
+        }
+        // Who asks learns for how long, and that time is enough.
+        let again = throttle.attempt("alice", source(1), at(0)).unwrap_err().seconds;
+        assert!((wait..=LONGEST_PER_SOURCE_SECONDS).contains(&again), "{again}");
+        assert!(throttle.attempt("alice", source(1), at(again)).is_ok());
+        let other = throttle.attempt("bob", source(1), at(again)).map_or_else(|wait| wait.seconds, |()| 0);
+        assert!(throttle.attempt("bob", source(1), at(again + other)).is_ok());
     }
 
     #[test]
@@ -309,7 +328,7 @@ mod tests {
             let _ = throttle.attempt(&format!("user{number}"), address, at(u64::from(number) / 1000));
         }
         assert_eq!(free(&throttle, "alice", source(1), at(40)).0, 5);
-        let tables = throttle.tables();
+        let mut tables = throttle.tables();
         for (table, entries) in
             [tables.pairs.counts.len(), tables.accounts.counts.len(), tables.sources.counts.len()].iter().enumerate()
         {

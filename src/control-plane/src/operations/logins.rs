@@ -178,10 +178,10 @@ pub(crate) async fn list(
     Ok(login::list(connection, account, now).await?)
 }
 
-/// Ends the login that the caller uses.
-pub(crate) async fn log_out(change: &mut Change<'_>, caller: &Caller) -> Result<(), Refusal> {
-    require_login(caller, "this is a key, not a login; deactivate it if it must not pass any more")?;
-    end(change, caller, caller.key).await
+/// Ends the login that the caller uses, as [`end_presented`] does.
+pub(crate) async fn log_out(store: &Store, caller: Caller) -> Result<Written<()>, Refusal> {
+    require_login(&caller, "this is a key, not a login; deactivate it if it must not pass any more")?;
+    Ok(end_own(store, caller).await?)
 }
 
 /// Ends an operation that is done by a login alone; the message says the way out to whoever comes with a key.
@@ -196,19 +196,22 @@ pub(super) fn require_login(caller: &Caller, message: &'static str) -> Result<()
 /// or logins are switched on. Whoever has the token may end it.
 pub(crate) async fn end_presented(store: &Store, identity: Identity) -> Result<(), Refusal> {
     let (Identity::Passes(caller) | Identity::Withdrawn(caller)) = identity else { return Ok(()) };
-    if caller.purpose != Purpose::Login {
-        return Ok(());
+    if caller.purpose == Purpose::Login {
+        end_own(store, caller).await?;
     }
+    Ok(())
+}
+
+async fn end_own(store: &Store, caller: Caller) -> Result<Written<()>, StoreError> {
     let id = caller.key;
-    let ended = store.write::<_, StoreError, _>(Actor::Caller(caller), async move |change: &mut Change<'_>| {
+    let end = async move |change: &mut Change<'_>| {
         // One that is gone already is gone.
         match login::find(change.connection(), id, login::ALSO_EXPIRED).await? {
             Some(found) => login::remove(change, &found).await,
             None => Ok(()),
         }
-    });
-    ended.await?;
-    Ok(())
+    };
+    store.write(Actor::Caller(caller), end).await
 }
 
 /// Ends a login.

@@ -19,10 +19,7 @@ pub(crate) struct Start {
 pub(crate) async fn begin_epoch(connection: &mut Connection, epoch: [u8; 16]) -> Result<Start, StoreError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let revision = revision(&mut transaction).await?;
-    sqlx::query("UPDATE epoch SET ended_at_revision = $1 WHERE ended_at_revision IS NULL")
-        .bind(row::integer(revision))
-        .execute(&mut *transaction)
-        .await?;
+    end_epoch(&mut transaction).await?;
     sqlx::query("INSERT INTO epoch (epoch, ended_at_revision) VALUES ($1, NULL)")
         .bind(epoch.as_slice())
         .execute(&mut *transaction)
@@ -147,6 +144,21 @@ async fn trim_to(connection: &mut Connection, keep: i64, oldest: Oldest) -> Resu
     .execute(&mut *connection)
     .await?;
     Ok(trimmed.rows_affected())
+}
+
+/// Forgets every line of revisions that a proxy may be on, in a database that nobody serves: no delta is built on any of them.
+pub(super) async fn forget_epochs(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM epoch").execute(connection).await?;
+    Ok(())
+}
+
+/// Ends the running epoch where it is, before anything is changed while no proxy is served: what is changed then is no revision of that
+/// epoch, although a proxy may have one of the same number.
+pub(crate) async fn end_epoch(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE epoch SET ended_at_revision = (SELECT revision FROM head) WHERE ended_at_revision IS NULL")
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn past_epochs(connection: &mut Connection) -> Result<Vec<PastEpoch>, StoreError> {

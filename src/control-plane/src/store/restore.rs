@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::backup::sync_folder_of;
 use super::folder::{DataFolder, FolderError, io_error};
 use super::inspect::{Contents, Difference, Unfit, compare, inspect};
-use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, compile, login};
+use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, compile, history, login};
 use crate::clock;
 
 /// Why nothing was restored. Nothing is changed then.
@@ -72,21 +72,22 @@ pub(crate) async fn stage<'f>(folder: &'f DataFolder, file: &Path) -> Result<Sta
     let mut staged = Staged { folder, path, contents: Contents::default() };
     copy(file, &staged.path).map_err(io_error(&staged.path))?;
     staged.contents = inspect(&staged.path).await.map_err(unfit)?;
-    if let Some(keys) = end_logins(&staged.path).await.map_err(|error| unfit(Unfit::Store(error)))? {
-        staged.contents.keys = keys;
-    }
+    let begun = begin_anew(&staged.path).await.map_err(|error| unfit(Unfit::Store(error)))?;
+    staged.contents.keys = begun.unwrap_or(staged.contents.keys);
     Ok(staged)
 }
 
-/// Ends the logins of a copy: some of them have been ended since, for a reason that the copy does not know. How many keys may pass then;
-/// none if the copy is older than logins are.
-async fn end_logins(path: &Path) -> Result<Option<u64>, StoreError> {
+/// Makes a copy a beginning of its own. Its logins are ended: some of them have been ended since, for a reason that the copy does not know.
+/// And the line of revisions that led to it is forgotten, so that every proxy is given the whole table: what one has of that line may be
+/// such a login, or another future than the copy's own. How many keys may pass then; none if the copy is older than logins are.
+async fn begin_anew(path: &Path) -> Result<Option<u64>, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         // So that nothing of it is left beside the file.
         .journal_mode(SqliteJournalMode::Delete)
         .synchronous(SqliteSynchronous::Full);
     let mut connection: Connection = options.connect().await?;
+    history::forget_epochs(&mut connection).await?;
     let keys = if login::are_known(&mut connection).await? {
         login::end_all(&mut connection).await?;
         Some(compile::count(&mut connection).await?)

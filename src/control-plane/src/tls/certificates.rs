@@ -160,6 +160,11 @@ pub(super) fn roots(pem: &[u8]) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
+/// Whether a text holds certificates that can be trusted, and nothing but such.
+pub(crate) fn ensure_roots(pem: &[u8]) -> anyhow::Result<()> {
+    roots(pem).map(|_| ())
+}
+
 /// A file's certificates, to be trusted.
 pub(super) fn read_roots(flag: &'static str, path: &Path) -> anyhow::Result<RootCertStore> {
     let file = (flag, path.to_owned());

@@ -91,6 +91,23 @@ async fn logging_out_ends_a_login_everywhere_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_login_that_does_not_pass_now_can_be_ended_for_good() {
+    let plane = Plane::start().await;
+    let (_, key) = plane.account("alice", "user").await;
+    plane.password("alice", PASSWORD).await;
+    let (first, second) = (plane.login("alice").await, plane.login("alice").await);
+    plane.admin("POST", "accounts/alice/deactivate", None, 200).await;
+    let gone = plane.call(&first, "DELETE", "login?wait=1", None).await;
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    assert!(gone.headers.contains_key("keygate-acknowledged"));
+    assert_eq!(plane.call(&first, "DELETE", "login", None).await.status, 401, "it is unknown now");
+    assert_eq!(plane.call(&key, "DELETE", "login", None).await.status, 401, "a key that does not pass");
+    plane.admin("POST", "accounts/alice/activate", None, 200).await;
+    assert_eq!((plane.status(&first).await, plane.login_grant(&first)), (401, None));
+    assert_eq!(plane.status(&second).await, 200);
+}
+
+#[tokio::test]
 async fn nobody_learns_which_accounts_there_are() {
     let plane = Plane::start().await;
     for name in ["alice", "ina"] {

@@ -103,6 +103,9 @@ impl Report<'_> {
 
     fn path_json(&self) -> Value {
         match self.explanation.route {
+            Route::Ambiguous(Ambiguity { flaw: Flaw::Query, .. }) => {
+                json!({"ambiguous": true, "why": flaw_words(Flaw::Query)})
+            }
             Route::Ambiguous(Ambiguity { segment, flaw }) => {
                 json!({"ambiguous": true, "segment": segment + 1, "text": self.segment(segment), "why": flaw_words(flaw)})
             }
@@ -112,7 +115,9 @@ impl Report<'_> {
 
     fn path_words(&self) -> String {
         match self.explanation.route {
-            Route::Ambiguous(Ambiguity { flaw: Flaw::NoSlash, .. }) => format!("ambiguous: {}", flaw_words(Flaw::NoSlash)),
+            Route::Ambiguous(Ambiguity { flaw: flaw @ (Flaw::NoSlash | Flaw::Query), .. }) => {
+                format!("ambiguous: {}", flaw_words(flaw))
+            }
             Route::Ambiguous(Ambiguity { segment, flaw }) => {
                 format!("ambiguous: segment {}, \"{}\", {}", segment + 1, self.segment(segment), flaw_words(flaw))
             }
@@ -240,6 +245,10 @@ fn flaw_words(flaw: Flaw) -> String {
         Flaw::Dots => "is a dot segment".to_owned(),
         Flaw::Byte(byte) => format!("holds {}, which upstreams read in different ways", byte.escape_ascii()),
         Flaw::Climbs => "decodes to something that climbs".to_owned(),
+        Flaw::Query => {
+            "the query has an escape that is none, which upstreams read in different ways; write %25 for a percent sign"
+                .to_owned()
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn wanted(target: &Target) -> String {
 pub(super) fn why(reason: Reason) -> &'static str {
     match reason {
         Reason::Misconfigured => "the filter's configuration cannot be used",
-        Reason::AmbiguousPath => "an upstream could read the path as another one",
+        Reason::AmbiguousPath => "an upstream could read the path or query as another one",
         Reason::NoTable => "no table has been received yet",
         Reason::StaleTable => "the control plane has not been heard for too long",
         Reason::ConflictingCredentials => "the request carries two different credentials",

@@ -151,6 +151,9 @@ fn with_way_out(failure: Failure) -> Failure {
     let way_out = match code.as_str() {
         "name_taken" => "--map NAME=NAME marks one as existing, --map NAME=OTHER gives it another name",
         "would_elevate" => "--map NAME=OTHER does that",
+        "body_too_large" => {
+            "import its users in several parts: a copy of the export with some of the users and their keys at a time"
+        }
         _ => return Failure::Refused { code, message, field },
     };
     Failure::Refused { code, message: format!("nothing is imported: {message}: {way_out}"), field }

@@ -102,7 +102,7 @@ async fn without_tokens_in_files_kubectl_logs_in() {
     let admin = plane.rancher2(&plane.admin);
     let alice = plane.user("alice").await;
     plane.member("c-aaaaa", "alice", "member").await;
-    let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----";
+    let pem = include_str!("../authority.pem").trim_end();
     for (name, value) in [("cacerts", pem), ("server-url", "https://keygate.example/"), ("kubeconfig-generate-token", "false")] {
         plane.admin("PUT", &format!("settings/{name}"), Some(json!({"value": value})), 200).await;
     }
