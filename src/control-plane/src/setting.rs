@@ -28,6 +28,14 @@ pub(crate) const LOGIN_TTL: Setting<Lifetime> = Setting {
     parse: |text| whole(text, 1, 365 * 24 * 60).and_then(|minutes| Lifetime::from_seconds(minutes * 60)),
 };
 
+/// So long a login lives that was made in Portainer's way.
+pub(crate) const PORTAINER_LOGIN_TTL: Setting<Lifetime> = Setting {
+    name: "portainer-login-ttl-minutes",
+    default: "480",
+    about: "So many minutes a login lives that was made at /api/auth; it holds for logins made from then on",
+    parse: LOGIN_TTL.parse,
+};
+
 /// So many characters a password that is set has at least.
 pub(crate) const PASSWORD_MIN_LENGTH: Setting<u64> = Setting {
     name: "password-min-length",
@@ -191,7 +199,7 @@ macro_rules! known {
 }
 
 /// All settings, by name.
-pub(crate) const ALL: [Known; 12] = [
+pub(crate) const ALL: [Known; 13] = [
     known!(ACCESS_MODE),
     known!(TOKEN_MAX_TTL from "CATTLE_AUTH_TOKEN_MAX_TTL_MINUTES"),
     known!(SESSION_TTL from "CATTLE_AUTH_USER_SESSION_TTL_MINUTES"),
@@ -202,6 +210,7 @@ pub(crate) const ALL: [Known; 12] = [
     known!(LOGIN_ENABLED),
     known!(LOGIN_TTL),
     known!(PASSWORD_MIN_LENGTH),
+    known!(PORTAINER_LOGIN_TTL),
     known!(SERVER_URL from "CATTLE_SERVER_URL"),
     known!(TRUSTED_PROXIES),
 ];

@@ -12,10 +12,10 @@ use super::callers::Identity;
 use super::{Missing, Refusal, accounts, require};
 use crate::login::{Gate, Password, PasswordDigest, Source, Wait};
 use crate::model::{Account, AccountRef, Login, Purpose, State};
-use crate::name::AccountName;
+use crate::name::{AccountName, Lifetime};
 use crate::permission::{Action, Caller};
 use crate::random;
-use crate::setting;
+use crate::setting::{self, Setting};
 use crate::store::login::NewLogin;
 use crate::store::{Actor, Change, Connection, Store, StoreError, Written, account, login, password, setting as stored};
 
@@ -34,17 +34,18 @@ pub(crate) struct Attempt {
     pub(crate) trial: bool,
 }
 
-/// Logs in: the login and its token, which exists nowhere else.
+/// Logs in: the login, which lives as long as a setting says, and its token, which exists nowhere else.
 pub(crate) async fn log_in(
     store: &Store,
     gate: &Gate,
     refusals: &Refusals,
     attempt: Attempt,
+    ttl: &'static Setting<Lifetime>,
 ) -> Result<(Written<Login>, SecretKey), Refusal> {
     let token = random::secret()?;
     let digest = Digest::of(token.expose());
     let written = open(store, gate, refusals, attempt, async move |change, account| {
-        let expires = stored::value(change.connection(), &setting::LOGIN_TTL).await?.end(change.now());
+        let expires = stored::value(change.connection(), ttl).await?.end(change.now());
         let new = NewLogin { digest, label: None, description: None, expires };
         Ok(login::create(change, account, new).await?)
     });

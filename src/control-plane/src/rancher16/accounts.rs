@@ -83,7 +83,10 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
 /// Only one that is inactive is removed, as it is with keys.
 async fn delete(app: &App, caller: &Caller, asked: &Asked, reference: AccountRef) -> Result<Answer, Error> {
     let account = accounts::show(&mut *app.store.read().await?, caller, &reference).await?;
-    if may(caller, Action::ManageAccount(account.id)) && account.state == State::Active {
+    if !may(caller, Action::ManageAccount(account.id)) {
+        return Err(Error::not_granted("only an admin deletes accounts"));
+    }
+    if account.state == State::Active {
         return Err(Error::method_not_allowed("an active account is not deleted; deactivate it first"));
     }
     remove(app, caller, reference).await?;

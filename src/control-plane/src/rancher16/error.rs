@@ -148,7 +148,10 @@ impl<R: Into<Refusal>> From<R> for Error {
             Refusal::Unauthorized => Self::unauthorized(true),
             Refusal::WrongPassword | Refusal::InactiveAccount => Self::unauthorized(false).saying(refusal.to_string()),
             Refusal::Forbidden(why) => Self::forbidden().saying(why),
-            Refusal::Conflict { code: "last_admin" | "key_active", message, .. } => Self::method_not_allowed(&message),
+            Refusal::Conflict { code: "key_active", message, .. } => Self::method_not_allowed(&message),
+            Refusal::Conflict { code: "last_admin", message, .. } => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, "LastAdminAccount").saying(message)
+            }
             Refusal::Conflict { field: Some(field), message, .. } => Self::invalid("NotUnique", ranchers(field), message),
             Refusal::Conflict { message, .. } => Self::new(StatusCode::CONFLICT, "Conflict").saying(message),
             Refusal::Invalid { field, message } => Self::invalid("InvalidFormat", ranchers(field), message),

@@ -89,6 +89,7 @@ impl Resource {
     fn is_changed_by(&self, caller: &Caller, tie: Option<Tie>) -> bool {
         match (self.kind, tie) {
             (Kind::Project | Kind::ProjectMember, Some(tie)) => may(caller, permission::Action::ManageEnvironment(tie)),
+            (Kind::Account, _) => may(caller, permission::Action::CreateAccount),
             _ => true,
         }
     }

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use keygate_decision::{AccountId, EnvironmentId, KeyId, UnixSeconds};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::render::{self, Base};
@@ -160,10 +160,26 @@ impl<'t> Shown<'t> {
     }
 }
 
+impl Shown<'_> {
+    /// What it is for, where it is for something of its own.
+    fn kind(&self) -> Option<&'static str> {
+        match () {
+            () if !self.is_derived => Some("session"),
+            () if self.name.starts_with("kubeconfig-") => Some("kubeconfig"),
+            () => None,
+        }
+    }
+}
+
 /// A token; as it is presented in the answer that makes it.
 pub(super) fn view(base: &Base, token: Shown<'_>, caller: Option<&Caller>, now: UnixSeconds, plain: Option<&Plain>) -> Value {
     let user = token.account.map(user_id);
     let ttl = token.expires.map_or(0, |end| end.0.saturating_sub(token.created.0).saturating_mul(1000));
+    let labels: Map<String, Value> =
+        [("authn.management.cattle.io/token-userId", user.as_deref()), ("authn.management.cattle.io/kind", token.kind())]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+            .collect();
     let mut fields = json!({
         "name": token.name, "description": token.description.unwrap_or_default(), "userId": user,
         "userPrincipal": user.as_ref().map(|user| format!("local://{user}")), "groupPrincipals": [], "authProvider": "local",
@@ -171,7 +187,7 @@ pub(super) fn view(base: &Base, token: Shown<'_>, caller: Option<&Caller>, now: 
         "clusterId": token.limit.unwrap_or_default(), "ttl": ttl, "expired": token.expires.is_some_and(|end| end <= now),
         "expiresAt": token.expires.map(rfc3339).unwrap_or_default(), "enabled": token.is_enabled,
         "lastUsedAt": token.last_used.map(rfc3339), "state": if token.is_enabled { "active" } else { "inactive" },
-        "labels": {"authn.management.cattle.io/token-userId": user},
+        "labels": labels,
     });
     if let (Some(fields), Some(plain)) = (fields.as_object_mut(), plain) {
         fields.insert("token".to_owned(), plain.expose().into());

@@ -106,7 +106,7 @@ async fn a_password_opens_a_login_and_logging_out_ends_it() {
     let answer = read(plain).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let token = answer.body["jwt"].as_str().unwrap().to_owned();
-    let cookie = format!("portainer_api_key={token}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
+    let cookie = format!("portainer_api_key={token}; Path=/; Max-Age=28800; HttpOnly; SameSite=Strict");
     assert_eq!(answer.headers["set-cookie"], cookie.as_str());
     assert!(plane.passes(&token));
     let by_tls = plane.ask(&Shown::Nothing, "POST", "/api/auth").header("x-forwarded-proto", "https");

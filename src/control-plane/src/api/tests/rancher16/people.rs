@@ -38,6 +38,12 @@ async fn an_admin_makes_accounts_and_gives_them_passwords() {
         "Method not allowed"
     );
 
+    let users_own = user.ids("/v1/accounts?kind=user").await.remove(0);
+    user.send("DELETE", &format!("/v1/accounts/{users_own}"), None, 405).await;
+    let schema = user.get("/v1/schemas/account").await;
+    assert_eq!((&schema["collectionMethods"], &schema["resourceMethods"]), (&json!(["GET"]), &json!(["GET"])));
+    assert_eq!(schema["resourceActions"], json!({}));
+
     let wish = json!({"accountId": id, "publicValue": "bob", "secretValue": PASSWORD});
     user.send("POST", "/v1/passwords", Some(json!({"secretValue": PASSWORD})), 405).await;
     let foreign = user.send("POST", "/v1/passwords", Some(wish.clone()), 405).await;
@@ -98,7 +104,7 @@ async fn accounts_are_switched_by_admins_alone() {
     let root = admin.ids("/v1/accounts?kind=admin").await.remove(0);
     assert_eq!(
         admin.send("POST", &format!("/v1/accounts/{root}?action=deactivate"), None, 405).await["code"],
-        "Method not allowed"
+        "LastAdminAccount"
     );
     let records = plane.admin("GET", "audit", None, 200).await.body;
     let refused = records["data"].as_array().unwrap().iter().find(|record| record["action"] == "request.refuse").unwrap();

@@ -25,6 +25,7 @@ async fn a_password_opens_a_token_that_ends_with_the_session() {
     for (field, value) in [
         ("type", json!("token")),
         ("isDerived", json!(false)),
+        ("labels", json!({"authn.management.cattle.io/token-userId": "user-2", "authn.management.cattle.io/kind": "session"})),
         ("userId", json!("user-2")),
         ("ttl", json!(57_600_000)),
         ("expiresAt", json!("2027-01-16T00:00:00Z")),
