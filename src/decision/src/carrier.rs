@@ -225,12 +225,18 @@ pub fn begins_as(name: &[u8], canonical: &[u8]) -> bool {
     name.get(..canonical.len()).is_some_and(|start| is_spelled(start, canonical))
 }
 
-/// Whether some reader takes one name for the other: one that knows no letter case, or drops the blanks around it, those of Latin-1
-/// among them.
+/// Whether some reader takes one name for the other: one that knows no letter case, drops the blanks around it, those of Latin-1 among
+/// them, or makes `_` of signs that its variables cannot have, as PHP does.
 pub fn is_same_word(name: &[u8], own: &str) -> bool {
     let is_blank = |letter: char| letter.is_whitespace() || letter.is_control() || letter == char::REPLACEMENT_CHARACTER;
     let name = String::from_utf8_lossy(name);
-    name.trim_matches(is_blank).chars().map(path::fold_letter).eq(own.chars().map(path::fold_letter))
+    let mut own = own.chars();
+    let is_next = |letter: char| {
+        let same =
+            |own: char| path::fold_letter(letter) == path::fold_letter(own) || (own == '_' && matches!(letter, '.' | ' ' | '['));
+        own.next().is_some_and(same)
+    };
+    name.trim_matches(is_blank).chars().all(is_next) && own.next().is_none()
 }
 
 /// `,` separates as well as `;`, because the first cookie specifications said so.

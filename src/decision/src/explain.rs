@@ -136,7 +136,7 @@ impl Policy {
                 if *name == b":path" {
                     named.read_query(slice::from_ref(locator), self.json, path::split_query(value).1);
                 }
-                all.extend(named.0.into_iter().map(|name| (NamedIn::Place(locator.clone()), name)));
+                all.extend(named.named.into_iter().map(|name| (NamedIn::Place(locator.clone()), name)));
             }
         }
         all
@@ -343,7 +343,7 @@ mod tests {
             let by_rule = found.writes.contains(&WriteSign::Rule);
             prop_assert_eq!(found.writes.len() > usize::from(by_rule), request.writes);
             let mut elsewhere: Vec<_> = found.named.iter().filter(|(place, _)| *place != NamedIn::Path).map(|(_, name)| name).collect();
-            let mut named: Vec<_> = request.environments.0.iter().collect();
+            let mut named: Vec<_> = request.environments.named.iter().collect();
             elsewhere.sort();
             named.sort();
             prop_assert_eq!(elsewhere, named);

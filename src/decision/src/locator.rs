@@ -17,7 +17,7 @@ pub enum Locator {
     Opaque(String),
     /// What stands behind this user's name and `=` in `Authorization: Basic`; nothing, where nothing stands there.
     Basic(String),
-    /// A query parameter; the name in lower case, and found in any letter case.
+    /// A query parameter; the name as the upstream writes it, and found in any letter case.
     Query(String),
     /// The same, but only what stands before its value's first `:`. Without one it names nothing that can be read.
     QueryBeforeColon(String),
@@ -25,16 +25,25 @@ pub enum Locator {
     Host(usize),
     /// A field of the JSON object in a query parameter.
     Json {
-        /// The parameter's name, in lower case, and found in any letter case.
+        /// The parameter's name as the upstream writes it, and found in any letter case.
         parameter: String,
-        /// The field's name.
+        /// The field's name, the same.
         field: String,
     },
 }
 
 /// Reads a field of a JSON object as text, numbers as they are written: the outer `None` for what is no JSON object or names the
 /// field twice or with another type, the inner one where the field is absent. Passed in, because this crate reads no JSON.
-pub type JsonField = fn(document: &[u8], field: &str) -> Option<Option<String>>;
+pub type JsonField = fn(document: &[u8], field: &str) -> Option<Option<FieldText>>;
+
+/// What a field of a JSON object says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldText {
+    /// Its value.
+    pub text: String,
+    /// Its name is written just as it was asked for.
+    pub plain: bool,
+}
 
 /// The text names no place; the message says what does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,14 +89,14 @@ impl Locator {
             "opaque" if is_header(name) => Ok(Self::Opaque(name.to_ascii_lowercase())),
             "basic" if is_name(name) => Ok(Self::Basic(name.to_ascii_lowercase())),
             "query" => match name.strip_suffix(":*") {
-                Some(name) if is_name(name) => Ok(Self::QueryBeforeColon(name.to_ascii_lowercase())),
-                None if is_name(name) => Ok(Self::Query(name.to_ascii_lowercase())),
+                Some(name) if is_name(name) => Ok(Self::QueryBeforeColon(name.to_owned())),
+                None if is_name(name) => Ok(Self::Query(name.to_owned())),
                 _ => Err(InvalidLocator),
             },
             "host" => name.parse().map(Self::Host).map_err(|_| InvalidLocator),
             "json" => match name.split_once('.') {
                 Some((parameter, field)) if is_name(parameter) && is_name(field) => {
-                    Ok(Self::Json { parameter: parameter.to_ascii_lowercase(), field: field.to_owned() })
+                    Ok(Self::Json { parameter: parameter.to_owned(), field: field.to_owned() })
                 }
                 _ => Err(InvalidLocator),
             },
@@ -109,24 +118,41 @@ impl Locator {
     }
 }
 
-/// What a request names besides its path, place by place and in order; `None` for what is there but cannot be read.
+/// What a request names besides its path.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct NamedEnvironments(pub Vec<Option<String>>);
+pub struct NamedEnvironments {
+    /// Place by place and in order, in every spelling that some upstream may read; `None` for what is there but cannot be read.
+    pub named: Vec<Option<String>>,
+    /// One of them stands where every upstream reads it. What only some read must not contradict, but the others may take an environment
+    /// from elsewhere, a form in the body for one.
+    pub plainly: bool,
+}
 
 impl NamedEnvironments {
+    fn push(&mut self, named: Option<String>, plain: bool) {
+        self.plainly |= plain && named.is_some();
+        self.named.push(named);
+    }
+
     /// Reads one header, `:authority` included.
     pub fn read_header(&mut self, locators: &[Locator], name: &[u8], value: &[u8]) {
         for locator in locators {
             match locator {
-                Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.0.push(text(value)),
-                Locator::Opaque(own) if is_spelled(name, own.as_bytes()) => self.0.push(None),
+                Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.push(text(value), name == own.as_bytes()),
+                Locator::Opaque(own) if is_spelled(name, own.as_bytes()) => self.push(None, false),
                 Locator::Basic(user) if name == b"authorization" => {
-                    self.0.extend(credential::environment_of_basic(value, user).map(Some));
+                    if let Some(named) = credential::environment_of_basic(value, user) {
+                        self.push(Some(named), true);
+                    }
                 }
                 Locator::Host(index) if name == b":authority" || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)) => {
-                    self.0.push(host_label(value, *index));
+                    self.push(host_label(value, *index), name == b":authority");
                 }
-                Locator::Host(_) if is_spelled(name, b"forwarded") => self.0.extend(forwarded_host(value)),
+                Locator::Host(_) if is_spelled(name, b"forwarded") => {
+                    if let Some(named) = forwarded_host(value) {
+                        self.push(named, false);
+                    }
+                }
                 _ => {}
             }
         }
@@ -139,26 +165,31 @@ impl NamedEnvironments {
         if !locators.iter().any(in_query) {
             return;
         }
-        for (name, value) in parameters(query) {
-            for locator in locators {
-                match locator {
-                    Locator::Query(own) if is_same_word(&name, own) => {
-                        self.0.push(text(&decode_parameter(value)));
-                    }
-                    Locator::QueryBeforeColon(own) if is_same_word(&name, own) => {
-                        let named = text(&decode_parameter(value));
-                        self.0.push(named.and_then(|named| Some(named.split_once(':')?.0.to_owned())));
-                    }
-                    Locator::Json { parameter, field } if is_same_word(&name, parameter) => {
-                        match json(&decode_parameter(value), field) {
-                            Some(None) => {}
-                            Some(Some(named)) => self.0.push(Some(named)),
-                            None => self.0.push(None),
-                        }
-                    }
-                    _ => {}
+        // Go, for one, leaves out whatever stands between two `&` and holds a `;`.
+        for piece in query.split(|byte| *byte == b'&') {
+            let whole = !piece.iter().any(|byte| matches!(byte, b';' | b'?'));
+            for (name, value) in parameters(piece) {
+                for locator in locators {
+                    self.read_parameter(locator, json, (&name, value), whole);
                 }
             }
+        }
+    }
+
+    fn read_parameter(&mut self, locator: &Locator, json: JsonField, (name, value): (&[u8], &[u8]), whole: bool) {
+        let is_plain = |own: &str| whole && name == own.as_bytes();
+        match locator {
+            Locator::Query(own) if is_same_word(name, own) => self.push(text(&decode_parameter(value)), is_plain(own)),
+            Locator::QueryBeforeColon(own) if is_same_word(name, own) => {
+                let named = text(&decode_parameter(value));
+                self.push(named.and_then(|named| Some(named.split_once(':')?.0.to_owned())), is_plain(own));
+            }
+            Locator::Json { parameter, field } if is_same_word(name, parameter) => match json(&decode_parameter(value), field) {
+                Some(None) => {}
+                Some(Some(found)) => self.push(Some(found.text), found.plain && is_plain(parameter)),
+                None => self.push(None, false),
+            },
+            _ => {}
         }
     }
 }
@@ -191,7 +222,7 @@ fn host_label(authority: &[u8], index: usize) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn no_json(_: &[u8], _: &str) -> Option<Option<String>> {
+    fn no_json(_: &[u8], _: &str) -> Option<Option<FieldText>> {
         None
     }
 
@@ -242,7 +273,7 @@ mod tests {
         let mut named = NamedEnvironments::default();
         named.read_query(&locators, no_json, b"projectId=c-a:p-1&PROJECTID=c-b%3Ap:2&projectid=p-1&projectId=:p&projectId=");
         let expected = [Some("c-a"), Some("c-b"), None, Some(""), None];
-        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
+        assert_eq!(named.named, expected.map(|name| name.map(str::to_owned)));
     }
 
     #[test]
@@ -255,7 +286,7 @@ mod tests {
         }
         named.read_header(&locators, b"x_key", b"1a5");
         named.read_header(&locators, b"x-key", b"");
-        assert_eq!(named.0, [Some("1a5".to_owned()), Some(String::new()), None, None]);
+        assert_eq!(named.named, [Some("1a5".to_owned()), Some(String::new()), None, None]);
         assert!(locators[0].is_header(b"X_Key") && locators[1].is_header(b"authorization"));
     }
 
@@ -282,7 +313,7 @@ mod tests {
             named.read_header(&locators, name.as_bytes(), value.as_bytes());
         }
         let expected = [Some("1a5"), Some("1a6"), Some("1a7"), None, Some("1a8"), None, None, None, None, None, Some("1a5")];
-        assert_eq!(named.0, expected.map(|name| name.map(str::to_owned)));
+        assert_eq!(named.named, expected.map(|name| name.map(str::to_owned)));
     }
 
     #[test]
@@ -298,6 +329,6 @@ mod tests {
         named.read_query(&locators, no_json, b"endpo%C4%B1nt%C4%B0d=7&+endpointId=8&endpointId%00=9");
         let named_by_query = [Some("4"), Some("5"), Some("6"), None, Some("7"), Some("8"), Some("9")];
         let expected: Vec<_> = [Some("1a5"), None, Some("c-abc")].into_iter().chain(named_by_query).collect();
-        assert_eq!(named.0, expected.into_iter().map(|name| name.map(str::to_owned)).collect::<Vec<_>>());
+        assert_eq!(named.named, expected.into_iter().map(|name| name.map(str::to_owned)).collect::<Vec<_>>());
     }
 }

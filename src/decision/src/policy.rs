@@ -200,7 +200,7 @@ impl Policy {
 
     /// The one environment that a request names, wherever it does; what cannot be read agrees with nothing.
     pub(crate) fn environment(&self, in_path: Option<&str>, request: &Request<'_>) -> Result<Option<EnvironmentId>, Reason> {
-        let elsewhere = request.environments.0.iter().map(|named| named.as_deref().ok_or(Reason::EnvironmentsDisagree));
+        let elsewhere = request.environments.named.iter().map(|named| named.as_deref().ok_or(Reason::EnvironmentsDisagree));
         let mut agreed: Option<&str> = None;
         for named in in_path.map(Ok).into_iter().chain(elsewhere) {
             let named = named?;

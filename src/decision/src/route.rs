@@ -64,10 +64,10 @@ impl Rule {
     }
 
     /// Whether the rule decides requests like this one, its path aside: with its method, and if the rule is about an environment that
-    /// stands elsewhere than in the path, with one named there.
+    /// stands elsewhere than in the path, with one named there so that every upstream reads it.
     pub fn decides(&self, request: &Request<'_>) -> bool {
         let names_environment =
-            self.kind != TargetKind::Environment || self.template.has_environment() || !request.environments.0.is_empty();
+            self.kind != TargetKind::Environment || self.template.has_environment() || request.environments.plainly;
         names_environment && self.decides_method(request)
     }
 

@@ -72,7 +72,7 @@ impl<'a> Line<&'a [u8]> {
             may_be_forged,
             environments,
         } = request;
-        let is_plain = !ambiguous_query && !overrides_method && !may_be_forged && environments.0.is_empty();
+        let is_plain = !ambiguous_query && !overrides_method && !may_be_forged && environments.named.is_empty();
         let path = path.filter(|path| is_plain && path.len() <= MAX_PATH_LEN && method.len() <= MAX_METHOD_LEN)?;
         Some(Self { writes: *writes, method, path })
     }

@@ -4,11 +4,12 @@
 use std::fmt;
 
 use keygate_decision::carrier::is_same_word;
+use keygate_decision::locator::FieldText;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 /// See [`keygate_decision::locator::JsonField`]. A field that stands twice is not read: which one an upstream takes is its own affair.
-pub fn field(document: &[u8], name: &str) -> Option<Option<String>> {
+pub fn field(document: &[u8], name: &str) -> Option<Option<FieldText>> {
     let mut deserializer = serde_json::Deserializer::from_slice(document);
     let found = deserializer.deserialize_map(Field(name)).ok()?;
     deserializer.end().ok().map(|()| found)
@@ -18,7 +19,7 @@ pub fn field(document: &[u8], name: &str) -> Option<Option<String>> {
 struct Field<'n>(&'n str);
 
 impl<'de> Visitor<'de> for Field<'_> {
-    type Value = Option<String>;
+    type Value = Option<FieldText>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -29,7 +30,7 @@ impl<'de> Visitor<'de> for Field<'_> {
         while let Some(name) = fields.next_key::<String>()? {
             if !is_same_word(name.as_bytes(), self.0) {
                 fields.next_value::<IgnoredAny>()?;
-            } else if found.replace(fields.next_value::<Id>()?.0).is_some() {
+            } else if found.replace(FieldText { text: fields.next_value::<Id>()?.0, plain: name == self.0 }).is_some() {
                 return Err(A::Error::custom("the field stands twice"));
             }
         }
@@ -89,6 +90,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
 
 #[cfg(test)]
 mod tests {
+    use keygate_decision::locator::FieldText;
+
     use super::{Object, field};
 
     #[test]
@@ -105,12 +108,15 @@ mod tests {
 
     #[test]
     fn only_what_has_one_meaning_is_read() {
-        let read = |document: &str| field(document.as_bytes(), "EndpointID");
+        let read = |document: &str| Some(field(document.as_bytes(), "EndpointID")?.map(|found| found.text));
         assert_eq!(read(r#"{"EndpointID":4,"x":[]}"#), Some(Some("4".to_owned())));
         assert_eq!(read(r#"{"endpointid":"4"}"#), Some(Some("4".to_owned())));
         assert_eq!(read(r#"{"x":1}"#), Some(None));
         assert_eq!(read("{}"), Some(None));
-        assert_eq!(field("{\"Cluſter\u{212A}ey\":\"a\"}".as_bytes(), "clusterKey"), Some(Some("a".to_owned())));
+        assert_eq!(
+            field("{\"Cluſter\u{212A}ey\":\"a\"}".as_bytes(), "clusterKey"),
+            Some(Some(FieldText { text: "a".to_owned(), plain: false }))
+        );
         for document in [
             r#"{"EndpointID":4,"EndpointID":5}"#,
             r#"{"EndpointID":4,"endpointId":5}"#,

@@ -7,7 +7,7 @@ use keygate_decision::request::is_forbidden_header;
 use keygate_decision::{EnvironmentId, Header, Policy};
 use keygate_wire::{FilterConfig, json};
 
-use super::views::{decoded, folded, views};
+use super::views::{decoded, folded, jetty_parameters, views};
 
 /// The environment of the keys.
 pub const OWN: &str = "1a5";
@@ -73,21 +73,25 @@ fn before_colon(segment: &str) -> Option<&str> {
     ends.into_iter().flatten().min().and_then(|end| segment.get(..end))
 }
 
-/// A parameter that names another environment, by whatever signs the query is split.
+/// A parameter that names another environment, by whatever signs the query is split and however it is decoded.
 fn query_crossing(target: &[u8]) -> Option<String> {
     let query = target.splitn(2, |byte| *byte == b'?').nth(1)?;
-    let separators: [fn(&u8) -> bool; 2] = [|byte| *byte == b'&', |byte| matches!(byte, b'&' | b';')];
-    separators.into_iter().find_map(|is_separator| {
-        query.split(is_separator).find_map(|pair| {
+    let split = |is_separator: fn(&u8) -> bool| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let halves = |pair: &[u8]| {
             let mut halves = pair.splitn(2, |byte| *byte == b'=').map(form_decoded);
-            let (name, value) = (folded(&halves.next()?), halves.next().unwrap_or_default());
-            let named = match name.as_slice() {
-                b"projectid" => Some(String::from_utf8_lossy(&value).into_owned()),
-                b"filters" => json::field(&value, "EndpointID")?,
-                _ => None,
-            };
-            named.filter(|named| is_another(named))
-        })
+            (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+        };
+        query.split(is_separator).map(halves).collect()
+    };
+    let readings =
+        [split(|byte| *byte == b'&'), split(|byte| matches!(byte, b'&' | b';')), jetty_parameters(query).unwrap_or_default()];
+    readings.iter().flatten().find_map(|(name, value)| {
+        let named = match folded(name).as_slice() {
+            b"projectid" => Some(String::from_utf8_lossy(value).into_owned()),
+            b"filters" => json::field(value, "EndpointID")?.map(|found| found.text),
+            _ => None,
+        };
+        named.filter(|named| is_another(named))
     })
 }
 

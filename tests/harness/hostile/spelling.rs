@@ -210,6 +210,8 @@ impl Spellings {
             7 => format!("{word};a=b"),
             8 => format!("{word}%3b"),
             9 => format!("{word}%20"),
+            10 => self.encoded(word, "%u00"),
+            11 => self.encoded(word, "%").replace("%6a", "%6:").replace("%6f", "%6?"),
             _ => word.to_owned(),
         }
     }

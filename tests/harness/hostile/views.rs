@@ -57,6 +57,46 @@ pub fn decoded(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The parameters of a query as Jetty 8 and 9 read them: one byte after the other, `%uXXXX` for a letter, and for a digit whatever stands
+/// where one should, `&` and `=` among them. `None` where it gives up. Source: `org.eclipse.jetty.util.UrlEncoded`, `TypeUtil`.
+pub fn jetty_parameters(query: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let (mut parameters, mut name, mut text) = (Vec::new(), None, Vec::new());
+    let mut bytes = query.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'&' => parameters.push(pair(name.take(), std::mem::take(&mut text))),
+            b'=' if name.is_none() => name = Some(std::mem::take(&mut text)),
+            b'+' => text.push(b' '),
+            b'%' => {
+                let mut digit = || jetty_digit(bytes.next()?);
+                match digit() {
+                    Some(high) => text.push(high << 4 | digit()?),
+                    // Of `u`, which is no digit.
+                    None => {
+                        let letter = (0..4).try_fold(0, |letter, _| Some(letter << 4 | u32::from(digit()?)))?;
+                        text.extend(char::from_u32(letter)?.to_string().into_bytes());
+                    }
+                }
+            }
+            other => text.push(other),
+        }
+    }
+    parameters.push(pair(name, text));
+    Some(parameters)
+}
+
+fn pair(name: Option<Vec<u8>>, text: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    match name {
+        Some(name) => (name, text),
+        None => (text, Vec::new()),
+    }
+}
+
+fn jetty_digit(byte: u8) -> Option<u8> {
+    let value = i32::from(byte & 0x1F) + i32::from(byte >> 6) * 0x19 - 0x10;
+    u8::try_from(value).ok().filter(|value| *value < 16)
+}
+
 fn add(views: &mut BTreeSet<String>, text: &str) {
     let text = text.strip_prefix('/').unwrap_or(text);
     for cut in [whole, before_parameters, before_any_end] {
