@@ -176,6 +176,41 @@ async fn a_last_listener_that_is_dropped_and_added_again_passes_nothing_wrongly_
     Ok(())
 }
 
+/// The control plane counts on the limit that it was told: it has counted this edge as closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_limit_that_nobody_was_told_opens_no_table_again() -> Result<()> {
+    let mut site = Site::start().await?;
+    let mut config = site.edge.config_with_limit(PROXY, 5)?;
+    config.listener_apart = true;
+    config.restart.extend(["--drain-time-s", "1"].map(str::to_owned));
+    let envoy = Envoy::start(&config).await?;
+    envoy.until_table().await?;
+    let create = ["--environment", "1a5", "--name", "ci", "--wait", "20"];
+    let key = site.edge.control_plane.cli().create_key(&create).await?;
+    let status = async |path: &str| {
+        let mut connection = Connection::open(envoy.edge(), Protocol::Http1).await?;
+        anyhow::Ok(connection.get(path, &[("x-api-key", &key.token)]).await?.status)
+    };
+    ensure!(status(INSIDE).await? == 200, "the key does not pass");
+    site.edge.control_plane.kill();
+    until("the table to be stale", async || Ok((status(INSIDE).await? == 503).then_some(()))).await?;
+
+    let mut longer = newer(&config)?;
+    longer.edit_filter(|filter| filter["staleness_limit_seconds"] = 3600.into())?;
+    envoy.replace_listener(Some(&longer)).await?;
+    let served = async || Ok(status(NEWER).await.is_ok_and(|status| status == 200).then_some(()));
+    until("the newer configuration to serve", served).await?;
+    // By then the older configuration is gone, and the newer has taken over and tried to reach the control plane.
+    let taken_over = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < taken_over {
+        let found = status(INSIDE).await?;
+        ensure!(found == 503, "a table that was closed for certain answers {found} again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    site.edge.control_plane.serve().await?;
+    until("the table to be fresh", async || Ok((status(INSIDE).await? == 200).then_some(()))).await
+}
+
 /// So many connections reach every one of two workers.
 const MANY_CONNECTIONS: usize = 16;
 

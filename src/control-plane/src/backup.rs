@@ -116,7 +116,13 @@ fn warnings(data: &Path, contents: &Contents, replaced: &Replaced) -> Vec<String
         ),
     }
     lines.push("Logins have ended: some of them were ended since, too. People log in again.".to_owned());
-    lines.push("A proxy that first came after it is not waited for until it connects again.".to_owned());
+    lines.push(if replaced.difference.is_some() {
+        "Waits cover every proxy that the data which was there knew, and those of the backup.".to_owned()
+    } else {
+        "A proxy that first came after it is not waited for until it connects again. Those that the backup knows are, for up to 30 days: \
+         keygate proxy forget the ones that will not come."
+            .to_owned()
+    });
     if let Some(kept) = &replaced.kept {
         lines.push(format!("What was there is kept as {}; delete it when you are sure.", kept.display()));
     }

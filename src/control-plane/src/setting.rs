@@ -28,11 +28,11 @@ pub(crate) const LOGIN_TTL: Setting<Lifetime> = Setting {
     parse: |text| whole(text, 1, 365 * 24 * 60).and_then(|minutes| Lifetime::from_seconds(minutes * 60)),
 };
 
-/// So long a login lives that was made in Portainer's way.
+/// So long a login lives that was made in Portainer's way, unless [`LOGIN_TTL`] is shorter.
 pub(crate) const PORTAINER_LOGIN_TTL: Setting<Lifetime> = Setting {
     name: "portainer-login-ttl-minutes",
     default: "480",
-    about: "So many minutes a login lives that was made at /api/auth; it holds for logins made from then on",
+    about: "So many minutes a login lives at most that was made at /api/auth; it holds for logins made from then on",
     parse: LOGIN_TTL.parse,
 };
 
@@ -102,10 +102,7 @@ pub(crate) const CA_CERTS: Setting<String> = Setting {
     parse: |text| match text.trim() {
         "" => Ok(String::new()),
         pem if pem.starts_with("-----BEGIN CERTIFICATE-----") && pem.len() <= 64 * 1024 => {
-            match tls::ensure_roots(pem.as_bytes()) {
-                Ok(()) => Ok(format!("{pem}\n")),
-                Err(error) => Err(format!("must be certificates as PEM: it {error}")),
-            }
+            tls::only_certificates(pem).map_err(|error| format!("must be certificates as PEM and nothing else: it {error}"))
         }
         _ => Err("must be certificates as PEM, which begin with -----BEGIN CERTIFICATE-----, or nothing".to_owned()),
     },
@@ -295,6 +292,10 @@ mod tests {
         assert!(ALL.is_sorted_by_key(|known| known.name));
     }
 
+    /// As some servers want their certificate.
+    const WITH_KEY: &str =
+        concat!(include_str!("api/tests/authority.pem"), "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
+
     #[test]
     fn values_are_checked() {
         for (name, good, bad) in [
@@ -318,7 +319,12 @@ mod tests {
             (
                 "cacerts",
                 &["", include_str!("api/tests/authority.pem")],
-                &["AA==", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----"],
+                &[
+                    "AA==",
+                    "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+                    "-----BEGIN CERTIFICATE-----",
+                    WITH_KEY,
+                ],
             ),
             (
                 "server-url",
@@ -331,6 +337,9 @@ mod tests {
             assert!(good.iter().all(|value| check(value).is_ok()), "{name}");
             assert!(bad.iter().all(|value| check(value).is_err()), "{name}");
         }
+        // Everybody is shown them.
+        let authority = include_str!("api/tests/authority.pem");
+        assert_eq!((CA_CERTS.parse)(&format!("{authority}and a note\n")).unwrap(), authority);
         // As connections are compared with them.
         let parsed = (TRUSTED_PROXIES.parse)("::ffff:192.0.2.1").unwrap();
         assert_eq!(parsed, ["192.0.2.1".parse::<IpAddr>().unwrap()]);

@@ -196,7 +196,7 @@ impl Subscription {
         let writer = self.writer(fence);
         // What a former worker wrote without announcing it must be forgotten before this one says what the table holds.
         writer.announce_change()?;
-        writer.note_limit(self.staleness_limit_seconds.saturating_mul(1_000_000_000))?;
+        writer.tell_limit(self.staleness_limit_ns())?;
         let base = writer.base()?;
         Ok(sync::encode_filter(FilterSays::Hello(Hello {
             proxy: self.proxy.clone(),
@@ -311,11 +311,16 @@ impl Subscription {
         let writer = self.writer(fence);
         let held = writer.base()?.map(|head| head.position);
         let newest = heartbeat.position.as_ref().and_then(|position| position.parse());
+        writer.note_limit(self.staleness_limit_ns())?;
         writer.note_time(arrival.now_ns, heartbeat.unix_ms)?;
         if held.is_some() && held == newest {
             writer.note_current(arrival)?;
         }
         Ok(held)
+    }
+
+    fn staleness_limit_ns(&self) -> u64 {
+        self.staleness_limit_seconds.saturating_mul(1_000_000_000)
     }
 
     fn writer(&self, fence: Fence) -> Writer<'_> {

@@ -13,7 +13,6 @@ use crate::name::Label;
 use crate::operations::Missing;
 use crate::operations::logins::{self, Attempt};
 use crate::permission::Caller;
-use crate::setting;
 
 /// POST /login
 pub(super) async fn log_in(
@@ -28,7 +27,7 @@ pub(super) async fn log_in(
         Ok((name, fields.required("password", text(Password::parse))?))
     })?;
     let attempt = Attempt { name, password, source, trial: false };
-    let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, attempt, &setting::LOGIN_TTL).await?;
+    let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, attempt, None).await?;
     Ok(reply::created(&written, |login| {
         let mut value = view(login);
         if let Some(object) = value.as_object_mut() {

@@ -293,3 +293,33 @@ async fn logins_do_not_come_back() {
     let names = plane.names(&plane.data());
     assert!(names.iter().all(|name| !name.contains("restoring")), "{names:?}");
 }
+
+/// As long as an edge may have been told to go on, it is not closed.
+#[tokio::test]
+async fn how_long_a_proxy_may_go_on_is_not_forgotten() {
+    const LONGEST: i64 = 30 * 24 * 60 * 60;
+    let plane = Plane::new(1).await;
+    let file = plane.file("backup");
+    plane
+        .run("INSERT INTO proxy (name, staleness_limit_seconds, first_seen) VALUES ('raised', 60, 1), ('forgotten', 60, 1)")
+        .await;
+    save(&plane.database(), &file).await.unwrap();
+    plane.run("DELETE FROM proxy WHERE name = 'forgotten'").await;
+    plane.run("UPDATE proxy SET staleness_limit_seconds = 3600 WHERE name = 'raised'").await;
+    plane.run("INSERT INTO proxy (name, staleness_limit_seconds, first_seen) VALUES ('new', 600, 2)").await;
+    let folder = DataFolder::prepare(&plane.data()).unwrap();
+    restore::stage(&folder, &file).await.unwrap().put(NOW).await.unwrap();
+    drop(folder);
+    let limits = async |database: &Path| -> Vec<(String, i64)> {
+        let options = SqliteConnectOptions::new().filename(database);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let rows = sqlx::query_as("SELECT name, staleness_limit_seconds FROM proxy ORDER BY name");
+        rows.fetch_all(&mut connection).await.unwrap()
+    };
+    let known = |rows: &[(&str, i64)]| rows.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect::<Vec<_>>();
+    assert_eq!(limits(&plane.database()).await, known(&[("forgotten", LONGEST), ("new", 600), ("raised", 3600)]));
+    // Where there is nothing to learn it from, the longest limit that there is may have been told.
+    let elsewhere = DataFolder::prepare(&plane.file("elsewhere")).unwrap();
+    restore::stage(&elsewhere, &file).await.unwrap().put(NOW).await.unwrap();
+    assert_eq!(limits(elsewhere.database()).await, known(&[("forgotten", LONGEST), ("raised", LONGEST)]));
+}

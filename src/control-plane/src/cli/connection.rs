@@ -16,12 +16,13 @@ use super::failure::Failure;
 use super::logins::Logins;
 
 const HEADING: &str = "Connection";
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// Global options that say where the control plane is and which key to act with.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectionArgs {
     /// Where the control plane listens
-    #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_URL", hide_env_values = true, default_value = "http://127.0.0.1:8080")]
+    #[arg(long, global = true, help_heading = HEADING, env = "KEYGATE_URL", hide_env_values = true, default_value = DEFAULT_URL)]
     url: String,
     /// Certificates to trust at an https URL, as PEM, instead of those that this machine trusts
     #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", env = "KEYGATE_CA", hide_env_values = true)]
@@ -70,8 +71,8 @@ pub(super) struct SecretKey(String);
 impl Connection {
     /// Reads the settings. A key that is given goes before a login that is kept.
     pub(super) fn new(args: &ConnectionArgs, logins: &Logins) -> Result<Self, Failure> {
-        let url = parse_url(&args.url)?;
         // A variable that is set to nothing counts as missing.
+        let url = parse_url(if args.url.is_empty() { DEFAULT_URL } else { &args.url })?;
         let access_key = args.access_key.clone().filter(|text| !text.is_empty());
         let ca = args.ca();
         let secret_key = args.secret_key.clone().filter(|secret| !secret.0.is_empty());
@@ -179,11 +180,18 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_without_repeating_it() {
-        for url in ["", "127.0.0.1:8080", "localhost:8080", "ftp://host", "http://u:passw0rd@host", "http://host/?q=1", "http://"]
+        for url in
+            ["/", "127.0.0.1:8080", "localhost:8080", "ftp://host", "http://u:passw0rd@host", "http://host/?q=1", "http://"]
         {
             let message = failure(&args(url, Some("A"), Some("S")));
             assert!(message.contains("--url") && !message.contains("passw0rd"), "{url}: {message}");
         }
+    }
+
+    #[test]
+    fn a_url_that_is_set_to_nothing_counts_as_missing() {
+        let connection = Connection::new(&args("", Some("A"), Some("S")), &Logins::none()).unwrap();
+        assert_eq!(connection.url.as_str(), format!("{DEFAULT_URL}/"));
     }
 
     #[test]

@@ -34,18 +34,21 @@ pub(crate) struct Attempt {
     pub(crate) trial: bool,
 }
 
-/// Logs in: the login, which lives as long as a setting says, and its token, which exists nowhere else.
+/// Logs in: the login, which lives as long as [`setting::LOGIN_TTL`] says, or a shorter setting, and its token, which exists nowhere else.
 pub(crate) async fn log_in(
     store: &Store,
     gate: &Gate,
     refusals: &Refusals,
     attempt: Attempt,
-    ttl: &'static Setting<Lifetime>,
+    or_shorter: Option<&'static Setting<Lifetime>>,
 ) -> Result<(Written<Login>, SecretKey), Refusal> {
     let token = random::secret()?;
     let digest = Digest::of(token.expose());
     let written = open(store, gate, refusals, attempt, async move |change, account| {
-        let expires = stored::value(change.connection(), ttl).await?.end(change.now());
+        let mut expires = stored::value(change.connection(), &setting::LOGIN_TTL).await?.end(change.now());
+        if let Some(shorter) = or_shorter {
+            expires = expires.min(stored::value(change.connection(), shorter).await?.end(change.now()));
+        }
         let new = NewLogin { digest, label: None, description: None, expires };
         Ok(login::create(change, account, new).await?)
     });

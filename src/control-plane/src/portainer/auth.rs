@@ -28,7 +28,7 @@ pub(super) async fn log_in(app: &App, source: Source, site: &Site, asked: &Asked
     // What cannot be a password is nobody's.
     let password = Password::parse(password).map_err(|_| Error::invalid_credentials())?;
     let attempt = Attempt { name: name.to_owned(), password, source, trial: false };
-    let logged_in = logins::log_in(&app.store, &app.gate, &app.refusals, attempt, &setting::PORTAINER_LOGIN_TTL).await;
+    let logged_in = logins::log_in(&app.store, &app.gate, &app.refusals, attempt, Some(&setting::PORTAINER_LOGIN_TTL)).await;
     let (written, token) = logged_in.map_err(|refusal| match refusal {
         Refusal::WrongPassword => Error::invalid_credentials(),
         Refusal::Forbidden(why) => Error::refused(why),

@@ -10,7 +10,7 @@ use super::delta::Base;
 use super::stream::shorten;
 use super::{KnownProxy, TABLE};
 
-const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 60 * 60;
+pub(crate) const STALENESS_LIMIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=30 * 24 * 60 * 60;
 
 /// See [`sync::Hello`].
 #[derive(Clone, Debug)]

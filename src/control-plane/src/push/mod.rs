@@ -36,6 +36,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
+pub(crate) use self::hello::STALENESS_LIMIT_SECONDS;
 use self::identity::Revocations;
 pub(crate) use self::identity::{Identity, Proof, TokenLookup, TokenStanding};
 pub(crate) use self::metrics::Traffic;
@@ -288,6 +289,8 @@ impl Publisher {
 
     /// Ends all streams that were opened with this join token, once storage takes it for revoked.
     pub(crate) fn revoke(&self, token: u64) {
+        // Before its streams end: who ends for this reason is not taken for ended because a namesake is there and it is not.
+        self.0.registry.keep_out(token);
         self.0.revocations.revoke(token);
     }
 

@@ -111,6 +111,15 @@ impl Registry {
         Ok(Claim { registry, proxy: known, limit_seconds: *limit, stream: id, unregistered, replaced: Some(replaced) })
     }
 
+    /// Notes that no process comes back which has proved its name by this join token.
+    pub(super) fn keep_out(&self, token: u64) {
+        let mut state = lock(&self.state);
+        let processes = state.proxies.values_mut().flat_map(|proxy| &mut proxy.processes);
+        processes.filter(|process| process.identity == Some(Identity::Token(token))).for_each(|process| process.kept_out = true);
+        drop(state);
+        self.changed.send_replace(());
+    }
+
     /// What is known of a revision.
     pub(super) fn assess(&self, revision: u64, now: Instant) -> Acknowledgement {
         let mut found = Acknowledgement::default();
@@ -285,7 +294,7 @@ impl Claim {
 
     /// The process has proved its proxy's name by this.
     pub(super) fn proved(&self, identity: Identity) {
-        self.note(|process| process.identity = Some(identity));
+        self.note(|process| (process.identity, process.kept_out) = (Some(identity), false));
     }
 
     /// The proxy, if it has to be stored durably before it gets any of the table.

@@ -103,6 +103,9 @@ async fn act(app: &App, caller: &Caller, asked: &Asked, reference: AccountRef, a
     if !resource::of(Kind::Account).has_action(action) {
         return Err(Error::no_such_action());
     }
+    if !may(caller, Action::ManageAccount(account.id)) {
+        return Err(Error::action_not_granted("only an admin does that to accounts"));
+    }
     if !actions(caller, &account).contains(&action) {
         return Err(Error::action_not_available());
     }

@@ -87,6 +87,11 @@ impl Error {
         Self::invalid("ActionNotAvailable", "action", "the state of the resource does not allow this action; see its `actions`")
     }
 
+    /// 422 as Rancher has it where the caller does not see an action; noted as a refusal.
+    pub(super) fn action_not_granted(detail: &str) -> Self {
+        Self { not_granted: true, ..Self::action_not_available().saying(detail) }
+    }
+
     /// What befell a request before anybody looked at what it asks.
     pub(super) fn early(status: StatusCode, detail: &str) -> Self {
         Self::new(status, status.canonical_reason().unwrap_or("Error")).saying(detail)

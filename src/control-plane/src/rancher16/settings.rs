@@ -9,7 +9,7 @@ use super::{collection, render, resource};
 use crate::api::App;
 use crate::dialect::Answer;
 use crate::dialect::field::text;
-use crate::model::SettingValue;
+use crate::model::{SettingSource, SettingValue};
 use crate::operations::settings;
 use crate::permission::Caller;
 use crate::setting::LOGIN_TTL;
@@ -69,10 +69,15 @@ fn view(asked: &Asked, setting: &SettingValue, ranchers: bool) -> Value {
         Ok(minutes) if ranchers => minutes.saturating_mul(MILLISECONDS_A_MINUTE).to_string(),
         _ => value.to_owned(),
     };
+    let source = match setting.source() {
+        SettingSource::Environment => "Environment Variables",
+        SettingSource::Set => "Database",
+        SettingSource::Default => "Code Packaged Defaults",
+    };
     let fields = json!({
         "name": name, "value": setting.set.as_deref().map(shown), "description": setting.known.about,
         "activeValue": shown(setting.value()),
-        "source": if setting.set.is_some() { "Database" } else { "Code Packaged Defaults" }, "inDb": setting.set.is_some(),
+        "source": source, "inDb": setting.set.is_some(),
     });
     render::resource(&asked.base.unscoped(), Kind::Setting, &format!("{PREFIX}{name}"), fields, &[], &[])
 }

@@ -17,7 +17,7 @@ use crate::operations::accounts;
 use crate::operations::callers::{self, Identity};
 use crate::operations::logins::{self, Attempt};
 use crate::permission::Caller;
-use crate::setting::{LOGIN_ENABLED, LOGIN_TTL};
+use crate::setting::LOGIN_ENABLED;
 use crate::store::setting;
 
 const PROVIDER: &str = "localAuthConfig";
@@ -55,8 +55,10 @@ async fn log_in(app: &App, source: Source, asked: &Asked) -> Result<Answer, Erro
     // What cannot be a password is nobody's.
     let password = Password::parse(password).map_err(|_| Error::unauthorized(false))?;
     let attempt = Attempt { name: name.to_owned(), password, source, trial: true };
-    let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, attempt, &LOGIN_TTL).await?;
-    let shown = view(asked, enabled(app).await?, Some(&written.value.account), Some(token.expose()));
+    // Before the login is made: what failed behind it would leave one whose token nobody has.
+    let enabled = enabled(app).await?;
+    let (written, token) = logins::log_in(&app.store, &app.gate, &app.refusals, attempt, None).await?;
+    let shown = view(asked, enabled, Some(&written.value.account), Some(token.expose()));
     Ok(Answer::new(StatusCode::CREATED, shown))
 }
 

@@ -36,16 +36,19 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
 }
 
 async fn generate(app: &App, caller: &Caller, asked: &Asked, id: EnvironmentId) -> Result<Answer, Error> {
-    let made = app.change(caller.clone(), async move |change, caller| tokens::for_kubectl(change, caller, &id).await);
-    let (environment, plain) = made.await?.value;
-    let mut reader = app.store.read().await?;
-    let user = match caller.standing.account() {
-        Some(own) => Some(accounts::show(&mut reader, caller, &AccountRef::Id(own)).await?.name),
-        None => None,
-    };
-    let set = setting::value(&mut reader, &SERVER_URL).await?;
-    let origin = if set.is_empty() { asked.base.site().to_string() } else { set };
-    let ca_certs = setting::value(&mut reader, &CA_CERTS).await?;
+    // All that a file needs is read in the change: were anything to fail behind it, there would be a token that nobody has.
+    let made = app.change(caller.clone(), async move |change, caller| {
+        let (environment, plain) = tokens::for_kubectl(change, caller, &id).await?;
+        let reader = change.connection();
+        let user = match caller.standing.account() {
+            Some(own) => Some(accounts::show(reader, caller, &AccountRef::Id(own)).await?.name),
+            None => None,
+        };
+        let url = setting::value(reader, &SERVER_URL).await?;
+        Ok((environment, plain, user, url, setting::value(reader, &CA_CERTS).await?))
+    });
+    let (environment, plain, user, url, ca_certs) = made.await?.value;
+    let origin = if url.is_empty() { asked.base.site().to_string() } else { url };
     let leads = Leads { origin: &origin, environment: &environment, ca_certs: &ca_certs };
     let access = match &plain {
         Some(plain) => Access::Token(plain.expose()),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Change, Connection, StoreError, proxy_token, row};
-use crate::push::KnownProxy;
+use crate::push::{KnownProxy, STALENESS_LIMIT_SECONDS};
 
 /// All known proxies.
 pub(super) async fn list(connection: &mut Connection) -> Result<Vec<KnownProxy>, StoreError> {
@@ -29,6 +29,31 @@ pub(super) async fn remember(change: &mut Change<'_>, proxy: &KnownProxy) -> Res
     .await?;
     let detail = json!({"stalenessLimitSeconds": proxy.staleness_limit_seconds});
     change.audit("proxy.remember", format!("proxy {}", proxy.name), &detail);
+    Ok(())
+}
+
+/// Notes in a restored database that nobody serves how long its proxies may go on: nobody knows what they have been told since it was
+/// saved, so it is the longest limit that there is.
+pub(super) async fn forget_limits(connection: &mut Connection) -> Result<(), StoreError> {
+    let longest = row::integer(*STALENESS_LIMIT_SECONDS.end());
+    sqlx::query("UPDATE proxy SET staleness_limit_seconds = $1").bind(longest).execute(connection).await?;
+    Ok(())
+}
+
+/// Notes the same as the database knows it that is replaced, with the proxies that came since.
+pub(super) async fn carry_limits(from: &mut Connection, to: &mut Connection) -> Result<(), StoreError> {
+    let rows = sqlx::query_as::<_, (String, i64, i64)>("SELECT name, staleness_limit_seconds, first_seen FROM proxy");
+    for (name, limit, first_seen) in rows.fetch_all(from).await? {
+        sqlx::query(
+            "INSERT INTO proxy (name, staleness_limit_seconds, first_seen) VALUES ($1, $2, $3) \
+             ON CONFLICT (name) DO UPDATE SET staleness_limit_seconds = excluded.staleness_limit_seconds",
+        )
+        .bind(name)
+        .bind(limit)
+        .bind(first_seen)
+        .execute(&mut *to)
+        .await?;
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::backup::sync_folder_of;
 use super::folder::{DataFolder, FolderError, io_error};
 use super::inspect::{Contents, Difference, Unfit, compare, inspect};
-use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, compile, history, login};
+use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, compile, history, login, proxy};
 use crate::clock;
 
 /// Why nothing was restored. Nothing is changed then.
@@ -81,13 +81,9 @@ pub(crate) async fn stage<'f>(folder: &'f DataFolder, file: &Path) -> Result<Sta
 /// And the line of revisions that led to it is forgotten, so that every proxy is given the whole table: what one has of that line may be
 /// such a login, or another future than the copy's own. How many keys may pass then; none if the copy is older than logins are.
 async fn begin_anew(path: &Path) -> Result<Option<u64>, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        // So that nothing of it is left beside the file.
-        .journal_mode(SqliteJournalMode::Delete)
-        .synchronous(SqliteSynchronous::Full);
-    let mut connection: Connection = options.connect().await?;
+    let mut connection = open_staged(path).await?;
     history::forget_epochs(&mut connection).await?;
+    proxy::forget_limits(&mut connection).await?;
     let keys = if login::are_known(&mut connection).await? {
         login::end_all(&mut connection).await?;
         Some(compile::count(&mut connection).await?)
@@ -98,10 +94,31 @@ async fn begin_anew(path: &Path) -> Result<Option<u64>, StoreError> {
     Ok(keys)
 }
 
+async fn open_staged(path: &Path) -> Result<Connection, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        // So that nothing of it is left beside the file.
+        .journal_mode(SqliteJournalMode::Delete)
+        .synchronous(SqliteSynchronous::Full);
+    Ok(options.connect().await?)
+}
+
 impl Staged<'_> {
     /// What it holds.
     pub(crate) fn contents(&self) -> Contents {
         self.contents
+    }
+
+    /// Learns from the database that is replaced how long proxies may go on, and which have come since.
+    async fn carry_limits(&self) -> Result<(), StoreError> {
+        let mut from: Connection =
+            SqliteConnectOptions::new().filename(self.folder.database()).read_only(true).immutable(true).connect().await?;
+        let mut to = open_staged(&self.path).await?;
+        let mut change = to.begin().await?;
+        proxy::carry_limits(&mut from, &mut change).await?;
+        change.commit().await?;
+        from.close().await?;
+        Ok(to.close().await?)
     }
 
     /// Puts it in the place of what is there.
@@ -113,6 +130,9 @@ impl Staged<'_> {
             let folded = fold_journal(database).await?;
             if folded {
                 replaced.difference = compare(database, &self.path, now).await.ok();
+                if let Err(error) = self.carry_limits().await {
+                    tracing::warn!(%error, "how long proxies may go on cannot be read from the data that was there");
+                }
             }
             let name = clock::rfc3339(now).replace(['-', ':'], "");
             let kept = beside(database, &format!(".before-restore-{name}"));

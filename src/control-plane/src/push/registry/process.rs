@@ -26,6 +26,8 @@ pub(super) struct Process {
     pub(super) staleness_limit_seconds: u64,
     /// By what it has proved its proxy's name.
     pub(super) identity: Option<Identity>,
+    /// What it proved that by is withdrawn: it may go on, and cannot come back.
+    pub(super) kept_out: bool,
     presence: Presence,
     pub(super) filter_version: String,
     /// When it first said anything since it last came.
@@ -59,6 +61,7 @@ impl Process {
             instance,
             staleness_limit_seconds,
             identity: None,
+            kept_out: false,
             presence: Presence::Gone { since },
             filter_version: String::new(),
             since: None,
@@ -102,12 +105,13 @@ impl Process {
     }
 
     /// From when on nobody has to wait for it: then it certainly answers 503, or it is taken for ended, because a namesake has been
-    /// connected for so long (`comes_back`) that this one would be, too. Never as long as it has a stream.
+    /// connected for so long (`comes_back`) that this one would be, too, unless it is kept out. Never as long as it has a stream.
     pub(super) fn leaves(&self, namesake_since: Option<Instant>, comes_back: Duration) -> Option<Instant> {
         let Presence::Gone { since } = self.presence else { return None };
         let limit = Duration::from_secs(self.staleness_limit_seconds);
         let closes = since.checked_add(limit.saturating_add(limit / CLOCKS_DIFFER_BY).saturating_add(CLOSING_MARGIN));
-        let is_former = namesake_since.and_then(|namesake| namesake.max(since).checked_add(comes_back));
+        let is_former =
+            namesake_since.filter(|_| !self.kept_out).and_then(|namesake| namesake.max(since).checked_add(comes_back));
         closes.into_iter().chain(is_former).min()
     }
 
@@ -118,5 +122,6 @@ impl Process {
         self.instance = None;
         self.staleness_limit_seconds = self.staleness_limit_seconds.max(other.staleness_limit_seconds);
         self.acknowledged = self.acknowledged.min(other.acknowledged);
+        self.kept_out |= other.kept_out;
     }
 }

@@ -128,6 +128,34 @@ async fn a_wait_covers_both_processes_of_a_hot_restart() {
     assert_eq!(assess(&registry, 3, Instant::now()).0, found(&["a"], &[], &[]));
 }
 
+/// Its stream has ended because its token was revoked: that it does not come back shows nothing.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain() {
+    let registry = registry(&[]);
+    let parent = claim(&registry, "a", 1, 9).ok().unwrap();
+    parent.proved(Identity::Token(1));
+    let child = claim(&registry, "a", 2, 1).ok().unwrap();
+    child.proved(Identity::Token(2));
+    registry.keep_out(1);
+    drop(parent);
+    child.acknowledge(at(1));
+    pass(600).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0, found(&[], &[], &["a"]));
+    pass(3100).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0, found(&["a"], &[], &[]));
+    // One that shows another token is let in, and counts as any other from then on.
+    registry.keep_out(2);
+    drop(child);
+    let again = claim(&registry, "a", 2, 2).ok().unwrap();
+    again.proved(Identity::Token(3));
+    again.acknowledge(at(1));
+    drop(again);
+    let other = claim(&registry, "a", 3, 1).ok().unwrap();
+    other.acknowledge(at(2));
+    pass(6).await;
+    assert_eq!(assess(&registry, 2, Instant::now()).0, found(&["a"], &[], &[]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_former_process_is_waited_for_a_little_longer() {
     let registry = registry(&[]);
