@@ -25,7 +25,7 @@ const FORWARDED: &str = "ours, forwarded";
 const HOT_KEY: &str = "ours: X-API-Key";
 /// What no worker remembers: a key that passes, and one that is refused.
 const EVERY_KEY: &str = "ours: every key for the first time";
-const EVERY_UNKNOWN: &str = "refused: every key unknown, for the first time";
+const EVERY_UNKNOWN: &str = "refused: unknown keys for the first time";
 /// Ours where it tells the upstream no more than it must for the rules here.
 const BRIEF: &str = "ours: one identity header";
 

@@ -100,7 +100,7 @@ fn courses() -> Vec<Course> {
         Course { name: "ours: every key for the first time", listener: "ours", key: |number| number, status: 200 },
         Course { name: "refused: unknown key", listener: "ours", key: |_| KEYS.of_environment() + 1, status: 401 },
         Course {
-            name: "refused: every key unknown, for the first time",
+            name: "refused: unknown keys for the first time",
             listener: "ours",
             key: |number| KEYS.of_environment() + 2 + number,
             status: 401,
