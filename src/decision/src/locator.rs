@@ -118,6 +118,9 @@ impl Locator {
     }
 }
 
+/// So many parameters every upstream reads. Of more, PHP and Node read the first, and Go, beyond ten times as many, none.
+const READ_BY_ALL: usize = 1000;
+
 /// What a request names besides its path.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NamedEnvironments {
@@ -165,9 +168,10 @@ impl NamedEnvironments {
         if !locators.iter().any(in_query) {
             return;
         }
+        let are_few = query.split(|byte| *byte == b'&').count() <= READ_BY_ALL;
         // Go, for one, leaves out whatever stands between two `&` and holds a `;`.
         for piece in query.split(|byte| *byte == b'&') {
-            let whole = !piece.iter().any(|byte| matches!(byte, b';' | b'?'));
+            let whole = are_few && !piece.iter().any(|byte| matches!(byte, b';' | b'?'));
             for (name, value) in parameters(piece) {
                 for locator in locators {
                     self.read_parameter(locator, json, (&name, value), whole);
@@ -224,6 +228,35 @@ mod tests {
 
     fn no_json(_: &[u8], _: &str) -> Option<Option<FieldText>> {
         None
+    }
+
+    #[test]
+    fn only_what_all_read_is_named_plainly() {
+        let locators = ["header:x-project", "query:endpointId", "host:0"].map(|text| Locator::parse(text).unwrap());
+        let plainly = |query: &str, header: (&str, &str)| {
+            let mut named = NamedEnvironments::default();
+            named.read_query(&locators[1..2], no_json, query.as_bytes());
+            named.read_header(&locators, header.0.as_bytes(), header.1.as_bytes());
+            assert_eq!(named.named.len(), 1, "{query} {header:?}");
+            named.plainly
+        };
+        let many = "a&".repeat(READ_BY_ALL);
+        for (query, header, plain) in [
+            ("endpointId=4", ("", ""), true),
+            ("x&endpoint%49d=4&y", ("", ""), true),
+            ("ENDPOINTID=4", ("", ""), false),
+            ("endpointId=4;", ("", ""), false),
+            ("x?endpointId=4", ("", ""), false),
+            ("+endpointId=4", ("", ""), false),
+            (&format!("{many}endpointId=4"), ("", ""), false),
+            (&format!("endpointId=4&{many}"), ("", ""), false),
+            ("", ("x-project", "1a5"), true),
+            ("", ("x.project", "1a5"), false),
+            ("", (":authority", "1a5.example"), true),
+            ("", ("x-forwarded-host", "1a5.example"), false),
+        ] {
+            assert_eq!(plainly(query, header), plain, "{query} {header:?}");
+        }
     }
 
     #[test]
