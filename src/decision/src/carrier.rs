@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::credential;
 use crate::path;
+use crate::query::{self, split_pair};
 use crate::request;
 
 /// Headers that are taken for a credential even if no carrier says so.
@@ -150,9 +151,9 @@ impl Carriers {
                     same.for_each(|(_, value)| hand_over(carrier, credential::without_bearer(value).into()));
                 }
                 Carrier::Query(own) if name == b":path" => {
-                    let same = parameters(path::split_query(value).1).filter(|(name, _)| is_same_word(name, own));
+                    let same = query::parameters(query::split(value).1).filter(|(name, _)| is_same_word(name, own));
                     same.for_each(|(_, value)| {
-                        hand_over(carrier, credential::without_bearer(&decode_parameter(value)).to_vec().into())
+                        hand_over(carrier, credential::without_bearer(&query::decode(value)).to_vec().into())
                     });
                 }
                 _ => {}
@@ -203,10 +204,10 @@ impl Carriers {
         if !self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(_))) {
             return None;
         }
-        let (path, query) = path::split_query(raw_path);
+        let (path, query) = query::split(raw_path);
         let goes =
             |name: &[u8]| self.to_strip(keep).any(|carrier| matches!(carrier, Carrier::Query(own) if is_same_word(name, own)));
-        let left = without(query, PARAMETER_SEPARATORS, |part| goes(&query_name(part)))?;
+        let left = without(query, query::SEPARATORS, |part| goes(&query::name(part)))?;
         let question_mark: &[u8] = if left.is_empty() { b"" } else { b"?" };
         Some([path, question_mark, &left].concat())
     }
@@ -253,29 +254,6 @@ pub fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 fn unquoted(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
     text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text)
-}
-
-/// `;` separates as well as `&`, because some upstreams think so, and a second `?`, because some think that only there the query begins.
-const PARAMETER_SEPARATORS: &[u8] = b"&;?";
-
-/// The parameters of a query: decoded names, and values as they came.
-pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, &[u8])> {
-    query.split(|byte| PARAMETER_SEPARATORS.contains(byte)).map(|pair| (query_name(pair), split_pair(pair).1))
-}
-
-/// Decodes a query parameter's name or value: percent-encoding, and `+` for a space.
-pub fn decode_parameter(text: &[u8]) -> Vec<u8> {
-    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    path::decode_once(&spaced)
-}
-
-fn query_name(pair: &[u8]) -> Vec<u8> {
-    decode_parameter(split_pair(pair).0)
-}
-
-fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
-    let mut halves = pair.splitn(2, |byte| *byte == b'=');
-    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
 }
 
 /// The text without the parts that are to go, each kept part with the separator that stood before it; `None` if none goes.

@@ -7,8 +7,9 @@ use crate::carrier::Carrier;
 use crate::credential::{self, Outline, Scheme};
 use crate::environment::EnvironmentId;
 use crate::locator::{Locator, NamedEnvironments};
-use crate::path::{self, Ambiguity, LiberalPath};
+use crate::path::{Ambiguity, LiberalPath};
 use crate::policy::{Candidate, Policy, Routed};
+use crate::query;
 use crate::reason::Reason;
 use crate::request::{Header, Request};
 use crate::route::Rule;
@@ -134,7 +135,7 @@ impl Policy {
                 let mut named = NamedEnvironments::default();
                 named.read_header(slice::from_ref(locator), name, value);
                 if *name == b":path" {
-                    named.read_query(slice::from_ref(locator), self.json, path::split_query(value).1);
+                    named.read_query(slice::from_ref(locator), self.json, query::split(value).1);
                 }
                 all.extend(named.named.into_iter().map(|name| (NamedIn::Place(locator.clone()), name)));
             }

@@ -26,6 +26,7 @@ pub mod key;
 pub mod locator;
 pub mod path;
 pub mod policy;
+pub mod query;
 pub mod readiness;
 pub mod reason;
 pub mod request;

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use crate::carrier::{decode_parameter, is_same_word, is_spelled, parameters};
+use crate::carrier::{is_same_word, is_spelled};
 use crate::credential;
+use crate::query;
 use crate::request;
 
 /// One place that may name an environment.
@@ -172,7 +173,7 @@ impl NamedEnvironments {
         // Go, for one, leaves out whatever stands between two `&` and holds a `;`.
         for piece in query.split(|byte| *byte == b'&') {
             let whole = are_few && !piece.iter().any(|byte| matches!(byte, b';' | b'?'));
-            for (name, value) in parameters(piece) {
+            for (name, value) in query::parameters(piece) {
                 for locator in locators {
                     self.read_parameter(locator, json, (&name, value), whole);
                 }
@@ -183,12 +184,12 @@ impl NamedEnvironments {
     fn read_parameter(&mut self, locator: &Locator, json: JsonField, (name, value): (&[u8], &[u8]), whole: bool) {
         let is_plain = |own: &str| whole && name == own.as_bytes();
         match locator {
-            Locator::Query(own) if is_same_word(name, own) => self.push(text(&decode_parameter(value)), is_plain(own)),
+            Locator::Query(own) if is_same_word(name, own) => self.push(text(&query::decode(value)), is_plain(own)),
             Locator::QueryBeforeColon(own) if is_same_word(name, own) => {
-                let named = text(&decode_parameter(value));
+                let named = text(&query::decode(value));
                 self.push(named.and_then(|named| Some(named.split_once(':')?.0.to_owned())), is_plain(own));
             }
-            Locator::Json { parameter, field } if is_same_word(name, parameter) => match json(&decode_parameter(value), field) {
+            Locator::Json { parameter, field } if is_same_word(name, parameter) => match json(&query::decode(value), field) {
                 Some(None) => {}
                 Some(Some(found)) => self.push(Some(found.text), found.plain && is_plain(parameter)),
                 None => self.push(None, false),

@@ -1,8 +1,6 @@
 //! Which paths an upstream could read as another path. Owns the strict and the lenient check and the folding of spellings;
 //! it never repairs a path: what is ambiguous is refused.
 
-use crate::carrier;
-
 /// Where, and why, an upstream could read a path as another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguity {
@@ -25,14 +23,8 @@ pub enum Flaw {
     Byte(u8),
     /// Behind the environment, where more is allowed: it decodes to something that climbs.
     Climbs,
-    /// It is not in a segment but in the query, see [`is_query_ambiguous`].
+    /// It is not in a segment but in the query, see [`crate::query::is_ambiguous`].
     Query,
-}
-
-/// Splits a `:path` into the path and its query, which is empty if there is none.
-pub fn split_query(raw: &[u8]) -> (&[u8], &[u8]) {
-    let mut halves = raw.splitn(2, |byte| *byte == b'?');
-    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
 }
 
 /// The segments of a path that begins with `/`; `None` for any other.
@@ -71,19 +63,6 @@ fn first_flaw(path: &[u8]) -> Option<Ambiguity> {
         }
     }
     None
-}
-
-/// Whether an upstream could find other parameters in a query than are found here, and take another method or environment from it: there is
-/// a `%` that two hexadecimal digits do not follow, or a parameter's name hides bytes as [`may_climb`] says. Decoders differ in what they
-/// make of those: Jetty's, of the time of Rancher 1.6, reads `%u005f` as `_` and takes two more characters for digits whatever they are,
-/// `&` and `=` among them.
-pub fn is_query_ambiguous(query: &[u8]) -> bool {
-    let mut escapes = query.split(|byte| *byte == b'%').skip(1).peekable();
-    if escapes.peek().is_none() {
-        return false;
-    }
-    let is_whole = |behind: &[u8]| matches!(behind, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-    !escapes.all(is_whole) || carrier::parameters(query).any(|(name, _)| hides_bytes(&name))
 }
 
 /// Whether a part of a path, decoded as often as it can be, climbs for some upstream: has a component that begins with one or two dots and
@@ -186,7 +165,7 @@ fn is_dot_component(component: &[u8]) -> bool {
 }
 
 /// Over-long UTF-8 of two, three or four bytes, or Microsoft's `%uXXXX`.
-fn hides_bytes(decoded: &[u8]) -> bool {
+pub(crate) fn hides_bytes(decoded: &[u8]) -> bool {
     decoded.iter().any(|byte| matches!(byte, 0xC0 | 0xC1))
         || decoded.windows(2).any(|pair| matches!(pair, [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F] | [b'%', b'u' | b'U']))
 }
@@ -300,32 +279,6 @@ mod tests {
         }
         for part in ["", "/", "//x", "/library%2Fnginx:1.2", "/a..b", "/...", "/x;y", "/%zz", "/%", "/a%20b", "/.hidden"] {
             assert!(!may_climb(part.as_bytes()), "{part}");
-        }
-    }
-
-    #[test]
-    fn a_query_is_read_alike_by_all_or_ambiguous() {
-        for query in ["", "a", "a=b&c", "a=%5f&%5fb=c", "q=100%25", "q=%C1%e0%80", "%e2%82%ac=1", "a=%2525"] {
-            assert!(!is_query_ambiguous(query.as_bytes()), "{query}");
-        }
-        for query in [
-            "%",
-            "a%",
-            "a=b%4",
-            "%u005fmethod=x",
-            "a=%U0041",
-            "_meth%6?d=x",
-            "%5?method=x",
-            "_%6=ethod=x",
-            "a%4&b",
-            "project%4@d=1",
-            "a=%zz",
-            "%%5f",
-            "%c1%9fmethod=x",
-            "a&%E0%81%9f",
-            "%25u005fmethod",
-        ] {
-            assert!(is_query_ambiguous(query.as_bytes()), "{query}");
         }
     }
 

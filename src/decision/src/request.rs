@@ -5,7 +5,7 @@ use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
 use crate::credentials::{Credentials, Unread};
 use crate::identity;
 use crate::locator::{JsonField, Locator, NamedEnvironments};
-use crate::path;
+use crate::query;
 
 /// One header as it came: the name in lower case, the value raw. Pseudo-headers (`:path`) are among them.
 pub type Header<'a> = (&'a [u8], &'a [u8]);
@@ -57,7 +57,7 @@ pub struct Request<'a> {
     pub method: &'a [u8],
     /// The path without its query; `None` where there is none, as in a plain CONNECT.
     pub path: Option<&'a [u8]>,
-    /// Its query may say something else to an upstream: see [`path::is_query_ambiguous`].
+    /// Its query may say something else to an upstream: see [`query::is_ambiguous`].
     pub ambiguous_query: bool,
     /// It asks the upstream to take another method than [`Self::method`].
     pub overrides_method: bool,
@@ -117,9 +117,9 @@ impl<'a> Request<'a> {
             match name {
                 b":method" => request.method = value,
                 b":path" => {
-                    let (path, query) = path::split_query(value);
+                    let (path, query) = query::split(value);
                     request.path = Some(path);
-                    request.ambiguous_query |= path::is_query_ambiguous(query);
+                    request.ambiguous_query |= query::is_ambiguous(query);
                     request.overrides_method |= overrides_method(query);
                     request.environments.read_query(reading.locators, reading.json, query);
                 }
@@ -233,8 +233,8 @@ pub fn overrides_method_by_header(name: &[u8]) -> bool {
 /// Rancher's APIs take `?_method=` instead of the method, and `?action=remove` for a DELETE.
 fn overrides_method(query: &[u8]) -> bool {
     !query.is_empty()
-        && carrier::parameters(query).any(|(name, value)| {
-            let removes = || carrier::decode_parameter(value).eq_ignore_ascii_case(b"remove");
+        && query::parameters(query).any(|(name, value)| {
+            let removes = || query::decode(value).eq_ignore_ascii_case(b"remove");
             is_same_word(&name, "_method") || (is_same_word(&name, "action") && removes())
         })
 }

@@ -3,8 +3,8 @@
 //!
 //! One request: Envoy calls ([`callbacks`]); [`http`] reads the header map ([`host`]), asks what the rules say, looks the credential up
 //! ([`table`]), and either rewrites the headers or answers ([`reply`]). One change: [`sync`] decodes it, marks the write, checks the lease
-//! ([`lease`]) before it writes buckets, then head, then the change detector ([`writer`]), and only then acknowledges. What a former table leaves is
-//! emptied later ([`leftovers`]).
+//! ([`lease`]) before it writes buckets, then head, then the change detector ([`writer`]), and only then acknowledges. What a
+//! former table leaves is emptied later ([`leftovers`]).
 //!
 //! [`table`] is one of two: the one in shared data ([`shared`]), which [`sync`] keeps in step and each worker remembers parts of
 //! ([`memory`]), or the configuration's own. Which keys have passed is told to the control plane now and then ([`usage`]).

@@ -108,8 +108,8 @@ impl Writer<'_> {
         detector.set(number | 1)
     }
 
-    /// Notes the staleness limit that the control plane is about to be told. Only a shorter one: as long as it may not know of a longer one,
-    /// it counts on the former, in every reader.
+    /// Notes the staleness limit that the control plane is about to be told. Only a shorter one: as long as it may not know of a longer
+    /// one, it counts on the former, in every reader.
     pub(crate) fn tell_limit(&self, limit_ns: u64) -> Result<(), Failure> {
         self.update_clock(|clock| {
             let limit_ns = if clock.limit_ns == 0 { limit_ns } else { limit_ns.min(clock.limit_ns) };

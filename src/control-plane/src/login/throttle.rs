@@ -146,8 +146,8 @@ struct Count {
 }
 
 impl<K: Hash + Eq> Table<K> {
-    /// How many wrong passwords are remembered. Those of a time that is not yet come, because the clock was set back, are of now: or they would
-    /// be remembered, and have to be waited for, until it has come.
+    /// How many wrong passwords are remembered. Those of a time that is not yet come, because the clock was set back, are of now: or they
+    /// would be remembered, and have to be waited for, until it has come.
     fn wrong(&mut self, key: &K, now: UnixSeconds) -> u32 {
         if let Some(count) = self.counts.get_mut(key) {
             count.last = count.last.min(now);

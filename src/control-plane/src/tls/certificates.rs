@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::watch;
@@ -162,30 +162,17 @@ pub(super) fn roots(pem: &[u8]) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// The certificates of a text, to be shown to anybody: written anew, so that nothing else goes with them. A text that holds something else
-/// as PEM, such as a private key, was not meant to be shown.
-pub(crate) fn only_certificates(text: &str) -> anyhow::Result<String> {
-    let other =
-        text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")).find(|label| *label != "CERTIFICATE-----");
-    if let Some(other) = other {
-        bail!("holds a {} beside certificates", other.trim_end_matches('-').to_lowercase());
-    }
+/// Fails unless a text holds certificates and nothing else, not even a remark: it is shown to anybody, as it is. A private key often stands
+/// beside a certificate.
+pub(crate) fn ensure_only_certificates(text: &str) -> anyhow::Result<()> {
     roots(text.as_bytes())?;
-    let mut out = String::new();
-    for certificate in certificates(text.as_bytes())? {
-        out += "-----BEGIN CERTIFICATE-----\n";
-        let encoded = STANDARD.encode(certificate);
-        let mut rest = encoded.as_str();
-        while let Some((line, after)) = rest.split_at_checked(64) {
-            out.extend([line, "\n"]);
-            rest = after;
-        }
-        if !rest.is_empty() {
-            out.extend([rest, "\n"]);
-        }
-        out += "-----END CERTIFICATE-----\n";
-    }
-    Ok(out)
+    let whole = |der: CertificateDer<'_>| format!("-----BEGINCERTIFICATE-----{}-----ENDCERTIFICATE-----", STANDARD.encode(der));
+    let certificates: String = certificates(text.as_bytes())?.into_iter().map(whole).collect();
+    ensure!(
+        certificates.chars().eq(text.chars().filter(|sign| !sign.is_whitespace())),
+        "holds something else beside certificates"
+    );
+    Ok(())
 }
 
 /// A file's certificates, to be trusted.

@@ -9,7 +9,7 @@ mod client;
 mod connection;
 mod incoming;
 
-pub(crate) use certificates::{Certificates, Files, only_certificates};
+pub(crate) use certificates::{Certificates, Files, ensure_only_certificates};
 pub(crate) use client::{Roots, client};
 pub(crate) use connection::{Connection, Peer};
 pub(crate) use incoming::Incoming;

@@ -4,6 +4,7 @@
 use keygate_decision::credential::Outline;
 use keygate_decision::explain::{Fit, NamedIn, Presented, Route, RuleTrace, WriteSign};
 use keygate_decision::path::{self, Ambiguity, Flaw};
+use keygate_decision::query;
 use keygate_decision::{Explanation, Header, Reason};
 use keygate_wire::FilterConfig;
 use serde_json::{Value, json};
@@ -207,7 +208,7 @@ impl Report<'_> {
 
     fn segment(&self, index: usize) -> String {
         let raw = self.headers.iter().find(|(name, _)| *name == b":path").map(|(_, raw)| *raw);
-        let (path, _) = path::split_query(raw.unwrap_or_default());
+        let (path, _) = query::split(raw.unwrap_or_default());
         let segment = path::segments(path).and_then(|mut segments| segments.nth(index));
         segment.unwrap_or(path).escape_ascii().to_string()
     }
