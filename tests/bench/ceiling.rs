@@ -24,7 +24,7 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, pace: Pace) -> Re
         machine::pin(proxy.pid(), &[cores.measured, cores.load])?;
         let load = Load { request: request("/", Headers::Small, None), keys: None, refused: false };
         let course = Course { name, listener: "reads", load, helper: None };
-        let rounds = course::run(&[course], &[proxy.port("reads")?], proxy.pid(), pace).await?;
+        let rounds = course::run(&[course], &[proxy.place("reads")?], pace).await?;
         let reads = rounds.iter().map(|rounds| Some(rounds.figure(|outcome| outcome.per_second * f64::from(READS) / 1e3)));
         rows.push((name.to_owned(), reads.collect()));
         proxy.stop().await?;

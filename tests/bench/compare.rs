@@ -45,8 +45,8 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, data: &Data, pace
     }
 
     let courses = courses(&folder, data, authorizer_pid)?;
-    let ports = courses.iter().map(|course| proxy.port(course.listener)).collect::<Result<Vec<_>>>()?;
-    let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
+    let places = courses.iter().map(|course| proxy.place(course.listener)).collect::<Result<Vec<_>>>()?;
+    let rounds = course::run(&courses, &places, pace).await?;
     report.tables.push(table(&rounds)?);
     report.verdicts.extend(verdicts(&rounds)?);
     proxy.stop().await

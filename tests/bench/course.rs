@@ -26,6 +26,14 @@ pub(crate) struct Rounds {
     outcomes: Vec<Outcome>,
 }
 
+/// Where a course is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) port: u16,
+    /// The Envoy that listens there.
+    pub(crate) process: u32,
+}
+
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -34,16 +42,16 @@ pub(crate) struct Pace {
     pub(crate) seconds: u64,
 }
 
-/// Runs all courses, round by round, against one Envoy.
-pub(crate) async fn run(courses: &[Course], ports: &[u16], process: u32, pace: Pace) -> Result<Vec<Rounds>> {
+/// Runs all courses, each at its place, round by round.
+pub(crate) async fn run(courses: &[Course], places: &[Place], pace: Pace) -> Result<Vec<Rounds>> {
     let mut found: Vec<Rounds> = courses.iter().map(|course| Rounds { name: course.name, outcomes: Vec::new() }).collect();
     // Courses that use every key once go on where they stopped.
     let mut used = vec![0; courses.len()];
     for round in 0..=pace.rounds {
-        for (((course, port), rounds), used) in courses.iter().zip(ports).zip(&mut found).zip(&mut used) {
+        for (((course, place), rounds), used) in courses.iter().zip(places).zip(&mut found).zip(&mut used) {
             // Before the first round comes a short one, in which caches fill.
             let seconds = if round == 0 { 1 } else { pace.seconds };
-            let outcome = course.load.run(*port, seconds, *used, process, course.helper).await;
+            let outcome = course.load.run(place.port, seconds, *used, place.process, course.helper).await;
             let outcome = outcome.with_context(|| format!("measuring {:?}", course.name))?;
             *used += outcome.requests as usize + MARGIN;
             if round > 0 {
@@ -68,12 +76,17 @@ impl Rounds {
         Figure::of(&self.each(number))
     }
 
-    /// What a request costs more here than on another course: how many times as much in each round, at what that one usually costs. What
+    /// What a request costs more here than on another course, in each round: how many times as much, at what that one usually costs. What
     /// slows the machine for a while slows both.
-    pub(crate) fn cpu_over(&self, base: &Self) -> Figure {
+    pub(crate) fn each_over(&self, base: &Self) -> Vec<f64> {
         let (own, base) = (self.each(|outcome| outcome.cpu_us), base.each(|outcome| outcome.cpu_us));
         let usual = quantile(&base, 0.5);
-        Figure::of_pairs(&own, &base, |own, base| (own / base - 1.0) * usual)
+        own.iter().zip(&base).map(|(own, base)| (own / base - 1.0) * usual).collect()
+    }
+
+    /// That, altogether.
+    pub(crate) fn cpu_over(&self, base: &Self) -> Figure {
+        Figure::of(&self.each_over(base))
     }
 }
 

@@ -62,6 +62,11 @@ impl Data {
         Ok(Self { folder, admin, keys })
     }
 
+    /// How many keys there are, to say what went wrong with them.
+    pub(crate) fn described(&self) -> String {
+        format!("with {} keys", self.keys.count)
+    }
+
     /// Serves a copy, and waits until it is ready.
     pub(crate) async fn serve(&self, name: &str) -> Result<ControlPlane> {
         let copy = folder(name)?;

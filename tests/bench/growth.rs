@@ -1,7 +1,7 @@
 //! How everything grows with the number of keys: until a table is enforced, memory, what a request costs, and how requests fare while the
 //! table is loaded; beside `api_key_auth` with as many keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use keygate_decision::Digest;
 use tokio::task::JoinSet;
 
 use crate::api::Api;
-use crate::course::{self, Course, Headers, KeyFiles, Pace, find, request};
+use crate::course::{self, Course, Headers, KeyFiles, Pace, Rounds, find, request};
 use crate::data::{self, Data};
 use crate::figure::{Figure, quantile};
 use crate::keys::{Carrier, INSIDE, Keys};
@@ -40,9 +40,14 @@ struct Size {
     p99_quiet: Figure,
     /// How many times the one is the other, load by load.
     p99_slower: Figure,
-    hot_us: Figure,
-    random_us: Figure,
+    cost: Cost,
     plain: Option<Plain>,
+}
+
+/// What a request takes of Envoy over one without a filter, in each round.
+struct Cost {
+    hot_us: Vec<f64>,
+    random_us: Vec<f64>,
 }
 
 /// How an Envoy got its table.
@@ -74,59 +79,97 @@ pub(crate) struct Extent {
 
 /// Measures each number of keys.
 pub(crate) async fn measure(report: &mut Report, cores: Cores, many: &Data, extent: &Extent) -> Result<()> {
+    let mut few = Vec::new();
+    for count in extent.counts.iter().filter(|count| **count != many.keys.count) {
+        few.push(Data::fill(Keys { count: *count }).await?);
+    }
+    let mut all: Vec<&Data> = few.iter().chain([many]).collect();
+    all.sort_by_key(|data| data.keys.count);
+    let mut tables = Vec::new();
+    for data in all {
+        tables.push(InForce::load(cores, data, extent.loads).await.with_context(|| data.described())?);
+    }
+    let costs = request_costs(&tables, extent.pace).await?;
     let mut sizes = Vec::new();
-    for count in &extent.counts {
-        let size = if *count == many.keys.count {
-            measure_size(cores, many, extent).await
-        } else {
-            measure_size(cores, &Data::fill(Keys { count: *count }).await?, extent).await
-        };
-        sizes.push(size.with_context(|| format!("with {count} keys"))?);
+    for (table, cost) in tables.into_iter().zip(costs) {
+        let described = table.data.described();
+        sizes.push(table.finish(cores, cost, extent).await.context(described)?);
     }
     report.tables.push(table(&sizes));
     report.verdicts.extend(verdicts(&sizes)?);
     Ok(())
 }
 
-async fn measure_size(cores: Cores, data: &Data, extent: &Extent) -> Result<Size> {
-    let folder = data::folder("growth")?;
-    let mut control_plane = data.serve("growth-control-plane").await?;
-    machine::give_way(control_plane.process()?.id())?;
-    let (mut proxy, first) = load(cores, data, &mut control_plane, &folder).await?;
-    let mut loaded = vec![first];
-    for _ in 1..extent.loads {
-        proxy.stop().await?;
-        let (next, again) = load(cores, data, &mut control_plane, &folder).await?;
-        proxy = next;
-        loaded.push(again);
-    }
-    let of_loads = |value: fn(&Loading) -> f64| Figure::of(&loaded.iter().map(value).collect::<Vec<_>>());
-    let resident = machine::resident_bytes(proxy.pid())?;
-    let control_plane_resident = machine::resident_bytes(control_plane.process()?.id())?;
+/// A table that is in force, who sends it, and what was found on the way there.
+struct InForce<'d> {
+    data: &'d Data,
+    folder: PathBuf,
+    control_plane: ControlPlane,
+    /// The last that it was loaded into.
+    proxy: Proxy,
+    loads: Vec<Loading>,
+    resident: f64,
+    control_plane_resident: f64,
+}
 
-    let courses = courses(data, &folder)?;
-    let ports = courses.iter().map(|course| proxy.port(course.listener)).collect::<Result<Vec<_>>>()?;
-    let rounds = course::run(&courses, &ports, proxy.pid(), extent.pace).await?;
-    let over = |name: &str| Ok::<_, anyhow::Error>(find(&rounds, name)?.cpu_over(find(&rounds, "none")?));
-    let (hot_us, random_us) = (over("hot")?, over("random")?);
-    change(&control_plane, data.keys, extent.changes).await?;
-    let resident_changed = machine::resident_bytes(proxy.pid())?;
-    proxy.stop().await?;
-    control_plane.kill();
-    let plain = if data.keys.count <= PLAIN_MOST { Some(measure_plain(cores, data, extent.pace).await?) } else { None };
-    Ok(Size {
-        keys: data.keys.count,
-        enforced_ms: of_loads(|load| load.enforced_ms),
-        resident,
-        resident_changed,
-        control_plane: control_plane_resident,
-        p99_loading: of_loads(|load| load.p99_us),
-        p99_quiet: of_loads(|load| load.p99_quiet_us),
-        p99_slower: of_loads(|load| load.p99_us / load.p99_quiet_us),
-        hot_us,
-        random_us,
-        plain,
-    })
+impl<'d> InForce<'d> {
+    async fn load(cores: Cores, data: &'d Data, loads: usize) -> Result<Self> {
+        let folder = data::folder(&format!("growth-{}", data.keys.count))?;
+        let mut control_plane = data.serve(&format!("growth-control-plane-{}", data.keys.count)).await?;
+        machine::give_way(control_plane.process()?.id())?;
+        let (mut proxy, first) = load(cores, data, &mut control_plane, &folder).await?;
+        let mut loaded = vec![first];
+        for _ in 1..loads {
+            proxy.stop().await?;
+            let (next, again) = load(cores, data, &mut control_plane, &folder).await?;
+            proxy = next;
+            loaded.push(again);
+        }
+        let resident = machine::resident_bytes(proxy.pid())?;
+        let control_plane_resident = machine::resident_bytes(control_plane.process()?.id())?;
+        Ok(Self { data, folder, control_plane, proxy, loads: loaded, resident, control_plane_resident })
+    }
+
+    /// Changes the table, ends who has it, and puts the peer beside it.
+    async fn finish(mut self, cores: Cores, cost: Cost, extent: &Extent) -> Result<Size> {
+        change(&self.control_plane, self.data.keys, extent.changes).await?;
+        let resident_changed = machine::resident_bytes(self.proxy.pid())?;
+        self.proxy.stop().await?;
+        self.control_plane.kill();
+        let keys = self.data.keys.count;
+        let plain = if keys <= PLAIN_MOST { Some(measure_plain(cores, self.data, extent.pace).await?) } else { None };
+        let of_loads = |value: fn(&Loading) -> f64| Figure::of(&self.loads.iter().map(value).collect::<Vec<_>>());
+        Ok(Size {
+            keys,
+            enforced_ms: of_loads(|load| load.enforced_ms),
+            resident: self.resident,
+            resident_changed,
+            control_plane: self.control_plane_resident,
+            p99_loading: of_loads(|load| load.p99_us),
+            p99_quiet: of_loads(|load| load.p99_quiet_us),
+            p99_slower: of_loads(|load| load.p99_us / load.p99_quiet_us),
+            cost,
+            plain,
+        })
+    }
+}
+
+/// What a request costs by each of the tables, all of them in turn: between the first and the last lies too much time to compare them else.
+async fn request_costs(tables: &[InForce<'_>], pace: Pace) -> Result<Vec<Cost>> {
+    let mut courses = Vec::new();
+    let mut places = Vec::new();
+    for table in tables {
+        for course in table_courses(table.data, &table.folder)? {
+            places.push(table.proxy.place(course.listener)?);
+            courses.push(course);
+        }
+    }
+    let rounds = course::run(&courses, &places, pace).await?;
+    let of_table = |rounds: &[Rounds]| {
+        let over = |name: &str| Ok::<_, anyhow::Error>(find(rounds, name)?.each_over(find(rounds, "none")?));
+        Ok(Cost { hot_us: over("hot")?, random_us: over("random")? })
+    };
+    rounds.chunks(courses.len() / tables.len().max(1)).map(of_table).collect()
 }
 
 /// Starts an Envoy, to which a table is then sent while it serves requests.
@@ -166,8 +209,7 @@ async fn measure_plain(cores: Cores, data: &Data, pace: Pace) -> Result<Plain> {
     proxy.until_passes("plain", INSIDE, ("x-api-key", &data.keys.pair(0)?.token())).await?;
     let start_ms = proxy.started_in()?.as_secs_f64() * 1e3;
     let courses = [course("none", "none", data, &folder, Order::Same)?, course("random", "plain", data, &folder, Order::Random)?];
-    let ports = [proxy.port("none")?, proxy.port("plain")?];
-    let rounds = course::run(&courses, &ports, proxy.pid(), pace).await?;
+    let rounds = course::run(&courses, &[proxy.place("none")?, proxy.place("plain")?], pace).await?;
     let cpu_us = find(&rounds, "random")?.cpu_over(find(&rounds, "none")?);
     let resident = machine::resident_bytes(proxy.pid())?;
     proxy.stop().await?;
@@ -178,7 +220,7 @@ fn hot_request(data: &Data) -> Result<String> {
     Ok(request(INSIDE, Headers::Small, Some(Carrier::ApiKey)).replace("@KEY@", &data.keys.pair(0)?.token()))
 }
 
-fn courses(data: &Data, folder: &Path) -> Result<Vec<Course>> {
+fn table_courses(data: &Data, folder: &Path) -> Result<Vec<Course>> {
     let of = |name, listener, order| course(name, listener, data, folder, order);
     Ok(vec![of("none", "none", Order::Same)?, of("hot", "ours", Order::Same)?, of("random", "ours", Order::Random)?])
 }
@@ -250,8 +292,8 @@ fn table(sizes: &[Size]) -> Table {
             Some(size.enforced_ms),
             mb(size.resident),
             mb(size.resident_changed),
-            Some(size.hot_us),
-            Some(size.random_us),
+            Some(Figure::of(&size.cost.hot_us)),
+            Some(Figure::of(&size.cost.random_us)),
             Some(size.p99_quiet),
             Some(size.p99_loading),
             mb(size.control_plane),
@@ -288,10 +330,11 @@ fn verdicts(sizes: &[Size]) -> Result<Vec<Verdict>> {
     let at_most =
         |what, reached: Figure, must, aim| Verdict { what, reached, must: Bound::AtMost(must), aim: Bound::AtMost(aim) };
     let once = Figure::once;
+    let to_fewest = |cost: fn(&Cost) -> &[f64]| Figure::of_pairs(cost(&most.cost), cost(&least.cost), |most, least| most / least);
     let memory = (most.resident - least.resident) / (most.keys - least.keys) as f64;
     Ok(vec![
-        at_most("hot key: CPU over no filter, most keys to fewest", once(most.hot_us.value / least.hot_us.value), 1.3, 1.1),
-        at_most("all keys at random: the same", once(most.random_us.value / least.random_us.value), 1.3, 1.1),
+        at_most("hot key: CPU over no filter, most keys to fewest", to_fewest(|cost| &cost.hot_us), 1.3, 1.1),
+        at_most("all keys at random: the same", to_fewest(|cost| &cost.random_us), 1.3, 1.1),
         at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms.to(once(plain.start_ms)), 0.1, 0.04),
         at_most("memory for each key, in bytes", once(memory), 110.0, 80.0),
         at_most("p99 while most keys load, to quiet", most.p99_slower, 3.0, 1.5),

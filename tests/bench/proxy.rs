@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use harness::{Connection, Process, Protocol, envoy_binary, free_port, loopback, until};
 use serde_json::{Value, json};
 
+use crate::course::Place;
+
 /// What an Envoy is to be.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -81,6 +83,11 @@ impl Proxy {
     pub(crate) fn port(&self, listener: &str) -> Result<u16> {
         let found = self.ports.iter().find(|(name, _)| *name == listener);
         Ok(found.with_context(|| format!("no listener {listener:?}"))?.1)
+    }
+
+    /// Where a course to this listener is run.
+    pub(crate) fn place(&self, listener: &str) -> Result<Place> {
+        Ok(Place { port: self.port(listener)?, process: self.pid() })
     }
 
     /// Its process id.
