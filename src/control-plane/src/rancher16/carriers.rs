@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// The user beside whom a login's token stands; `=` and a project may follow: `x-api-bearer=1a5`.
+/// The user beside whom a login's token stands, in any letter case; `=` and a project may follow: `x-api-bearer=1a5`.
 const TOKEN_USER: &str = "x-api-bearer";
 const PROOF: HeaderName = HeaderName::from_static("x-api-csrf");
 const BASE64: GeneralPurpose =
@@ -41,10 +41,10 @@ fn unwrap(value: &HeaderValue) -> Option<(HeaderValue, Option<String>)> {
     }
     let decoded = String::from_utf8(BASE64.decode(parameter.trim()).ok()?).ok()?;
     let (user, token) = decoded.split_once(':')?;
-    let project = match user.strip_prefix(TOKEN_USER)? {
-        "" => None,
-        rest => Some(rest.strip_prefix('=')?.to_owned()),
-    };
+    let (name, project) = user.split_once('=').map_or((user, None), |(name, project)| (name, Some(project.to_owned())));
+    if !name.eq_ignore_ascii_case(TOKEN_USER) {
+        return None;
+    }
     Some((HeaderValue::try_from(format!("Bearer {token}")).ok()?, project.filter(|project| !project.is_empty())))
 }
 
@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(token("x-api-bearer:abc"), ("Bearer abc".to_owned(), None, None));
         assert_eq!(token("x-api-bearer=1a5:abc").1.as_deref(), Some("1a5"));
         assert_eq!(token("x-api-bearer=:abc").1, None);
+        assert_eq!(token("X-API-BEARER=1a5:abc"), ("Bearer abc".to_owned(), Some("1a5".to_owned()), None), "as Rancher writes it");
         for other in [basic("x-api-bearers:abc"), basic("0123:abc"), basic("x-api-bearer"), "Bearer x".into(), "Basic !".into()] {
             assert_eq!(read(&other, "/v1"), (other.clone(), None, None));
         }

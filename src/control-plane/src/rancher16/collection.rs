@@ -173,11 +173,16 @@ impl Page {
     fn of(asked: &Asked) -> Result<Self, Error> {
         let number = |name: &'static str| match asked.parameter(name) {
             None => Ok(None),
-            Some(text) => text.parse::<usize>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
+            Some(text) => text.parse::<i64>().map(Some).map_err(|_| Error::invalid("InvalidFormat", name, "must be a number")),
         };
         let limit = number("limit")?;
-        let most = limit.unwrap_or(USUAL_LIMIT).clamp(1, HIGHEST_LIMIT);
-        Ok(Self { start: number("marker")?.unwrap_or(0), most, is_asked: limit.is_some() })
+        let most = match limit {
+            None => USUAL_LIMIT,
+            // Whoever wants no limit, as Rancher's command line does, says less than one.
+            Some(limit) => usize::try_from(limit).ok().filter(|limit| (1..HIGHEST_LIMIT).contains(limit)).unwrap_or(HIGHEST_LIMIT),
+        };
+        let start = number("marker")?.map_or(0, |marker| usize::try_from(marker).unwrap_or(0));
+        Ok(Self { start, most, is_asked: limit.is_some() })
     }
 
     /// Where this page and others are. Nothing is said of pages if nobody asks and all fits into one.

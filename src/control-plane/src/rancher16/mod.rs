@@ -36,7 +36,7 @@ use axum::routing::any;
 use serde_json::{Value, json};
 
 use crate::api::{App, writes_for_another_site};
-use crate::dialect::{Answer, Site};
+use crate::dialect::{Answer, Site, csrf_cookie};
 use crate::login::Source;
 use crate::operations::{Refusal, environments};
 use crate::permission::{Caller, Tie};
@@ -96,6 +96,9 @@ async fn answer(
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response.headers_mut().extend(who);
+    if let Some(cookie) = csrf_cookie(&headers, &site) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     if let Ok(schemas) = HeaderValue::try_from(base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
     }

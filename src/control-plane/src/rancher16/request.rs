@@ -83,6 +83,8 @@ impl Asked {
         }
         let kind = first.as_deref().and_then(Kind::parse);
         let named = headers.get("x-api-project-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        // What is empty names none: Rancher's own programs send the header whether they have a project or not.
+        let not_empty = |text: &String| !text.is_empty();
         let enters = scope.is_none() || kind != Some(Kind::ProjectMember);
         let base = match &scope {
             Some(scope) if enters => base.scoped(scope),
@@ -90,8 +92,8 @@ impl Asked {
         };
         Ok(Self {
             base,
-            method: overridden(method, parameter("_method")),
-            scope: scope.or(named).or_else(|| parameter("projectId")),
+            method: overridden(method, parameter("_method"))?,
+            scope: scope.or(named.filter(not_empty)).or_else(|| parameter("projectId").filter(not_empty)),
             enters,
             kind,
             id: if kind.is_some() { id } else { first },
@@ -154,16 +156,19 @@ fn segments(path: &str) -> Result<Vec<String>, Error> {
     path.split('/').filter(|segment| !segment.is_empty()).skip(1).map(decode).collect()
 }
 
-/// Only a POST may stand for another method: what is made to look like a read must not write.
-fn overridden(method: &Method, other: Option<String>) -> Method {
+/// Only a POST may stand for another method: what is made to look like a read must not write, nor look as if it had.
+fn overridden(method: &Method, other: Option<String>) -> Result<Method, Error> {
     let meant = match other {
         Some(other) if method == Method::POST => {
             Method::from_bytes(other.to_ascii_uppercase().as_bytes()).unwrap_or(Method::POST)
         }
+        Some(other) if method.is_safe() && !["GET", "HEAD"].iter().any(|read| other.eq_ignore_ascii_case(read)) => {
+            return Err(Error::method_not_allowed("only a POST may stand for another method, by _method"));
+        }
         _ => method.clone(),
     };
     // A HEAD is answered as a GET, whose body is left out on its way.
-    if meant == Method::HEAD { Method::GET } else { meant }
+    Ok(if meant == Method::HEAD { Method::GET } else { meant })
 }
 
 fn fields(headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Result<Map<String, Value>, Error> {

@@ -31,11 +31,12 @@ pub(super) fn answer(caller: &Caller, tie: Option<Tie>, asked: &Asked) -> Result
 
 /// The version itself, with links to what this caller sees.
 pub(super) fn root(caller: &Caller, tie: Option<Tie>, asked: &Asked) -> Value {
-    render::root(&asked.base, seen_by(caller, tie).chain([&resource::SCHEMA]))
+    render::root(&asked.base, seen_by(caller, tie))
 }
 
+/// What schemas are themselves is one of them: clients find the list of all by it.
 fn seen_by(caller: &Caller, tie: Option<Tie>) -> impl Iterator<Item = &'static Resource> {
-    resource::ALL.iter().filter(move |resource| resource.is_seen_by(caller, tie))
+    resource::ALL.iter().filter(move |resource| resource.is_seen_by(caller, tie)).chain([&resource::SCHEMA])
 }
 
 fn schema(caller: &Caller, tie: Option<Tie>, asked: &Asked, resource: &Resource) -> Value {

@@ -2,7 +2,6 @@
 //! the cookie `R_SESS`. It never logs a header's value.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use keygate_decision::carrier::cookies;
 use keygate_decision::request::Reading;
 use keygate_decision::{Carrier, Carriers, Request as Presented};
 use serde_json::json;
@@ -13,12 +12,9 @@ use super::request::Asked;
 use crate::api::{App, note_refused};
 use crate::operations::callers::{self, Identity};
 use crate::permission::Caller;
-use crate::random;
 
 /// The cookie that carries a token.
 const SESSION: &str = "R_SESS";
-/// The cookie whose value a browser's page must show in `X-API-CSRF`, to prove that it is one of ours.
-const CSRF: &str = "CSRF";
 
 /// Who asks. A credential that is limited to an environment counts nowhere but at that environment, and is nobody's elsewhere.
 pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Caller, Error> {
@@ -71,17 +67,4 @@ pub(super) fn forget_cookies() -> [(HeaderName, HeaderValue); 2] {
     const SESSION_GONE: &str = "R_SESS=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Strict";
     const CSRF_GONE: &str = "CSRF=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; SameSite=Strict";
     [SESSION_GONE, CSRF_GONE].map(|cookie| (header::SET_COOKIE, HeaderValue::from_static(cookie)))
-}
-
-/// The header that gives a browser a value to prove its page by, unless it has one.
-pub(super) fn csrf_cookie(headers: &HeaderMap, base: &Base) -> Option<HeaderValue> {
-    let agent = headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_ascii_lowercase()).unwrap_or_default();
-    let is_browser = agent.windows(7).any(|part| part == b"mozilla");
-    let mut own = headers.get_all(header::COOKIE).iter().flat_map(|value| cookies(value.as_bytes()));
-    if !is_browser || own.any(|(name, _)| name.eq_ignore_ascii_case(CSRF.as_bytes())) {
-        return None;
-    }
-    // Without randomness there is none, and nothing can be forged by that: a browser without it writes nothing.
-    let value = hex::encode(random::bytes::<16>().ok()?);
-    HeaderValue::try_from(format!("{CSRF}={value}; Path=/; SameSite=Strict{}", base.site().secure())).ok()
 }

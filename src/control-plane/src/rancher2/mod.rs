@@ -30,7 +30,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 
 use crate::api::{App, writes_for_another_site};
-use crate::dialect::{Answer, Site};
+use crate::dialect::{Answer, Site, csrf_cookie};
 use crate::login::Source;
 use crate::permission::Caller;
 
@@ -76,7 +76,7 @@ async fn answer(
     if let Ok(schemas) = HeaderValue::try_from(asked.base.url(&["schemas"])) {
         response.headers_mut().insert(HeaderName::from_static("x-api-schemas"), schemas);
     }
-    if let Some(cookie) = caller::csrf_cookie(&headers, &asked.base) {
+    if let Some(cookie) = csrf_cookie(&headers, asked.base.site()) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response

@@ -29,6 +29,10 @@ async fn a_token_comes_under_the_special_user_with_or_without_a_project() {
     let path = as_user("x-api-bearer=1a6", "/v1/projects/1a5/apikeys?projectId=1a6").header("x-api-project-id", "1a6");
     assert_eq!(names(path).await, ["1a5"]);
     assert_eq!(read(as_user("x-api-bearer=1a9", "/v1/apikeys")).await.status, 403);
+    // What is empty names none.
+    let empty = as_user("x-api-bearer=1a6", "/v1/apikeys?projectId=1a5").header("x-api-project-id", "");
+    assert_eq!(names(empty).await, ["1a5"]);
+    assert_eq!(names(as_user("x-api-bearer=1a6", "/v1/apikeys?projectId=")).await, ["1a6"]);
     let wrong = nobody.request("GET", "/v1/apikeys").basic_auth("x-api-bearer", Some("wrong"));
     assert_eq!(read(wrong).await.status, 401);
 }
@@ -134,12 +138,17 @@ async fn a_browser_writes_with_its_pages_proof_alone() {
         |method: &str, path: &str| nobody.request(method, path).header("user-agent", "Mozilla/5.0").header("cookie", &cookie);
     assert_eq!(read(browser("GET", "/v1/apikeys")).await.status, 200);
     assert_eq!(read(browser("POST", "/v1/apikeys?CSRF=guess")).await.body["code"], "InvalidCSRFToken");
+    assert!(!read(browser("GET", "/v1")).await.headers.contains_key("set-cookie"), "it has its proof");
+    let first = nobody.request("GET", "/v1/token").header("user-agent", "Mozilla/5.0");
+    assert!(read(first).await.headers["set-cookie"].to_str().unwrap().starts_with("CSRF="), "a browser gets its proof");
+    assert!(!read(nobody.request("GET", "/v1/token")).await.headers.contains_key("set-cookie"), "others need none");
     assert_eq!(read(browser("POST", "/v1/apikeys?CSRF=1a2b")).await.status, 201);
     assert_eq!(read(browser("POST", "/v1/apikeys").header("x-api-csrf", "1a2b")).await.status, 201);
     // What looks like a read does not write, and a POST may stand for another method.
     let key = read(browser("GET", "/v1/apikeys")).await.body["data"][1]["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/apikeys/{key}");
-    assert_eq!(read(browser("GET", &format!("{path}?_method=DELETE"))).await.status, 200);
+    assert_eq!(read(browser("GET", &format!("{path}?_method=DELETE"))).await.status, 405);
+    assert_eq!(read(browser("GET", &format!("{path}?_method=get"))).await.status, 200);
     assert_eq!(read(browser("POST", &format!("{path}?_method=delete"))).await.body["code"], "InvalidCSRFToken");
     let proved = |path: &str| browser("POST", path).header("x-api-csrf", "1a2b");
     assert_eq!(read(proved(&format!("{path}?_method=delete"))).await.status, 405, "it is active");

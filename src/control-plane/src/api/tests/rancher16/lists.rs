@@ -34,6 +34,11 @@ async fn lists_are_filtered_sorted_and_paged() {
     assert_eq!((second["data"].as_array().unwrap().len(), &second["pagination"]["next"]), (1, &Value::Null));
     assert_eq!(client.get("/v1/apikeys").await["pagination"], Value::Null);
     client.send("GET", "/v1/apikeys?limit=x", None, 422).await;
+    // As Rancher's command line asks for everything.
+    for unlimited in ["-2", "-1", "0", "1001", "9223372036854775807"] {
+        let all = client.get(&format!("/v2-beta/apikeys?limit={unlimited}&removed_null=1&state_ne=removing")).await;
+        assert_eq!((all["data"].as_array().unwrap().len(), &all["pagination"]["limit"]), (4, &json!(1000)), "{unlimited}");
+    }
 }
 
 #[tokio::test]
@@ -47,6 +52,9 @@ async fn schemas_say_what_each_caller_may_write() {
     let key = schemas["data"].as_array().unwrap().iter().find(|schema| schema["id"] == "apiKey").unwrap().clone();
     assert_eq!(key["links"]["collection"], format!("{}/v1/apikeys", plane.url));
     assert_eq!(key["collectionMethods"], json!(["GET", "POST"]));
+    let own = schemas["data"].as_array().unwrap().iter().find(|schema| schema["id"] == "schema").unwrap().clone();
+    assert_eq!(own["links"]["collection"], format!("{}/v1/schemas", plane.url), "by it `rancher config` finds the schemas");
+    assert_eq!(client.get("/v1/schemas/schema").await, own);
     assert_eq!(key["resourceFields"]["name"]["update"], true);
     assert_eq!(key["resourceFields"]["accountId"]["create"], false);
     let admin = plane.rancher(&plane.admin).get("/v1/schemas/apikey").await;
