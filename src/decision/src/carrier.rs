@@ -227,17 +227,23 @@ pub fn begins_as(name: &[u8], canonical: &[u8]) -> bool {
 }
 
 /// Whether some reader takes one name for the other: one that knows no letter case, drops the blanks around it, those of Latin-1 among
-/// them, or makes `_` of signs that its variables cannot have, as PHP does.
+/// them, or makes `_` of signs that its variables cannot have, as PHP does; or one that reads brackets as lists (`name[]`, `[name]`).
 pub fn is_same_word(name: &[u8], own: &str) -> bool {
     let is_blank = |letter: char| letter.is_whitespace() || letter.is_control() || letter == char::REPLACEMENT_CHARACTER;
     let name = String::from_utf8_lossy(name);
-    let mut own = own.chars();
-    let is_next = |letter: char| {
-        let same =
-            |own: char| path::fold_letter(letter) == path::fold_letter(own) || (own == '_' && matches!(letter, '.' | ' ' | '['));
-        own.next().is_some_and(same)
+    let name = name.trim_matches(is_blank);
+    let is_same = |name: &str| {
+        let mut own = own.chars();
+        let is_next = |letter: char| {
+            let same = |own: char| {
+                path::fold_letter(letter) == path::fold_letter(own) || (own == '_' && matches!(letter, '.' | ' ' | '['))
+            };
+            own.next().is_some_and(same)
+        };
+        name.chars().all(is_next) && own.next().is_none()
     };
-    name.trim_matches(is_blank).chars().all(is_next) && own.next().is_none()
+    let in_brackets = name.split(['[', ']']).find(|part| !part.is_empty());
+    [Some(name), in_brackets].into_iter().flatten().any(is_same)
 }
 
 /// `,` separates as well as `;`, because the first cookie specifications said so.

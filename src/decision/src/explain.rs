@@ -219,6 +219,7 @@ mod tests {
             template: Template::parse(path).unwrap(),
             methods: None,
             kind,
+            places: crate::Places::ALL,
             always_write: path.ends_with("exec"),
             keep_credentials: false,
             shadow: None,

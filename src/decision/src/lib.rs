@@ -43,7 +43,7 @@ pub use environment::{EnvironmentId, EnvironmentRef, InvalidEnvironmentId};
 pub use explain::Explanation;
 pub use grant::{Access, AccountId, Grant, Holder, KeyId, Reach, UnixSeconds};
 pub use identity::IdentityHeader;
-pub use locator::{InvalidLocator, Locator};
+pub use locator::{InvalidLocator, Locator, Places};
 pub use policy::Policy;
 pub use readiness::{InvalidReadinessPath, ReadinessPath};
 pub use reason::Reason;

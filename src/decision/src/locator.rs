@@ -94,7 +94,7 @@ impl Locator {
                 None if is_name(name) => Ok(Self::Query(name.to_owned())),
                 _ => Err(InvalidLocator),
             },
-            "host" => name.parse().map(Self::Host).map_err(|_| InvalidLocator),
+            "host" => name.parse::<u8>().map(|label| Self::Host(label.into())).map_err(|_| InvalidLocator),
             "json" => match name.split_once('.') {
                 Some((parameter, field)) if is_name(parameter) && is_name(field) => {
                     Ok(Self::Json { parameter: parameter.to_owned(), field: field.to_owned() })
@@ -127,34 +127,59 @@ const READ_BY_ALL: usize = 1000;
 pub struct NamedEnvironments {
     /// Place by place and in order, in every spelling that some upstream may read; `None` for what is there but cannot be read.
     pub named: Vec<Option<String>>,
-    /// One of them stands where every upstream reads it. What only some read must not contradict, but the others may take an environment
-    /// from elsewhere, a form in the body for one.
-    pub plainly: bool,
+    /// The places that name one so that every upstream reads it. What only some read must not contradict, but the others may take an
+    /// environment from elsewhere, a form in the body for one.
+    pub plainly: Places,
+}
+
+/// Some of a policy's places, by their order there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places(u32);
+
+impl Places {
+    /// A policy has no more.
+    pub const MOST: usize = 32;
+    /// All that there are.
+    pub const ALL: Self = Self(u32::MAX);
+
+    /// These and the one that has this index.
+    #[must_use]
+    pub fn with(self, index: usize) -> Self {
+        Self(self.0 | (1 << (index % Self::MOST)))
+    }
+
+    /// Whether one of them is among the others.
+    pub fn meet(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
 }
 
 impl NamedEnvironments {
-    fn push(&mut self, named: Option<String>, plain: bool) {
-        self.plainly |= plain && named.is_some();
+    /// Notes what the place of this index says.
+    fn push(&mut self, index: usize, named: Option<String>, plain: bool) {
+        if plain && named.is_some() {
+            self.plainly = self.plainly.with(index);
+        }
         self.named.push(named);
     }
 
     /// Reads one header, `:authority` included.
     pub fn read_header(&mut self, locators: &[Locator], name: &[u8], value: &[u8]) {
-        for locator in locators {
+        for (index, locator) in locators.iter().enumerate() {
             match locator {
-                Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.push(text(value), name == own.as_bytes()),
-                Locator::Opaque(own) if is_spelled(name, own.as_bytes()) => self.push(None, false),
+                Locator::Header(own) if is_spelled(name, own.as_bytes()) => self.push(index, text(value), name == own.as_bytes()),
+                Locator::Opaque(own) if is_spelled(name, own.as_bytes()) => self.push(index, None, false),
                 Locator::Basic(user) if name == b"authorization" => {
                     if let Some(named) = credential::environment_of_basic(value, user) {
-                        self.push(Some(named), true);
+                        self.push(index, Some(named), true);
                     }
                 }
-                Locator::Host(index) if name == b":authority" || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)) => {
-                    self.push(host_label(value, *index), name == b":authority");
+                Locator::Host(label) if name == b":authority" || FORWARDED_HOSTS.iter().any(|own| is_spelled(name, own)) => {
+                    self.push(index, host_label(value, *label), name == b":authority");
                 }
                 Locator::Host(_) if is_spelled(name, b"forwarded") => {
                     if let Some(named) = forwarded_host(value) {
-                        self.push(named, false);
+                        self.push(index, named, false);
                     }
                 }
                 _ => {}
@@ -171,31 +196,49 @@ impl NamedEnvironments {
         }
         let are_few = query.split(|byte| *byte == b'&').count() <= READ_BY_ALL;
         // Go, for one, leaves out whatever stands between two `&` and holds a `;`.
+        let (mut spoke, mut silent) = (Places::default(), Places::default());
         for piece in query.split(|byte| *byte == b'&') {
             let whole = are_few && !piece.iter().any(|byte| matches!(byte, b';' | b'?'));
             for (name, value) in query::parameters(piece) {
-                for locator in locators {
-                    self.read_parameter(locator, json, (&name, value), whole);
+                for (index, locator) in locators.iter().enumerate() {
+                    let named_before = self.named.len();
+                    if self.read_parameter((index, locator), json, (&name, value), whole) {
+                        silent = silent.with(index);
+                    } else if self.named.len() > named_before {
+                        spoke = spoke.with(index);
+                    }
                 }
             }
         }
+        // Of two documents some upstreams take the first and others the last.
+        if spoke.meet(silent) {
+            self.named.push(None);
+        }
     }
 
-    fn read_parameter(&mut self, locator: &Locator, json: JsonField, (name, value): (&[u8], &[u8]), whole: bool) {
+    /// True for a document that names nothing.
+    fn read_parameter(
+        &mut self,
+        (index, locator): (usize, &Locator),
+        json: JsonField,
+        (name, value): (&[u8], &[u8]),
+        whole: bool,
+    ) -> bool {
         let is_plain = |own: &str| whole && name == own.as_bytes();
         match locator {
-            Locator::Query(own) if is_same_word(name, own) => self.push(text(&query::decode(value)), is_plain(own)),
+            Locator::Query(own) if is_same_word(name, own) => self.push(index, text(&query::decode(value)), is_plain(own)),
             Locator::QueryBeforeColon(own) if is_same_word(name, own) => {
                 let named = text(&query::decode(value));
-                self.push(named.and_then(|named| Some(named.split_once(':')?.0.to_owned())), is_plain(own));
+                self.push(index, named.and_then(|named| Some(named.split_once(':')?.0.to_owned())), is_plain(own));
             }
             Locator::Json { parameter, field } if is_same_word(name, parameter) => match json(&query::decode(value), field) {
-                Some(None) => {}
-                Some(Some(found)) => self.push(Some(found.text), found.plain && is_plain(parameter)),
-                None => self.push(None, false),
+                Some(None) => return true,
+                Some(Some(found)) => self.push(index, Some(found.text), found.plain && is_plain(parameter)),
+                None => self.push(index, None, false),
             },
             _ => {}
         }
+        false
     }
 }
 
@@ -239,7 +282,7 @@ mod tests {
             named.read_query(&locators[1..2], no_json, query.as_bytes());
             named.read_header(&locators, header.0.as_bytes(), header.1.as_bytes());
             assert_eq!(named.named.len(), 1, "{query} {header:?}");
-            named.plainly
+            named.plainly != Places::default()
         };
         let many = "a&".repeat(READ_BY_ALL);
         for (query, header, plain) in [
@@ -257,6 +300,39 @@ mod tests {
             ("", ("x-forwarded-host", "1a5.example"), false),
         ] {
             assert_eq!(plainly(query, header), plain, "{query} {header:?}");
+        }
+    }
+
+    #[test]
+    fn each_place_is_told_apart() {
+        let locators = ["header:x-project", "query:project"].map(|text| Locator::parse(text).unwrap());
+        let mut named = NamedEnvironments::default();
+        named.read_header(&locators, b"x-project", b"4");
+        assert!(named.plainly.meet(Places::default().with(0)) && !named.plainly.meet(Places::default().with(1)));
+        named.read_query(&locators, no_json, b"project=4");
+        assert!(named.plainly.meet(Places::default().with(1)) && named.plainly.meet(Places::ALL));
+    }
+
+    #[test]
+    fn two_documents_of_which_one_names_nothing_agree_on_nothing() {
+        // Stands in for JSON: a document is the environment that it names, or a minus.
+        let json: JsonField = |value, _| {
+            let text = String::from_utf8_lossy(value).into_owned();
+            Some((text != "-").then_some(FieldText { text, plain: true }))
+        };
+        let locators = ["json:filters.E", "query:project"].map(|text| Locator::parse(text).unwrap());
+        for (query, expected) in [
+            ("filters=4", vec![Some("4")]),
+            ("filters=-", vec![]),
+            ("filters=-&filters=-", vec![]),
+            ("filters=-&project=4", vec![Some("4")]),
+            ("filters=-&filters=4", vec![Some("4"), None]),
+            ("FILTERS=4&project=4&filters[]=-", vec![Some("4"), Some("4"), None]),
+        ] {
+            let mut named = NamedEnvironments::default();
+            named.read_query(&locators, json, query.as_bytes());
+            let found: Vec<_> = named.named.iter().map(Option::as_deref).collect();
+            assert_eq!(found, expected, "{query}");
         }
     }
 
@@ -279,6 +355,7 @@ mod tests {
             "header",
             "header:",
             "host:x",
+            "host:256",
             "json:filters",
             "json:.x",
             "path:x",
@@ -361,7 +438,9 @@ mod tests {
         named.read_header(&locators, b":authority", b"C-Abc.example.org:443");
         named.read_query(&locators, no_json, b"a=b&EndpointID=4&endpoint%49d=%35;endpointid=6&filter%C5%BF=x");
         named.read_query(&locators, no_json, b"endpo%C4%B1nt%C4%B0d=7&+endpointId=8&endpointId%00=9");
-        let named_by_query = [Some("4"), Some("5"), Some("6"), None, Some("7"), Some("8"), Some("9")];
+        named.read_query(&locators, no_json, b"endpointId[]=10&%5BendpointId%5D=11&endpointId%5D=12&a[endpointId]=13");
+        let named_by_query =
+            [Some("4"), Some("5"), Some("6"), None, Some("7"), Some("8"), Some("9"), Some("10"), Some("11"), Some("12")];
         let expected: Vec<_> = [Some("1a5"), None, Some("c-abc")].into_iter().chain(named_by_query).collect();
         assert_eq!(named.named, expected.into_iter().map(|name| name.map(str::to_owned)).collect::<Vec<_>>());
     }

@@ -66,7 +66,8 @@ fn first_flaw(path: &[u8]) -> Option<Ambiguity> {
 }
 
 /// Whether a part of a path, decoded as often as it can be, climbs for some upstream: has a component that begins with one or two dots and
-/// goes on with nothing that is a letter, digit or dot. `\` separates, too; `;`, `?`, `#` and control bytes end a component. Forms that
+/// goes on with nothing that is a letter, digit or dot, or one that is nothing but parameters, behind which the next one may be taken for
+/// this one. `\` separates, too; `;`, `?`, `#` and control bytes end a component. Forms that
 /// hide such bytes from a decoder (over-long UTF-8, `%u`) count as climbing.
 pub fn may_climb(part: &[u8]) -> bool {
     let decoded = decode_fully(part);
@@ -161,7 +162,8 @@ fn is_dot_component(component: &[u8]) -> bool {
     let start = component.iter().position(|byte| !is_blank(byte)).unwrap_or(component.len());
     let name = component.get(start..).unwrap_or_default().split(ends_name).next().unwrap_or_default();
     let dots = name.iter().take_while(|byte| **byte == b'.').count();
-    (1..=2).contains(&dots) && !name.iter().skip(dots).any(u8::is_ascii_alphanumeric)
+    let is_nothing = name.is_empty() && !component.is_empty();
+    is_nothing || ((1..=2).contains(&dots) && !name.iter().skip(dots).any(u8::is_ascii_alphanumeric))
 }
 
 /// Over-long UTF-8 of two, three or four bytes, or Microsoft's `%uXXXX`.
@@ -274,6 +276,12 @@ mod tests {
             "/..%c2%a0",
             "/%20..",
             "/%2525252525252e%252525252e",
+            // What is nothing but parameters is no segment to some, so that the next one comes in its place.
+            "/;",
+            "/;a=b/settings",
+            "/%3b",
+            "/%20;x",
+            "/%09",
         ] {
             assert!(may_climb(part.as_bytes()), "{part}");
         }

@@ -130,8 +130,9 @@ impl Policy {
             Routed::By(Candidate { rule, .. }) if rule.kind == TargetKind::Public => {
                 return Ruling::Pass { keep_credentials: rule.keep_credentials };
             }
-            Routed::By(Candidate { rule, matched, .. }) => {
-                (self.target(rule, matched, request), rule.keep_credentials, self.shadows(rule))
+            Routed::By(Candidate { index, rule, matched }) => {
+                let shadow = self.shadows(rule) && self.shadows_spellings(index, request);
+                (self.target(rule, matched, request), rule.keep_credentials, shadow)
             }
             Routed::Overruled(..) | Routed::Nowhere => (Err(Reason::NoRule), false, self.shadows_undecided(request)),
         };
@@ -146,6 +147,14 @@ impl Policy {
     /// Whether what this rule refuses is only reported. Administration is in shadow only if its rule says so itself.
     pub fn shadows(&self, rule: &Rule) -> bool {
         rule.shadow.unwrap_or(self.shadow && rule.kind != TargetKind::Admin)
+    }
+
+    /// Whether all rules before this one that claim another spelling of a request's path, for its method, are in shadow.
+    fn shadows_spellings(&self, index: usize, request: &Request<'_>) -> bool {
+        let Some(path) = request.path else { return false };
+        let liberal = LiberalPath::of(path);
+        let claims = |rule: &&Rule| rule.may_cover_method(request) && rule.template.matches_liberally(&liberal).is_some();
+        self.rules.iter().take(index).filter(claims).all(|rule| self.shadows(rule))
     }
 
     /// Whether a request that no rule decides is only reported. Not if a rule that is not in shadow itself claims another spelling of
@@ -253,6 +262,7 @@ fn asks_at_least(kind: TargetKind, other: TargetKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::locator::Places;
     use crate::route::Template;
 
     fn rule(path: &str, kind: TargetKind, shadow: Option<bool>) -> Rule {
@@ -260,6 +270,7 @@ mod tests {
             template: Template::parse(path).unwrap(),
             methods: None,
             kind,
+            places: Places::ALL,
             always_write: false,
             keep_credentials: false,
             shadow,
@@ -328,5 +339,24 @@ mod tests {
             assert_eq!((in_shadow(true, Some(path)), in_shadow(false, Some(path))), (whole, by_rule), "{path}");
         }
         assert!(!in_shadow(true, None), "a tunnel to anywhere");
+    }
+
+    #[test]
+    fn shadow_covers_no_spelling_that_another_rule_decides() {
+        let payments = rule("/v1/payments/**", TargetKind::Account, Some(false));
+        for (methods, path, shadowed) in [
+            (None, "/v1/payments/7", false),
+            (None, "/v1/Payments/7", false),
+            (None, "/v1/payment/7", false),
+            (None, "/v1/other/7", true),
+            (Some("PUT"), "/v1/Payments/7", true),
+        ] {
+            let mut policy = policy(true);
+            let methods = methods.map(|method: &str| vec![method.to_owned()]);
+            policy.rules = vec![Rule { methods, ..payments.clone() }, rule("/v1/**", TargetKind::Account, None)];
+            let request = policy.read([(b":method".as_slice(), b"GET".as_slice()), (b":path", path.as_bytes())]);
+            let Screening::Check(check) = policy.screen(&request) else { panic!("{path}") };
+            assert_eq!(check.is_shadowed(), shadowed, "{path}");
+        }
     }
 }

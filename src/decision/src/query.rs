@@ -35,7 +35,8 @@ pub(crate) fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Whether an upstream could find other parameters than are found here, and take another method or environment from them: there is a `%`
-/// that two hexadecimal digits do not follow, or a parameter's name hides bytes as [`path::may_climb`] says. Decoders differ in what they
+/// that two hexadecimal digits do not follow, or a parameter's name hides bytes as [`path::may_climb`] says or holds control bytes, at which
+/// it ends for PHP. Decoders differ in what they
 /// make of those: Jetty's, of the time of Rancher 1.6, reads `%u005f` as `_` and takes two more characters for digits whatever they are,
 /// `&` and `=` among them.
 pub fn is_ambiguous(query: &[u8]) -> bool {
@@ -44,7 +45,8 @@ pub fn is_ambiguous(query: &[u8]) -> bool {
         return false;
     }
     let is_whole = |behind: &[u8]| matches!(behind, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-    !escapes.all(is_whole) || parameters(query).any(|(name, _)| hides_bytes(&name))
+    let is_hidden = |name: &[u8]| hides_bytes(name) || name.iter().any(u8::is_ascii_control);
+    !escapes.all(is_whole) || parameters(query).any(|(name, _)| is_hidden(&name))
 }
 
 #[cfg(test)]
@@ -72,6 +74,8 @@ mod tests {
             "%c1%9fmethod=x",
             "a&%E0%81%9f",
             "%25u005fmethod",
+            "endpointId%00x=5",
+            "a=b&%0a",
         ] {
             assert!(is_ambiguous(query.as_bytes()), "{query}");
         }

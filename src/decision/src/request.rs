@@ -59,7 +59,7 @@ pub struct Request<'a> {
     pub path: Option<&'a [u8]>,
     /// Its query may say something else to an upstream: see [`query::is_ambiguous`].
     pub ambiguous_query: bool,
-    /// It asks the upstream to take another method than [`Self::method`].
+    /// It asks the upstream to take another method than [`Self::method`], or some upstream takes another one of itself.
     pub overrides_method: bool,
     /// It writes by its method, by asking for an upgrade, or by overriding its method.
     pub writes: bool,
@@ -125,6 +125,8 @@ impl<'a> Request<'a> {
                 }
                 b":protocol" | b"upgrade" => upgrades = true,
                 b"x-api-no-challenge" if value.eq_ignore_ascii_case(b"true") => request.wants_challenge = false,
+                // One that is blank is none to any upstream: clients send it that have nothing to say.
+                b"authorization" if value.trim_ascii().is_empty() => {}
                 b"authorization" => {
                     authorizations += 1;
                     let token = reading.carriers.token_of_basic(value, |token| Unread::Opaque(token.to_vec().into()));
@@ -151,6 +153,8 @@ impl<'a> Request<'a> {
             request.credentials.add(None);
         }
         request.may_be_forged = authorizations == 0 && own_carriers.are_cookies() && browser.may_be_misled();
+        // Some upstreams know methods in any letter case.
+        request.overrides_method |= request.method.iter().any(u8::is_ascii_lowercase);
         request.writes |= upgrades || request.overrides_method || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
         request.wants_challenge &= !upgrades;
         request
@@ -294,6 +298,19 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_header_is_no_credential() {
+        for blank in ["", " ", "\t "] {
+            let request = read(&[("authorization", blank), ("cookie", "token=a:b")]);
+            assert_eq!(request.credentials.digest(), Ok(crate::Digest::of("a:b")));
+            assert!(!request.may_be_forged);
+            let browser = read(&[("authorization", blank), ("cookie", "token=a:b"), ("user-agent", "Mozilla/5.0")]);
+            assert!(browser.may_be_forged, "a cookie alone is what a browser sends unasked");
+            let alone = read(&[("authorization", blank)]);
+            assert_eq!(alone.credentials.digest(), Err(Reason::NoCredential));
+        }
+    }
+
+    #[test]
     fn a_carrier_that_is_switched_off_grants_nothing() {
         let request = read_with(&["bearer"], &[("authorization", "Basic YTpi")]);
         assert_eq!(request.credentials.digest(), Err(Reason::MalformedCredential));
@@ -321,6 +338,8 @@ mod tests {
         for headers in [
             &[(":method", "POST"), (":path", "/")][..],
             &[(":method", "get"), (":path", "/")],
+            &[(":method", "GeT"), (":path", "/")],
+            &[(":method", "GET"), (":path", "/?_method[]=x")],
             &[(":method", "GET"), (":path", "/?x&_method=DELETE")],
             &[(":method", "GET"), (":path", "/?%5fMethod=x")],
             &[(":method", "GET"), (":path", "/?a&Action=re%6dove")],

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::environment::EnvironmentId;
+use crate::locator::Places;
 use crate::path::{self, LiberalPath};
 use crate::request::Request;
 
@@ -44,6 +45,8 @@ pub struct Rule {
     pub methods: Option<Vec<String>>,
     /// What it says about them.
     pub kind: TargetKind,
+    /// Where the environment must be named by which it decides, if its path names none.
+    pub places: Places,
     /// Its requests write, whatever their method (an exec that is a GET, say).
     pub always_write: bool,
     /// Credentials travel on to the upstream instead of being stripped.
@@ -64,10 +67,10 @@ impl Rule {
     }
 
     /// Whether the rule decides requests like this one, its path aside: with its method, and if the rule is about an environment that
-    /// stands elsewhere than in the path, with one named there so that every upstream reads it.
+    /// stands elsewhere than in the path, with one named in one of its places so that every upstream reads it.
     pub fn decides(&self, request: &Request<'_>) -> bool {
         let names_environment =
-            self.kind != TargetKind::Environment || self.template.has_environment() || request.environments.plainly;
+            self.kind != TargetKind::Environment || self.template.has_environment() || self.places.meet(request.environments.plainly);
         names_environment && self.decides_method(request)
     }
 

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::carrier::Carriers;
     use crate::identity::IdentityHeader;
-    use crate::locator::Locator;
+    use crate::locator::{Locator, Places};
     use crate::request::Header;
     use crate::route::{Rule, TargetKind, Template};
 
@@ -113,6 +113,7 @@ mod tests {
             template: Template::parse(path).unwrap(),
             methods: methods.map(|method| vec![method.to_owned()]),
             kind,
+            places: Places::ALL,
             always_write: false,
             keep_credentials: path.contains('k'),
             shadow: None,

@@ -10,7 +10,7 @@ use crate::host::{self, Gauge, Level};
 use crate::lease::{Claim, Fence};
 use crate::leftovers::Leftovers;
 use crate::metrics;
-use crate::writer::{Arrival, Failure, Incoming, Writer};
+use crate::writer::{Arrival, Begun, Failure, Incoming, Writer};
 
 /// A stream on which nothing came for so long is dead: the control plane sends a heartbeat every two seconds.
 const SILENCE_LIMIT_NS: u64 = 10_000_000_000;
@@ -23,6 +23,8 @@ const RETRY_MIN_MS: u64 = 250;
 /// The pause is at most twice this. The control plane counts on that: a process that is not back within 5 seconds, while another of the
 /// same name is, it takes for ended.
 const RETRY_MAX_MS: u64 = 2_000;
+/// For so long at least nobody seeks the lease who gave it up: longer than others take to notice.
+const GIVEN_UP_NS: u64 = 1_500_000_000;
 
 /// gRPC's codes for a stream that ended as streams do.
 const CANCELLED: u32 = 1;
@@ -59,8 +61,7 @@ struct Stream {
     /// The control plane's clock was found good, without which nothing else it says is taken.
     clock_accepted: bool,
     incoming: Option<Incoming>,
-    /// Where the delta leads of which some parts have been applied.
-    begun: Option<Position>,
+    begun: Option<Begun>,
 }
 
 impl Stream {
@@ -107,7 +108,9 @@ impl Subscription {
         for token in std::mem::take(&mut self.to_cancel) {
             cancel(token);
         }
-        let fence = self.claim.acquire(now_ns);
+        // Whoever gave the lease up lets others try first.
+        let seeks = self.fence.is_some() || now_ns >= self.retry_at_ns;
+        let fence = if seeks { self.claim.acquire(now_ns) } else { None };
         if fence != self.fence {
             self.cancel();
             self.fence = fence;
@@ -152,9 +155,11 @@ impl Subscription {
         if self.stream.take_if(|stream| stream.token == token).is_some() {
             let why = keygate_wire::status::readable(&host::grpc_status_message());
             // So streams end when the control plane stops or is away; any other end wants somebody's help.
-            let level = if matches!(status, CANCELLED | UNAVAILABLE) { Level::Info } else { Level::Warn };
+            let is_usual = matches!(status, CANCELLED | UNAVAILABLE);
+            let level = if is_usual { Level::Info } else { Level::Warn };
             host::log(level, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
-            self.retry_later(host::monotonic_ns().unwrap_or(0));
+            let now_ns = host::monotonic_ns().unwrap_or(0);
+            if is_usual { self.retry_later(now_ns) } else { self.give_up(now_ns) }
         }
     }
 
@@ -187,7 +192,7 @@ impl Subscription {
             Err(error) => {
                 let cluster = &self.cluster;
                 host::log(Level::Warn, &format!("keygate: no stream to cluster {cluster:?} (host status {})", error.0));
-                self.retry_later(now_ns);
+                self.give_up(now_ns);
             }
         }
     }
@@ -264,7 +269,7 @@ impl Subscription {
             }
             ControlPlaneSays::SnapshotBegin(begin) => {
                 (stream.incoming, stream.begun) = (None, None);
-                let incoming = self.writer(fence).begin_snapshot(&begin, arrival.now_ns)?;
+                let incoming = self.writer(fence).begin_snapshot(&begin, arrival)?;
                 // It may put the very buckets to use that were to be emptied.
                 self.leftovers = self.leftovers.take().and_then(|leftovers| leftovers.beside(&incoming));
                 stream.incoming = Some(incoming);
@@ -277,7 +282,7 @@ impl Subscription {
             },
             ControlPlaneSays::SnapshotEnd(_) => {
                 let incoming = stream.incoming.take().ok_or_else(|| Failure::Refused("an end without a snapshot".to_owned()))?;
-                let (position, replaced) = self.writer(fence).end_snapshot(&incoming, arrival)?;
+                let (position, replaced) = self.writer(fence).end_snapshot(&incoming, arrival.now_ns)?;
                 // A table that was overwritten in its place leaves nothing, and what is left of another one is still there.
                 if let Some((slot, bits)) = replaced {
                     self.leftovers = Some(Leftovers::of(slot, bits, arrival.now_ns));
@@ -314,7 +319,7 @@ impl Subscription {
         writer.note_limit(self.staleness_limit_ns())?;
         writer.note_time(arrival.now_ns, heartbeat.unix_ms)?;
         if held.is_some() && held == newest {
-            writer.note_current(arrival)?;
+            writer.note_current(arrival.said_at_ns)?;
         }
         Ok(held)
     }
@@ -331,6 +336,14 @@ impl Subscription {
         if let Some(stream) = self.stream.take() {
             cancel(stream.token);
         }
+    }
+
+    /// Leaves it to others of the process, whose configuration may be better: a former one goes on until its last connection ends, by a
+    /// token that was revoked meanwhile, say. Without others it is an attempt like any other.
+    fn give_up(&mut self, now_ns: u64) {
+        self.retry_later(now_ns);
+        self.retry_at_ns = self.retry_at_ns.max(now_ns.saturating_add(GIVEN_UP_NS));
+        self.stop();
     }
 
     /// The next attempt comes later each time, and at a random moment, so that a thousand proxies do not return at once.

@@ -66,10 +66,20 @@ pub(crate) struct Writer<'a> {
     pub(crate) detector: Option<Gauge>,
 }
 
+/// A delta of which some parts have been applied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    to: Position,
+    /// When its first part was said.
+    said_at_ns: u64,
+}
+
 /// A snapshot that is being received.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     position: Position,
+    /// When it began: the table that it becomes has what was said until then.
+    said_at_ns: u64,
     slot: Slot,
     bits: BucketBits,
     next_bucket: u32,
@@ -130,8 +140,8 @@ impl Writer<'_> {
     }
 
     /// Notes that the table has all that was said until then: since then it ages.
-    pub(crate) fn note_current(&self, arrival: Arrival) -> Result<(), Failure> {
-        self.update_clock(|clock| Clock { current_at_ns: clock.current_at_ns.max(arrival.said_at_ns), ..clock })
+    pub(crate) fn note_current(&self, said_at_ns: u64) -> Result<(), Failure> {
+        self.update_clock(|clock| Clock { current_at_ns: clock.current_at_ns.max(said_at_ns), ..clock })
     }
 
     fn update_clock(&self, update: impl FnOnce(Clock) -> Clock) -> Result<(), Failure> {
@@ -140,12 +150,13 @@ impl Writer<'_> {
 
     /// Applies a delta or a part of one; returns what the table then holds. `begun` is the delta of which parts were applied before, on
     /// the same stream.
-    pub(crate) fn apply_delta(&self, begun: &mut Option<Position>, delta: &Delta, arrival: Arrival) -> Result<Position, Failure> {
+    pub(crate) fn apply_delta(&self, begun: &mut Option<Begun>, delta: &Delta, arrival: Arrival) -> Result<Position, Failure> {
         let to = delta.to.as_ref().and_then(|to| to.parse()).ok_or_else(|| refused("delta.to is missing or malformed"))?;
-        let goes_on = begun.take() == Some(to);
-        if !goes_on && self.mark()?.is_some() {
+        let earlier = begun.take().filter(|begun| begun.to == to);
+        if earlier.is_none() && self.mark()?.is_some() {
             return Err(refused("the last write of the table is not complete"));
         }
+        let now_begun = earlier.unwrap_or(Begun { to, said_at_ns: arrival.said_at_ns });
         let head = self.head()?.ok_or_else(|| refused("there is no table to build a delta on"))?;
         if head.position.revision != delta.from {
             let held = head.position.revision;
@@ -168,10 +179,10 @@ impl Writer<'_> {
                     bucket::apply(&shared.value, changes).map_err(|_| refused(format!("bucket {} is corrupt", index.0)))
                 })?;
             }
-            if delta.more { Ok(()) } else { self.put_in_force(Head { position: to, ..head }, arrival) }
+            if delta.more { Ok(()) } else { self.put_in_force(Head { position: to, ..head }, now_begun.said_at_ns) }
         })?;
         if delta.more {
-            *begun = Some(to);
+            *begun = Some(now_begun);
             return Ok(head.position);
         }
         Ok(to)
@@ -179,7 +190,8 @@ impl Writer<'_> {
 
     /// Prepares for a snapshot. A table of the same size is overwritten in place; one of another size is built beside the present one,
     /// which serves until the new one is complete.
-    pub(crate) fn begin_snapshot(&self, begin: &SnapshotBegin, now_ns: u64) -> Result<Incoming, Failure> {
+    pub(crate) fn begin_snapshot(&self, begin: &SnapshotBegin, arrival: Arrival) -> Result<Incoming, Failure> {
+        let now_ns = arrival.now_ns;
         let position = begin.position.as_ref().and_then(|position| position.parse());
         let position = position.ok_or_else(|| refused("snapshot_begin.position is missing or malformed"))?;
         let bits = BucketBits::new(begin.bucket_bits).ok_or_else(|| refused("snapshot_begin.bucket_bits is out of range"))?;
@@ -198,7 +210,7 @@ impl Writer<'_> {
             None => (Slot::A, None),
         };
         self.replace(&self.names.mark(), |_| Ok(mark.encode()))?;
-        Ok(Incoming { position, slot, bits, next_bucket: 0, replaces })
+        Ok(Incoming { position, said_at_ns: arrival.said_at_ns, slot, bits, next_bucket: 0, replaces })
     }
 
     /// Writes some buckets of a snapshot.
@@ -228,13 +240,13 @@ impl Writer<'_> {
     pub(crate) fn end_snapshot(
         &self,
         incoming: &Incoming,
-        arrival: Arrival,
+        now_ns: u64,
     ) -> Result<(Position, Option<(Slot, BucketBits)>), Failure> {
         if incoming.next_bucket != incoming.bits.count() {
             return Err(refused(format!("only {} of {} buckets came", incoming.next_bucket, incoming.bits.count())));
         }
-        let Incoming { position, slot, bits, replaces, .. } = *incoming;
-        self.attempt(position, arrival.now_ns, || self.put_in_force(Head { position, slot, bits }, arrival))?;
+        let Incoming { position, said_at_ns, slot, bits, replaces, .. } = *incoming;
+        self.attempt(position, now_ns, || self.put_in_force(Head { position, slot, bits }, said_at_ns))?;
         Ok((position, replaces))
     }
 
@@ -269,10 +281,11 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes what was written the table that counts, and complete.
-    fn put_in_force(&self, head: Head, arrival: Arrival) -> Result<(), Failure> {
+    /// Makes what was written the table that counts, and complete. It is as old as its first message: what was changed since then it does
+    /// not have.
+    fn put_in_force(&self, head: Head, said_at_ns: u64) -> Result<(), Failure> {
         self.replace(&self.names.head(), |_| Ok(head.encode()))?;
-        self.note_current(arrival)?;
+        self.note_current(said_at_ns)?;
         self.announce_change()?;
         self.replace(&self.names.mark(), |_| Ok(Vec::new()))
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use keygate_decision::{Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Policy, ReadinessPath, Rule, TargetKind};
+use keygate_decision::{Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Places, Policy, ReadinessPath, Rule, TargetKind};
 use serde::Deserialize;
 
 use crate::embedded::EntryTexts;
@@ -137,20 +137,25 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     let preset = document.preset.as_deref().map(Document::of_preset).transpose()?.unwrap_or_default();
     let used = document.carriers.or(preset.carriers).unwrap_or_else(|| DEFAULT_CARRIERS.map(str::to_owned).to_vec());
     let used = parse_list("carriers", &used, Carrier::parse)?;
+    refuse_repeats("carriers", used.len(), &|one, other| used.get(one) == used.get(other))?;
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
     let stripped = parse_list("strip", &document.strip.or(preset.strip).unwrap_or_default(), Carrier::parse_stripped)?;
-    let places = document.environment_places.or(preset.environment_places).unwrap_or_default();
+    let mut places = document.environment_places.or(preset.environment_places).unwrap_or_default();
     let mut locators = parse_list("environment_places", &places, Locator::parse)?;
     // Who may say by whom a token comes may say where it is for: that must never be overlooked.
     for carrier in &used {
         if let Carrier::BasicToken(user) = carrier {
             let place = Locator::Basic(user.clone());
             if !locators.contains(&place) {
+                places.push(place.to_string());
                 locators.push(place);
             }
         }
+    }
+    if locators.len() > Places::MOST {
+        return Err(invalid("environment_places", "must hold at most 32"));
     }
     let environment_header = document.environment_header.or(preset.environment_header).map(|name| name.to_ascii_lowercase());
     if let Some(name) = &environment_header
@@ -166,7 +171,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
-    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, !locators.is_empty()));
+    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, &places));
     let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
     let tells_environment = environment_header.is_some() || identity_headers.contains(&IdentityHeader::Environment);
     if !tells_environment && rules.iter().any(|rule| rule.kind == TargetKind::Own) {
@@ -203,10 +208,15 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
 fn parse_identity_headers(names: Option<Vec<String>>) -> Result<Vec<IdentityHeader>, InvalidConfig> {
     let Some(names) = names else { return Ok(IdentityHeader::ALL.to_vec()) };
     let headers = parse_list("identity_headers", &names, IdentityHeader::parse)?;
-    let is_repeated = |(index, header): &(usize, &IdentityHeader)| headers.iter().take(*index).any(|earlier| earlier == *header);
-    match headers.iter().enumerate().find(is_repeated) {
-        Some((index, _)) => Err(invalid(format!("identity_headers[{index}]"), "stands there twice")),
-        None => Ok(headers),
+    refuse_repeats("identity_headers", headers.len(), &|one, other| headers.get(one) == headers.get(other))?;
+    Ok(headers)
+}
+
+/// Not generic, so that the module holds it once.
+fn refuse_repeats(field: &str, len: usize, is_same: &dyn Fn(usize, usize) -> bool) -> Result<(), InvalidConfig> {
+    match (0..len).find(|index| (0..*index).any(|earlier| is_same(earlier, *index))) {
+        Some(index) => Err(invalid(format!("{field}[{index}]"), "stands there twice")),
+        None => Ok(()),
     }
 }
 
@@ -299,6 +309,11 @@ mod tests {
         assert!(problem(|c| c["strip"] = json!(["header:*"])).starts_with("strip[0]"));
         assert!(problem(|c| c["environment_header"] = json!("x-project")).starts_with("environment_header: must stand in"));
         assert!(problem(|c| c["environment_places"] = json!(["path"])).starts_with("environment_places[0]"));
+        let many: Vec<String> = (0..33).map(|number| format!("query:a{number}")).collect();
+        assert_eq!(problem(|c| c["environment_places"] = json!(many)), "environment_places: must hold at most 32");
+        let elsewhere = problem(|c| c["rules"][0]["environment_places"] = json!(["query:nowhere"]));
+        assert_eq!(elsewhere, "rules[0].environment_places: must be some of the environment_places of all rules");
+        assert_eq!(problem(|c| c["carriers"] = json!(["header:X-Key", "basic", "header:x-key"])), "carriers[2]: stands there twice");
         let unknown = problem(|c| c["identity_headers"] = json!(["x-keygate-key", "x-user"]));
         assert!(unknown.starts_with("identity_headers[1]: \"x-user\" will not do: must be x-keygate-key, x-"), "{unknown}");
         assert_eq!(

@@ -1,6 +1,6 @@
 //! A rule of the filter's configuration: how it is written, and what of it can be used. How rules go together is the configuration's affair.
 
-use keygate_decision::{Rule, TargetKind, Template};
+use keygate_decision::{Places, Rule, TargetKind, Template};
 use serde::Deserialize;
 
 use crate::config::{InvalidConfig, invalid};
@@ -12,6 +12,7 @@ pub(crate) struct RuleText {
     path: String,
     target: TargetName,
     methods: Option<Vec<String>>,
+    environment_places: Option<Vec<String>>,
     #[serde(default)]
     access: AccessName,
     #[serde(default)]
@@ -40,11 +41,11 @@ enum AccessName {
 }
 
 impl RuleText {
-    /// Checks the rule of this index; `named_elsewhere` says whether requests may name environments beside the path.
+    /// Checks the rule of this index; requests may name environments in these places beside the path, as they are written.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
-    pub(crate) fn parse(self, index: usize, named_elsewhere: bool) -> Result<Rule, InvalidConfig> {
+    pub(crate) fn parse(self, index: usize, all_places: &[String]) -> Result<Rule, InvalidConfig> {
         let field = |name: &str| format!("rules[{index}].{name}");
         let template = Template::parse(&self.path).map_err(|error| invalid(field("path"), error.to_string()))?;
         let kind = match self.target {
@@ -55,7 +56,7 @@ impl RuleText {
             TargetName::Own => TargetKind::Own,
         };
         match (kind == TargetKind::Environment, template.has_environment()) {
-            (true, false) if !named_elsewhere => {
+            (true, false) if all_places.is_empty() => {
                 return Err(invalid(
                     field("path"),
                     "must name {environment}, because the target is environment and environment_places is empty",
@@ -68,10 +69,18 @@ impl RuleText {
         if self.methods.as_ref().is_some_and(|methods| methods.is_empty() || !methods.iter().all(is_method)) {
             return Err(invalid(field("methods"), "must list upper-case methods, or be left out for all"));
         }
+        let mut places = self.environment_places.as_ref().map_or(Places::ALL, |_| Places::default());
+        for text in self.environment_places.iter().flatten() {
+            let Some(place) = all_places.iter().position(|place| place == text) else {
+                return Err(invalid(field("environment_places"), "must be some of the environment_places of all rules"));
+            };
+            places = places.with(place);
+        }
         Ok(Rule {
             template,
             methods: self.methods,
             kind,
+            places,
             always_write: self.access == AccessName::Write,
             keep_credentials: self.keep_credentials,
             shadow: self.shadow,

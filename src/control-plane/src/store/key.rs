@@ -92,9 +92,10 @@ pub(crate) async fn count_tokens(connection: &mut Connection, account: AccountId
 
 /// The environment whose active key has this access key, whatever the case.
 pub(crate) async fn environment_of(connection: &mut Connection, access: &Label) -> Result<Option<EnvironmentId>, StoreError> {
+    // That it is not removed is said in the words of the index.
     let query = sqlx::query(
         "SELECT e.id FROM credential c JOIN environment e ON e.number = c.environment \
-         WHERE lower(c.access_key) = lower($1) AND c.state = 'active' AND e.state = 'active'",
+         WHERE lower(c.access_key) = lower($1) AND c.state <> 'removed' AND c.state = 'active' AND e.state = 'active'",
     );
     let row = query.bind(access.as_str()).fetch_optional(connection).await?;
     row.map(|row| row::text(&row, "id", EnvironmentId::parse)).transpose()
@@ -108,21 +109,83 @@ pub(crate) enum Filter {
     Environment(u64),
 }
 
-/// What of the keys that a caller manages is listed: `$1` and `$2` are the [`Filter`], `$3` and `$4` the caller.
+/// The keys that a caller manages and that are asked for. Each kind of question has a statement of its own that an index answers: between
+/// somebody's few keys there may be millions of others.
+#[derive(Clone, Copy, Debug)]
+enum Managed {
+    Everybodys,
+    Of(AccountId),
+    In(u64),
+    /// An account's own, and those of the environments that it owns.
+    OwnAndOwned(AccountId),
+    /// Those of an environment, for an account that may own it.
+    InOwned(u64, AccountId),
+}
+
+/// One statement of each kind of [`Managed`]: `$1` is the account and `$2` the environment, `$3` and `$4` which part of the list.
 macro_rules! managed {
-    ($($removed:ident)?) => {
-        keys!($($removed)? "($1 IS NULL OR c.account = $1) AND ($2 IS NULL OR c.environment = $2) AND ($3 OR c.account = $4 OR EXISTS \
-         (SELECT 1 FROM membership m WHERE m.environment = c.environment AND m.account = $4 AND m.role = 'owner')) ORDER BY c.id \
-         LIMIT $5 OFFSET $6")
+    ($which:expr $(, $removed:ident)?) => {
+        match $which {
+            Managed::Everybodys => keys!($($removed)? "1 ORDER BY c.id LIMIT $3 OFFSET $4"),
+            Managed::Of(_) => keys!($($removed)? "c.account = $1 ORDER BY c.id LIMIT $3 OFFSET $4"),
+            Managed::In(_) => keys!($($removed)? "c.environment = $2 ORDER BY c.id LIMIT $3 OFFSET $4"),
+            Managed::OwnAndOwned(_) => keys!($($removed)? "c.id IN (SELECT id FROM credential WHERE account = $1 UNION ALL SELECT o.id \
+                FROM membership m JOIN credential o ON o.environment = m.environment WHERE m.account = $1 AND m.role = 'owner') \
+                ORDER BY c.id LIMIT $3 OFFSET $4"),
+            Managed::InOwned(..) => keys!($($removed)? "c.environment = $2 AND EXISTS (SELECT 1 FROM membership m \
+                WHERE m.environment = $2 AND m.account = $1 AND m.role = 'owner') ORDER BY c.id LIMIT $3 OFFSET $4"),
+        }
     };
 }
 
-/// All that there is, for [`read_managed`].
+impl Managed {
+    /// What that is; `None` if the caller manages none of what is asked for.
+    fn of(standing: &Standing, filter: Filter) -> Option<Self> {
+        if standing.sees_all() {
+            return Some(match filter {
+                Filter::All => Self::Everybodys,
+                Filter::Account(account) => Self::Of(account),
+                Filter::Environment(number) => Self::In(number),
+            });
+        }
+        let own = standing.account()?;
+        match filter {
+            Filter::All => Some(Self::OwnAndOwned(own)),
+            Filter::Account(account) => (account == own).then_some(Self::Of(own)),
+            Filter::Environment(number) => Some(Self::InOwned(number, own)),
+        }
+    }
+
+    /// The part of them that is asked for: at most so many from some place on.
+    fn select(self, (most, start): (i64, i64)) -> SqliteQuery {
+        self.bind(sqlx::query(managed!(self)), most, start)
+    }
+
+    /// Those that were removed and not purged yet, all of them.
+    fn select_removed(self) -> SqliteQuery {
+        self.bind(sqlx::query(managed!(self, removed)), ALL.0, ALL.1)
+    }
+
+    fn bind(self, query: SqliteQuery, most: i64, start: i64) -> SqliteQuery {
+        let (account, environment) = match self {
+            Self::Everybodys => (None, None),
+            Self::Of(account) | Self::OwnAndOwned(account) => (Some(account), None),
+            Self::In(number) => (None, Some(number)),
+            Self::InOwned(number, account) => (Some(account), Some(number)),
+        };
+        query.bind(account.map(|account| row::integer(account.0))).bind(environment.map(row::integer)).bind(most).bind(start)
+    }
+}
+
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
+
+/// All that there is, for [`Managed::select`].
 const ALL: (i64, i64) = (-1, 0);
 
 /// The keys that a caller manages, oldest first: all for an admin; a user's own and those of environments that the user owns.
 pub(crate) async fn list(connection: &mut Connection, standing: &Standing, filter: Filter) -> Result<Vec<Key>, StoreError> {
-    read_managed(connection, managed!(), standing, filter, ALL).await
+    let Some(managed) = Managed::of(standing, filter) else { return Ok(Vec::new()) };
+    read_all(connection, managed.select(ALL)).await
 }
 
 /// Some of what [`list`] gives: at most so many from this place on, and how many there are in all.
@@ -133,9 +196,12 @@ pub(crate) async fn page(
     start: usize,
     most: usize,
 ) -> Result<(Vec<Key>, usize), StoreError> {
+    let Some(managed) = Managed::of(standing, filter) else { return Ok((Vec::new(), 0)) };
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    let keys = read_managed(connection, managed!(), standing, filter, (number(most), number(start))).await?;
-    let count = bind_managed(sqlx::query(concat!("SELECT count(*) AS number FROM (", managed!(), ")")), standing, filter, ALL);
+    let keys = read_all(connection, managed.select((number(most), number(start)))).await?;
+    let count = format!("SELECT count(*) AS number FROM ({})", managed!(managed));
+    // Nothing but the statements above are in it.
+    let count = managed.bind(sqlx::query(sqlx::AssertSqlSafe(count)), ALL.0, ALL.1);
     let total = row::number(&count.fetch_one(connection).await?, "number")?;
     Ok((keys, usize::try_from(total).unwrap_or(usize::MAX)))
 }
@@ -147,7 +213,8 @@ pub(crate) async fn each(
     filter: Filter,
     take: impl FnMut(Key),
 ) -> Result<(), StoreError> {
-    take_managed(connection, managed!(), standing, filter, take).await
+    let Some(managed) = Managed::of(standing, filter) else { return Ok(()) };
+    take_all(connection, managed.select(ALL), take).await
 }
 
 /// As [`each`], those that were removed and not purged yet.
@@ -157,49 +224,21 @@ pub(crate) async fn each_removed(
     filter: Filter,
     take: impl FnMut(Key),
 ) -> Result<(), StoreError> {
-    take_managed(connection, managed!(removed), standing, filter, take).await
+    let Some(managed) = Managed::of(standing, filter) else { return Ok(()) };
+    take_all(connection, managed.select_removed(), take).await
 }
 
-async fn take_managed(
-    connection: &mut Connection,
-    query: &'static str,
-    standing: &Standing,
-    filter: Filter,
-    mut take: impl FnMut(Key),
-) -> Result<(), StoreError> {
-    let mut rows = bind_managed(sqlx::query(query), standing, filter, ALL).fetch(connection);
+async fn take_all(connection: &mut Connection, query: SqliteQuery, mut take: impl FnMut(Key)) -> Result<(), StoreError> {
+    let mut rows = query.fetch(connection);
     while let Some(row) = rows.next().await {
         take(read(&row?)?);
     }
     Ok(())
 }
 
-async fn read_managed(
-    connection: &mut Connection,
-    query: &'static str,
-    standing: &Standing,
-    filter: Filter,
-    part: (i64, i64),
-) -> Result<Vec<Key>, StoreError> {
+async fn read_all(connection: &mut Connection, query: SqliteQuery) -> Result<Vec<Key>, StoreError> {
     // One by one: a row takes many times what is kept of it.
-    bind_managed(sqlx::query(query), standing, filter, part).fetch(connection).map(|row| read(&row?)).collect().await
-}
-
-type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
-
-fn bind_managed(query: SqliteQuery, standing: &Standing, filter: Filter, (most, start): (i64, i64)) -> SqliteQuery {
-    let (account, environment) = match filter {
-        Filter::All => (None, None),
-        Filter::Account(account) => (Some(account.0), None),
-        Filter::Environment(number) => (None, Some(number)),
-    };
-    query
-        .bind(account.map(row::integer))
-        .bind(environment.map(row::integer))
-        .bind(standing.sees_all())
-        .bind(standing.account().map(|own| row::integer(own.0)))
-        .bind(most)
-        .bind(start)
+    query.fetch(connection).map(|row| read(&row?)).collect().await
 }
 
 /// A key or token that is about to be made. Its secret stays with whoever drew it.

@@ -306,6 +306,7 @@ fn what_a_system_takes_for_another_identity_is_taken_out() {
         ("rancher-2", "impersonate-uid"),
         ("rancher-2", "impersonate-extra-scopes"),
         ("rancher-2", "impersonate_extra_scopes"),
+        ("rancher-2", "x-api-cluster-id"),
     ] {
         assert!(bench(name).policy.carriers.strips_header(header.as_bytes(), true), "{name}: {header}");
     }
