@@ -289,8 +289,17 @@ impl Publisher {
 
     /// Ends all streams that were opened with this join token, once storage takes it for revoked.
     pub(crate) fn revoke(&self, token: u64) {
+        self.withdraw(token, None);
+    }
+
+    /// The same for these tokens, which are a proxy's.
+    pub(crate) fn revoke_all(&self, proxy: &str, tokens: &[u64]) {
+        tokens.iter().for_each(|token| self.withdraw(*token, Some(proxy)));
+    }
+
+    fn withdraw(&self, token: u64, proxy: Option<&str>) {
         // Before its streams end: who ends for this reason is not taken for ended because a namesake is there and it is not.
-        self.0.registry.keep_out(token);
+        self.0.registry.keep_out(token, proxy);
         self.0.revocations.revoke(token);
     }
 

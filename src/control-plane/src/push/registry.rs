@@ -8,7 +8,7 @@
 mod process;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -40,11 +40,13 @@ pub(super) struct Registry {
 struct State {
     proxies: BTreeMap<String, Proxy>,
     streams: u64,
+    /// The join tokens that were revoked since this start: a stream may still be opened by a look-up of before.
+    revoked: BTreeSet<u64>,
 }
 
 #[derive(Default)]
 struct Proxy {
-    /// The limit that is stored durably, if it is.
+    /// The limit that is stored durably, if there is one and none is about to take its place.
     registered_seconds: Option<u64>,
     /// By age, never empty.
     processes: Vec<Process>,
@@ -77,17 +79,19 @@ impl Registry {
             let proxy = Proxy { registered_seconds: Some(limit), processes: vec![Process::gone(None, limit, now)] };
             (name, proxy)
         });
-        let state = State { proxies: proxies.collect(), streams: 0 };
+        let state = State { proxies: proxies.collect(), ..State::default() };
         Self { epoch, comes_back, state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
 
-    /// Gives a new stream its place under its proxy's name, and ends the stream of the same process that it replaces.
-    pub(super) fn claim(self: &Arc<Self>, hello: &Hello, now: Instant) -> Result<Claim, Refused> {
+    /// Gives a new stream its place under its proxy's name, which it has proved, and ends the stream of the same process that it
+    /// replaces.
+    pub(super) fn claim(self: &Arc<Self>, hello: &Hello, identity: Identity, now: Instant) -> Result<Claim, Refused> {
         let mut state = lock(&self.state);
-        state.streams += 1;
-        let id = state.streams;
+        let State { proxies, streams, revoked } = &mut *state;
+        *streams += 1;
+        let id = *streams;
         let KnownProxy { name, staleness_limit_seconds: limit } = &hello.proxy;
-        let proxy = state.proxies.entry(name.clone()).or_default();
+        let proxy = proxies.entry(name.clone()).or_default();
         proxy.forget_former(self.comes_back, now);
         // A name that is refused has processes, and was known before.
         proxy.may_open(hello)?;
@@ -95,12 +99,18 @@ impl Registry {
         let others = proxy.processes.iter().filter(|process| process.instance != own);
         let longest = others.map(|process| process.staleness_limit_seconds).fold(*limit, u64::max);
         let unregistered = proxy.registered_seconds != Some(longest);
+        if unregistered {
+            // Whoever comes before this one is stored must not rely on what it takes the place of.
+            proxy.registered_seconds = None;
+        }
         let process = proxy.process(hello.instance, *limit, now);
         // Until the new limit is stored the longer one counts, see `registered`.
         let former_limit = if unregistered { process.staleness_limit_seconds } else { 0 };
         process.staleness_limit_seconds = former_limit.max(*limit);
         let (in_charge, replaced) = oneshot::channel();
         process.connect(Stream { id, fence: hello.fence, _in_charge: in_charge }, now);
+        process.identity = Some(identity);
+        process.kept_out = matches!(identity, Identity::Token(token) if revoked.contains(&token));
         process.filter_version.clone_from(&hello.filter_version);
         process.position = hello.base.map(|base| base.position);
         process.last_refusal = None;
@@ -111,11 +121,22 @@ impl Registry {
         Ok(Claim { registry, proxy: known, limit_seconds: *limit, stream: id, unregistered, replaced: Some(replaced) })
     }
 
-    /// Notes that no process comes back which has proved its name by this join token.
-    pub(super) fn keep_out(&self, token: u64) {
+    /// Notes that no process comes back which has proved its name by this join token. Nor may one that is only known to be
+    /// possible, if the token may be its own: it is this proxy's, else that of the one that has shown it, else anybody's.
+    pub(super) fn keep_out(&self, token: u64, proxy: Option<&str>) {
+        let identity = Some(Identity::Token(token));
         let mut state = lock(&self.state);
-        let processes = state.proxies.values_mut().flat_map(|proxy| &mut proxy.processes);
-        processes.filter(|process| process.identity == Some(Identity::Token(token))).for_each(|process| process.kept_out = true);
+        let State { proxies, revoked, .. } = &mut *state;
+        revoked.insert(token);
+        let has_shown_it = |proxy: &Proxy| proxy.processes.iter().any(|process| process.identity == identity);
+        let shown_by = proxies.iter().find(|(_, proxy)| has_shown_it(proxy)).map(|(name, _)| name.as_str());
+        let holder = proxy.or(shown_by).map(str::to_owned);
+        for (name, proxy) in proxies {
+            let may_hold_it = holder.as_ref().is_none_or(|holder| holder == name);
+            for process in &mut proxy.processes {
+                process.kept_out |= process.identity == identity || (may_hold_it && process.instance.is_none());
+            }
+        }
         drop(state);
         self.changed.send_replace(());
     }
@@ -290,11 +311,6 @@ impl Claim {
     /// The proxy's name.
     pub(super) fn name(&self) -> &str {
         &self.proxy.name
-    }
-
-    /// The process has proved its proxy's name by this.
-    pub(super) fn proved(&self, identity: Identity) {
-        self.note(|process| (process.identity, process.kept_out) = (Some(identity), false));
     }
 
     /// The proxy, if it has to be stored durably before it gets any of the table.

@@ -27,6 +27,9 @@ use crate::tls::Incoming;
 
 /// The longest message that a filter has cause to send.
 const INCOMING_BYTES: usize = 64 * 1024;
+/// So many streams a connection may have at a time. One that nobody reads holds what waits for its reader: what a connection
+/// holds is bounded by how many there may be. A proxy needs one for each layout of its filter, and one while it reports usage.
+pub(super) const MAX_STREAMS: u32 = 32;
 /// A connection whose other end is gone without a word is found out after twice this.
 const PING: Duration = Duration::from_secs(10);
 /// So long connections may take to close once all streams have ended.
@@ -55,6 +58,7 @@ pub(super) async fn serve(
     let server = Server::builder()
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PING))
+        .max_concurrent_streams(MAX_STREAMS)
         .serve_with_incoming_shutdown(SyncService { shared: shared.clone(), proof }, incoming, stop);
     tokio::select! {
         served = server => Ok(served?),

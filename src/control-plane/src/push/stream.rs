@@ -87,9 +87,8 @@ async fn admit(
     let hello = Hello::parse(hello)?;
     let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await?;
     visitor.admit();
-    let claim = shared.registry.claim(&hello, Instant::now())?;
+    let claim = shared.registry.claim(&hello, identity, Instant::now())?;
     claim.heard(SystemTime::now());
-    claim.proved(identity);
     Ok((claim, hello.base, identity))
 }
 

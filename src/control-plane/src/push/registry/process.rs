@@ -26,7 +26,7 @@ pub(super) struct Process {
     pub(super) staleness_limit_seconds: u64,
     /// By what it has proved its proxy's name.
     pub(super) identity: Option<Identity>,
-    /// What it proved that by is withdrawn: it may go on, and cannot come back.
+    /// What it proved that by is withdrawn, or may be: it may go on, and cannot come back.
     pub(super) kept_out: bool,
     presence: Presence,
     pub(super) filter_version: String,

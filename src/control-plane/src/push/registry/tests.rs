@@ -10,14 +10,30 @@ const EPOCH: [u8; 16] = [7; 16];
 const COMES_BACK: Duration = Duration::from_secs(5);
 
 fn registry(known: &[&str]) -> Arc<Registry> {
-    let known = known.iter().map(|name| KnownProxy { name: (*name).to_owned(), staleness_limit_seconds: 3600 });
+    let known = known.iter().map(|name| limit(name, 3600));
     Arc::new(Registry::new(EPOCH, known.collect(), COMES_BACK, Instant::now()))
 }
 
 fn claim(registry: &Arc<Registry>, name: &str, instance: u8, fence: u64) -> Result<Claim, Refused> {
     let mut hello = hello(name, instance);
     hello.fence = fence;
-    registry.claim(&Hello::parse(hello).unwrap(), Instant::now())
+    registry.claim(&Hello::parse(hello).unwrap(), Identity::Loopback, Instant::now())
+}
+
+/// A claim by a join token.
+fn claim_by(registry: &Arc<Registry>, name: &str, instance: u8, token: u64) -> Claim {
+    let hello = Hello::parse(hello(name, instance)).unwrap();
+    registry.claim(&hello, Identity::Token(token), Instant::now()).ok().unwrap()
+}
+
+/// A claim of a process that serves for so long without a word.
+fn claim_for(registry: &Arc<Registry>, name: &str, instance: u8, seconds: u64) -> Claim {
+    let hello = Hello { proxy: limit(name, seconds), ..Hello::parse(hello(name, instance)).unwrap() };
+    registry.claim(&hello, Identity::Loopback, Instant::now()).ok().unwrap()
+}
+
+fn limit(name: &str, seconds: u64) -> KnownProxy {
+    KnownProxy { name: name.to_owned(), staleness_limit_seconds: seconds }
 }
 
 fn at(revision: u64) -> Position {
@@ -132,11 +148,9 @@ async fn a_wait_covers_both_processes_of_a_hot_restart() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain() {
     let registry = registry(&[]);
-    let parent = claim(&registry, "a", 1, 9).ok().unwrap();
-    parent.proved(Identity::Token(1));
-    let child = claim(&registry, "a", 2, 1).ok().unwrap();
-    child.proved(Identity::Token(2));
-    registry.keep_out(1);
+    let parent = claim_by(&registry, "a", 1, 1);
+    let child = claim_by(&registry, "a", 2, 2);
+    registry.keep_out(1, None);
     drop(parent);
     child.acknowledge(at(1));
     pass(600).await;
@@ -144,16 +158,43 @@ async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain
     pass(3100).await;
     assert_eq!(assess(&registry, 1, Instant::now()).0, found(&["a"], &[], &[]));
     // One that shows another token is let in, and counts as any other from then on.
-    registry.keep_out(2);
+    registry.keep_out(2, None);
     drop(child);
-    let again = claim(&registry, "a", 2, 2).ok().unwrap();
-    again.proved(Identity::Token(3));
+    let again = claim_by(&registry, "a", 2, 3);
     again.acknowledge(at(1));
     drop(again);
     let other = claim(&registry, "a", 3, 1).ok().unwrap();
     other.acknowledge(at(2));
     pass(6).await;
     assert_eq!(assess(&registry, 2, Instant::now()).0, found(&["a"], &[], &[]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_is_kept_out_whose_token_was_revoked_after_it_was_looked_up() {
+    let registry = registry(&[]);
+    drop(claim_by(&registry, "a", 1, 1));
+    registry.keep_out(1, None);
+    drop(claim_by(&registry, "a", 1, 1));
+    let child = claim_by(&registry, "a", 2, 2);
+    child.acknowledge(at(1));
+    pass(600).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0, found(&[], &[], &["a"]));
+}
+
+/// It may be the one whose token was revoked: that it does not come back shows nothing.
+#[tokio::test(start_paused = true)]
+async fn whoever_had_the_name_before_the_start_is_kept_out_by_a_token_that_may_be_its_own() {
+    for (proxy, shown_by, missing) in [(None, 2, ["a", "b"].as_slice()), (None, 7, &["b"]), (Some("a"), 2, &["a"])] {
+        let registry = registry(&["a", "b"]);
+        let (a, b) = (claim_by(&registry, "a", 1, 1), claim_by(&registry, "b", 1, shown_by));
+        registry.keep_out(7, proxy);
+        a.acknowledge(at(1));
+        b.acknowledge(at(1));
+        pass(600).await;
+        assert_eq!(assess(&registry, 1, Instant::now()).0.missing, missing, "{proxy:?} {shown_by}");
+        pass(3100).await;
+        assert_eq!(assess(&registry, 1, Instant::now()).0, found(&["a", "b"], &[], &[]));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,11 +274,8 @@ fn only_a_proxy_without_a_stream_can_be_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn the_longest_limit_counts_of_all_that_may_still_run() {
     let registry = registry(&["a"]);
-    let limit = |seconds| KnownProxy { name: "a".to_owned(), staleness_limit_seconds: seconds };
-    let claim = |instance, seconds| {
-        let hello = Hello { proxy: limit(seconds), ..Hello::parse(hello("a", instance)).unwrap() };
-        registry.claim(&hello, Instant::now()).ok().unwrap()
-    };
+    let limit = |seconds| limit("a", seconds);
+    let claim = |instance, seconds| claim_for(&registry, "a", instance, seconds);
     let counts = || statuses(&registry)[0].staleness_limit_seconds;
     let first = claim(1, 3600);
     assert_eq!(first.unregistered(), None);
@@ -258,6 +296,22 @@ async fn the_longest_limit_counts_of_all_that_may_still_run() {
     second.registered();
     assert_eq!(claim(2, 60).unregistered(), None);
     assert_eq!(counts(), 7200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_limit_that_is_about_to_be_stored_does_for_nobody_else() {
+    let registry = registry(&["a"]);
+    let first = claim_for(&registry, "a", 1, 3600);
+    pass(5).await;
+    drop(first);
+    let mut first = claim_for(&registry, "a", 1, 60);
+    assert_eq!(first.unregistered(), Some(&limit("a", 60)));
+    // What is stored is its own limit still, but not for long.
+    let mut second = claim_for(&registry, "a", 2, 3600);
+    assert_eq!(second.unregistered(), Some(&limit("a", 3600)));
+    first.registered();
+    second.registered();
+    assert_eq!(claim_for(&registry, "a", 2, 3600).unregistered(), None);
 }
 
 #[tokio::test(start_paused = true)]

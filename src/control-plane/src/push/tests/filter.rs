@@ -12,7 +12,7 @@ use keygate_wire::{BucketBits, BucketIndex, FORMAT, bucket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -74,7 +74,16 @@ impl Filter {
 
     /// Opens a stream and says nothing.
     pub(super) async fn open(address: SocketAddr, stored: Stored) -> Self {
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self::open_on(Self::channel(address).await, stored).await
+    }
+
+    /// A connection, for one stream or several.
+    pub(super) async fn channel(address: SocketAddr) -> Channel {
+        Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+    }
+
+    /// The same as [`Filter::open`] on a connection.
+    pub(super) async fn open_on(channel: Channel, stored: Stored) -> Self {
         let mut client = tonic::client::Grpc::new(channel);
         client.ready().await.unwrap();
         let (outbox, outgoing) = mpsc::channel(64);

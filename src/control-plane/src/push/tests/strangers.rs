@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::filter::{Filter, Stored, hello};
 use super::*;
 use crate::push::guest::MAX_GUESTS;
+use crate::push::service::MAX_STREAMS;
 
 /// Long enough for anything that happens at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,4 +59,18 @@ async fn time_ends_strangers_and_no_proxy() {
     }
     assert!(came.elapsed() >= proof, "time was not given");
     assert!(!filter.is_finished(), "a proxy was sent away, too");
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_streams_and_the_next_waits_for_the_end_of_one() {
+    let control_plane = ControlPlane::start(0).await;
+    let channel = Filter::channel(control_plane.address).await;
+    let mut streams = Vec::new();
+    for _ in 0..MAX_STREAMS {
+        streams.push(Filter::open_on(channel.clone(), Stored::default()).await);
+    }
+    let mut next = std::pin::pin!(Filter::open_on(channel, Stored::default()));
+    assert!(timeout(Duration::from_millis(100), &mut next).await.is_err(), "there is one too many");
+    drop(streams.pop());
+    timeout(PATIENCE, next).await.expect("there is room for another");
 }
