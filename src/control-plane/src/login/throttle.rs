@@ -102,10 +102,10 @@ impl Throttle {
         let mut tables = self.tables();
         let name = name.to_lowercase();
         let pair = (name.clone(), source);
-        tables.pairs.counts.remove(&pair);
-        tables.accounts.take_back(&name);
+        let at = tables.pairs.counts.remove(&pair).map(|count| count.last);
+        tables.accounts.take_back(&name, at);
         if !tables.proved.counts.contains_key(&pair) {
-            tables.sources.take_back(&source);
+            tables.sources.take_back(&source, at);
         }
         tables.proved.count(pair, now);
     }
@@ -115,10 +115,11 @@ impl Throttle {
         let mut tables = self.tables();
         let name = name.to_lowercase();
         let pair = (name.clone(), source);
-        tables.pairs.take_back(&pair);
-        tables.accounts.take_back(&name);
+        let at = tables.pairs.counts.get(&pair).map(|count| count.last);
+        tables.pairs.take_back(&pair, at);
+        tables.accounts.take_back(&name, at);
         if !tables.proved.counts.contains_key(&pair) {
-            tables.sources.take_back(&source);
+            tables.sources.take_back(&source, at);
         }
     }
 
@@ -143,6 +144,8 @@ impl<K> Default for Table<K> {
 struct Count {
     wrong: u32,
     last: UnixSeconds,
+    /// What `last` was before: it is again when the last one is taken back.
+    former: UnixSeconds,
 }
 
 impl<K: Hash + Eq> Table<K> {
@@ -169,12 +172,19 @@ impl<K: Hash + Eq> Table<K> {
         if self.counts.len() >= CAPACITY && !self.counts.contains_key(&key) {
             self.forget_half();
         }
-        self.counts.insert(key, Count { wrong, last: now });
+        let former = self.counts.get(&key).map_or(now, |count| count.last);
+        self.counts.insert(key, Count { wrong, last: now, former });
     }
 
-    fn take_back(&mut self, key: &K) {
-        if let Some(count) = self.counts.get_mut(key) {
-            count.wrong = count.wrong.saturating_sub(1);
+    /// Takes back an attempt of this time: it delays nothing and keeps nothing from being forgotten. If another one has come since,
+    /// the delay is counted from that one.
+    fn take_back(&mut self, key: &K, at: Option<UnixSeconds>) {
+        let Some(count) = self.counts.get_mut(key) else { return };
+        count.wrong = count.wrong.saturating_sub(1);
+        if count.wrong == 0 {
+            self.counts.remove(key);
+        } else if at == Some(count.last) {
+            count.last = count.former;
         }
     }
 
@@ -276,6 +286,36 @@ mod tests {
         throttle.unchecked("alice", source(1));
         assert_eq!(throttle.attempt("alice", source(1), at(0)), Ok(()), "only that one attempt is taken back");
         assert!(throttle.attempt("alice", source(1), at(0)).is_err());
+    }
+
+    #[test]
+    fn what_is_taken_back_delays_nobody_and_is_not_remembered() {
+        let throttle = Throttle::new();
+        for account in 0..50 {
+            assert_eq!(throttle.attempt(&format!("user{account}"), source(1), at(0)), Ok(()));
+        }
+        assert_eq!(throttle.attempt("user50", source(1), at(0)), Err(Wait { seconds: 1 }));
+        assert_eq!(throttle.attempt("olga", source(1), at(1)), Ok(()));
+        throttle.proved("olga", source(1), at(1));
+        assert_eq!(throttle.attempt("user50", source(1), at(1)), Ok(()), "the right password delays nobody");
+        throttle.unchecked("user50", source(1));
+        for name in ["olga", "user50"] {
+            assert!(!throttle.tables().accounts.counts.contains_key(name), "{name}");
+        }
+        assert_eq!(throttle.attempt("user51", source(1), at(1)), Ok(()), "nor does what was not checked");
+        assert_eq!(throttle.attempt("user52", source(1), at(1)), Err(Wait { seconds: 2 }), "a wrong one does");
+
+        // The wrong one that came since delays all the same.
+        assert_eq!(throttle.attempt("user52", source(1), at(3)), Ok(()));
+        assert_eq!(throttle.attempt("user53", source(1), at(7)), Ok(()));
+        throttle.unchecked("user52", source(1));
+        assert_eq!(throttle.attempt("user54", source(1), at(7)), Err(Wait { seconds: 4 }));
+
+        // What is remembered is not remembered for longer.
+        assert_eq!(free(&throttle, "alice", source(2), at(0)).0, 5);
+        assert_eq!(throttle.attempt("alice", source(2), at(600)), Ok(()));
+        throttle.unchecked("alice", source(2));
+        assert_eq!(free(&throttle, "alice", source(2), at(FORGOTTEN_SECONDS)).0, 5);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Query {
     pub(crate) since: Option<UnixSeconds>,
     /// Before this second.
     pub(crate) until: Option<UnixSeconds>,
-    /// Done by this account, or to it.
+    /// Done by this account, or to it: also to a key or login of its own, or as to a member.
     pub(crate) account: Option<AccountId>,
     /// Done with this key or login, or to it.
     pub(crate) key: Option<KeyId>,
@@ -40,11 +40,15 @@ pub(crate) async fn list(connection: &mut Connection, query: Query) -> Result<Ve
         select.push(" AND id < ").push_bind(row::integer(before));
     }
     if let Some(account) = query.account {
-        let account = format!("account {}", account.0);
+        let (words, number) = (format!("account {}", account.0), account.0.to_string());
         // By its password; by a key or a login, whose words follow a space (`!` is the sign after it); to it.
-        select.push(" AND (actor = ").push_bind(account.clone());
-        select.push(" OR (actor >= ").push_bind(format!("{account} ")).push(" AND actor < ").push_bind(format!("{account}!"));
-        select.push(") OR object = ").push_bind(account).push(")");
+        select.push(" AND (actor = ").push_bind(words.clone());
+        select.push(" OR (actor >= ").push_bind(format!("{words} ")).push(" AND actor < ").push_bind(format!("{words}!"));
+        select.push(") OR object = ").push_bind(words.clone());
+        // To its keys, whose rows stay; to its logins, whose rows do not, but the records of their beginnings; as to a member.
+        select.push(" OR object IN (SELECT 'key ' || id FROM credential WHERE account = ").push_bind(row::integer(account.0));
+        select.push(" UNION ALL SELECT object FROM audit WHERE action = 'login.create' AND actor = ").push_bind(words);
+        select.push(") OR (action IN ('member.put', 'member.remove') AND detail ->> 'account' = ").push_bind(number).push("))");
     }
     if let Some(KeyId(key)) = query.key {
         let (words, key) = ([format!("key {key}"), format!("login {key}")], row::integer(key));
@@ -53,7 +57,8 @@ pub(crate) async fn list(connection: &mut Connection, query: Query) -> Result<Ve
         select.push(
             ") OR actor IN (SELECT CASE WHEN c.account IS NULL THEN 'environment ' || e.id ELSE 'account ' || c.account END ",
         );
-        select.push("|| ' ' || c.purpose || ' ' || c.id FROM credential c LEFT JOIN environment e ON e.number = c.environment ");
+        select.push("|| ' ' || c.purpose || ' ' || c.id || coalesce(' limited to ' || l.id, '') FROM credential c ");
+        select.push("LEFT JOIN environment e ON e.number = c.environment LEFT JOIN environment l ON l.number = c.limited_to ");
         select.push("WHERE c.id = ").push_bind(key);
         // A login that is over has no row; the record of its beginning tells whose it was.
         let [_, of_login] = words;

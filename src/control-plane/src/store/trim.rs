@@ -17,6 +17,9 @@ const CHANGE_SECONDS: u64 = 7 * DAY;
 const ROWS: u32 = 5_000;
 /// The time between two transactions, for changes.
 const PAUSE: Duration = Duration::from_millis(100);
+/// No audit record goes sooner after the start: a machine may come up with its clock years ahead, and all of them would be too old
+/// before it is set right. Of the changes nothing is lost by that: proxies get a snapshot.
+const CLOCK_SETTLES: Duration = Duration::from_secs(60 * 60);
 /// How often there is a look for what is too old.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -26,14 +29,17 @@ const DAY: u64 = 24 * 60 * 60;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trimming {
     audit_seconds: u64,
+    /// Until then all audit records stay.
+    audit_from: Instant,
     /// When the next step is due.
     pub(super) due: Instant,
 }
 
 impl Trimming {
-    /// Begins at once, and keeps audit records for so many days.
+    /// Begins at once, with audit records an hour later, and keeps them for so many days.
     pub(super) fn new(audit_days: u32) -> Self {
-        Self { audit_seconds: u64::from(audit_days) * DAY, due: Instant::now() }
+        let now = Instant::now();
+        Self { audit_seconds: u64::from(audit_days) * DAY, audit_from: now + CLOCK_SETTLES, due: now }
     }
 
     /// Trims as much as fits into one transaction, nothing that is newer than the revision `published`. More is due soon if there is more.
@@ -45,12 +51,16 @@ impl Trimming {
         counts: &Counts,
     ) -> Result<(), StoreError> {
         // Also if it fails: then there is no hurry.
-        self.due = Instant::now() + INTERVAL;
+        let started = Instant::now();
+        self.due = started + INTERVAL;
         let before = |seconds| UnixSeconds(now.0.saturating_sub(seconds));
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let oldest = Oldest { upto: published, before: before(CHANGE_SECONDS), rows: Some(ROWS) };
         let changes = history::trim(&mut transaction, oldest).await?;
-        let audit = trim_audit(&mut transaction, before(self.audit_seconds)).await?;
+        let audit = match started < self.audit_from {
+            true => 0,
+            false => trim_audit(&mut transaction, before(self.audit_seconds)).await?,
+        };
         transaction.commit().await?;
         counts.trimmed_changes.inc_by(changes);
         counts.trimmed_audit.inc_by(audit);

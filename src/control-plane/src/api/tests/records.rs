@@ -82,11 +82,11 @@ async fn the_audit_record_is_read_by_time_account_and_key() {
     let of_alice = plane.records("account=alice").await;
     assert_eq!(
         actions(&of_alice),
-        ["account.create", "key.create", "account.set-password", "login.create", "key.deactivate", "login.delete"]
+        ["account.create", "key.create", "key.create", "account.set-password", "login.create", "key.deactivate", "login.delete"]
     );
-    assert_eq!(of_alice[1], [format!("{account} key {alice_key}"), "key.create".to_owned(), format!("key {ci}")]);
-    assert_eq!(of_alice[3], [account.clone(), "login.create".to_owned(), format!("login {id}")]);
-    assert_eq!(of_alice[4][0], format!("{account} login {id}"));
+    assert_eq!(of_alice[2], [format!("{account} key {alice_key}"), "key.create".to_owned(), format!("key {ci}")]);
+    assert_eq!(of_alice[4], [account.clone(), "login.create".to_owned(), format!("login {id}")]);
+    assert_eq!(of_alice[5][0], format!("{account} login {id}"));
     assert_eq!(plane.records(&format!("account={alice_number}")).await, of_alice);
     assert_eq!(actions(&plane.records(&format!("key={alice_key}")).await), ["key.create", "key.create", "key.deactivate"]);
     assert_eq!(actions(&plane.records(&format!("key={id}")).await), ["login.create", "key.deactivate", "login.delete"]);
@@ -109,6 +109,48 @@ async fn the_audit_record_is_read_by_time_account_and_key() {
         assert_eq!(plane.admin("GET", &format!("audit?{query}"), None, 422).await.body["field"], field);
     }
     plane.admin("GET", "audit?account=nobody", None, 404).await;
+}
+
+#[tokio::test]
+async fn what_others_did_to_an_account_and_what_its_limited_tokens_did_is_found() {
+    let plane = Plane::start().await;
+    plane.environment("1a5").await;
+    let (alice_key, alice) = plane.account("alice", "user").await;
+    plane.account("bob", "user").await;
+    for name in ["alice", "bob"] {
+        plane.member("1a5", name, "member").await;
+        plane.password(name, PASSWORD).await;
+    }
+    let limited = read(plane.request(&alice, "POST", "/v3/tokens").json(&json!({"clusterId": "1a5"}))).await.body;
+    let made = plane.records("").await.pop().unwrap();
+    let number = made[2].strip_prefix("key ").unwrap();
+    assert_eq!(read(plane.request(limited["token"].as_str().unwrap(), "GET", "/v3/tokens")).await.status, 401);
+    let login = plane.call("", "POST", "login", Some(json!({"name": "alice", "password": PASSWORD}))).await.body;
+    plane.admin("DELETE", &format!("logins/{}", login["id"].as_str().unwrap()), None, 204).await;
+    for verb in ["deactivate", "activate"] {
+        plane.admin("POST", &format!("keys/{alice_key}/{verb}"), None, 200).await;
+    }
+    plane.admin("DELETE", "environments/1a5/members/alice", None, 204).await;
+
+    let with_limited = plane.records(&format!("key={number}")).await;
+    assert_eq!(actions(&with_limited), ["key.create", "request.refuse"]);
+    assert!(with_limited[1][0].ends_with(&format!(" token {number} limited to 1a5")), "{with_limited:?}");
+    assert_eq!(
+        actions(&plane.records("account=alice").await),
+        [
+            "account.create",
+            "key.create",
+            "member.put",
+            "account.set-password",
+            "key.create",
+            "request.refuse",
+            "login.create",
+            "login.delete",
+            "key.deactivate",
+            "key.activate",
+            "member.remove",
+        ]
+    );
 }
 
 #[tokio::test]
