@@ -102,6 +102,11 @@ impl Error {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message)
     }
 
+    pub(super) fn wrong_former_password() -> Self {
+        let message = "the former password is wrong; an admin can set a new one without it";
+        Self::new(StatusCode::UNAUTHORIZED, "wrong_password", message).in_field("oldPassword")
+    }
+
     pub(super) fn missing_field(field: &str) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "missing_field", format!("{field} is missing")).in_field(field)
     }

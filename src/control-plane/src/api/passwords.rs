@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::input::{Body, Path, text};
 use super::{App, Error, accounts, reply};
 use crate::login::{Password, Source};
-use crate::operations::passwords;
+use crate::operations::{Refusal, passwords};
 use crate::permission::Caller;
 
 /// PUT /accounts/{account}/password
@@ -23,5 +23,9 @@ pub(super) async fn set(
         let former = fields.optional("oldPassword", text(Password::parse))?;
         Ok(passwords::Wish { account, password, former, source })
     })?;
-    Ok(reply::gone(&passwords::set(&app.store, &app.gate, caller, wish).await?))
+    let set = passwords::set(&app.store, &app.gate, caller, wish).await.map_err(|refusal| match refusal {
+        Refusal::WrongPassword => Error::wrong_former_password(),
+        other => other.into(),
+    });
+    Ok(reply::gone(&set?))
 }

@@ -94,8 +94,10 @@ impl Field {
     }
 }
 
+/// Whether a negative one means anything is for the field's own resource to say.
 fn whole(text: &str) -> Result<Value, &'static str> {
-    text.parse::<u64>().map(Value::from).map_err(|_| "must be a whole number from 0 to 18446744073709551615")
+    let number = text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from));
+    number.map_err(|_| "must be a whole number from -9223372036854775808 to 18446744073709551615")
 }
 
 #[cfg(test)]
@@ -110,7 +112,10 @@ mod tests {
         assert_eq!(read("int", "60000".into()), Some(60_000.into()));
         assert_eq!(read("int", 0.into()), Some(0.into()));
         assert_eq!(read("int", json!(3.6e6)), Some(3_600_000.into()), "as programs write it that count in floats");
-        for value in [Value::from(-1), 1.5.into(), 1e20.into(), "1h".into(), true.into(), "-1".into(), "".into()] {
+        for negative in [json!(-1), json!(-1.0), json!("-1")] {
+            assert_eq!(read("int", negative.clone()), Some((-1).into()), "{negative}");
+        }
+        for value in [Value::from(-1.5), 1.5.into(), 1e20.into(), (-1e20).into(), "1h".into(), true.into(), "".into()] {
             assert_eq!(read("int", value.clone()), None, "{value}");
         }
         assert_eq!(read("boolean", "false".into()), Some(false.into()));

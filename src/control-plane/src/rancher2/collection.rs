@@ -74,11 +74,12 @@ fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
 
 /// One page, and where the next one is.
 fn page(asked: &Asked, resource: &Resource, things: Vec<Value>) -> Result<(Vec<Value>, Value), Error> {
-    let limit = match asked.parameter("limit") {
-        None => USUAL_LIMIT,
-        Some(text) => text.parse::<usize>().map_err(|_| Error::invalid("InvalidFormat", "limit", "must be a number"))?,
+    let limit = match asked.parameter("limit").map(str::parse::<i64>) {
+        // Whoever wants no limit, as Rancher's command line does, says less than one.
+        None | Some(Ok(..=0)) => USUAL_LIMIT,
+        Some(Ok(limit)) => usize::try_from(limit).map_or(HIGHEST_LIMIT, |limit| limit.min(HIGHEST_LIMIT)),
+        Some(Err(_)) => return Err(Error::invalid("InvalidFormat", "limit", "must be a number")),
     };
-    let limit = if (1..=HIGHEST_LIMIT).contains(&limit) { limit } else { USUAL_LIMIT };
     let total = things.len();
     // A marker is the id of the first thing of a page; one that is gone begins from the start.
     let id = |thing: &Value| thing.get("id").and_then(Value::as_str).map(str::to_owned);

@@ -39,7 +39,9 @@ pub(super) async fn answer(app: &App, source: Source, asked: &Asked) -> Result<A
         Verb::Show => Ok(Answer::ok(local())),
         _ => {
             let fields = operation.input.map(|(_, fields)| fields).unwrap_or_default();
-            let given = asked.fields("InvalidBodyContent")?;
+            let mut given = asked.fields("InvalidBodyContent")?;
+            // A login lives as long as is set, whatever this says.
+            given.remove("ttl");
             log_in(app, source, asked, &writable(fields, &given, true, false)?).await
         }
     }

@@ -132,7 +132,8 @@ const LOGIN: [Field; 5] = [
 ];
 const CHANGE_PASSWORD: [Field; 2] =
     [need("currentPassword", "password", Write::OnCreate), need("newPassword", "password", Write::OnCreate)];
-const SET_PASSWORD: [Field; 1] = [need("newPassword", "password", Write::OnCreate)];
+const SET_PASSWORD: [Field; 2] =
+    [write("currentPassword", "password", Write::OnCreate), need("newPassword", "password", Write::OnCreate)];
 
 const LIST_PROVIDERS: [Operation; 1] = [plain(Verb::List, "Lists the ways to log in", &[200])];
 

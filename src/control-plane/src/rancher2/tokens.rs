@@ -49,6 +49,7 @@ async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Err
         account: text(&written, "userId").map(users::reference).transpose()?,
         name: text(&written, "name").map(Label::parse).transpose().map_err(wrong("name"))?,
         description: description(text(&written, "description"))?,
+        // A negative one asks for no end, as 0 does.
         lifetime: written.get("ttl").and_then(Value::as_u64).and_then(Lifetime::from_milliseconds),
         limit: text(&written, "clusterId").map(cluster).transpose()?,
     };

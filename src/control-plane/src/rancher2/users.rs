@@ -112,7 +112,7 @@ async fn remove(app: &App, caller: &Caller, asked: &Asked, id: &str) -> Result<A
     Ok(Answer::ok(shown))
 }
 
-/// The fields of either action: both have the new password, one the former.
+/// The fields of either action: the new password, and the former one, which whoever changes their own needs.
 async fn set_password(
     app: &App,
     caller: &Caller,

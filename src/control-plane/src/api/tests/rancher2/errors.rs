@@ -71,7 +71,7 @@ async fn what_cannot_be_asked_is_refused_as_norman_does() {
         let refused = read(nobody.request("POST", LOGIN).body(body)).await;
         assert_eq!((refused.status, &refused.body["code"]), (422, &json!("InvalidBodyContent")), "{body}");
     }
-    for (field, value) in [("ttl", json!(-1)), ("ttl", json!("1h")), ("ttl", json!(1.5)), ("description", json!(7))] {
+    for (field, value) in [("ttl", json!("1h")), ("ttl", json!(1.5)), ("description", json!(7))] {
         let refused = alice.send("POST", "/v3/tokens", Some(json!({field: value})), 422).await;
         assert_eq!((&refused["code"], &refused["fieldName"]), (&json!("InvalidFormat"), &json!(field)), "{value}");
     }

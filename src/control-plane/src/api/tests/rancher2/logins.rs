@@ -32,6 +32,9 @@ async fn a_password_opens_a_token_that_ends_with_the_session() {
     ] {
         assert_eq!(login[field], value, "{field}");
     }
+    for ttl in [json!(-1), json!("1h"), json!([])] {
+        assert_eq!(plane.log_in(with("ttl", ttl), 201).await.body["ttl"], 57_600_000);
+    }
     assert!(login["links"]["self"].as_str().unwrap().starts_with(&format!("{}/v3/tokens/", plane.url)));
     let client = plane.rancher2(token);
     let own = format!("/v3/tokens/{}", login["id"].as_str().unwrap());

@@ -75,4 +75,8 @@ async fn lists_are_filtered_sorted_and_paged() {
     let next = page["pagination"]["next"].as_str().unwrap().strip_prefix(&plane.url).unwrap();
     let last = admin.get(next).await;
     assert_eq!((&last["data"][0]["id"], &last["pagination"]["next"]), (&json!("a"), &Value::Null));
+    for (limit, most) in [("-1", 1000), ("0", 1000), ("10000", 10_000), ("10001", 10_000), ("9223372036854775807", 10_000)] {
+        let all = admin.get(&format!("/v3/tokens?limit={limit}&all=true&description=x")).await;
+        assert_eq!((all["data"].as_array().unwrap().len(), &all["pagination"]["limit"]), (3, &json!(most)), "{limit}");
+    }
 }

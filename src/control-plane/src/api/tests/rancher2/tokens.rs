@@ -150,7 +150,11 @@ async fn a_token_never_outlives_the_most_that_is_set_and_nobody_is_refused_for_i
     for (most, asked, granted) in [
         ("0", json!({}), 0),
         ("0", json!({"ttl": 31_536_000_000_u64}), 31_536_000_000),
+        ("0", json!({"ttl": -1}), 0),
         ("1.5", json!({"ttl": 0}), 90_000),
+        ("1.5", json!({"ttl": -1}), 90_000),
+        ("1.5", json!({"ttl": "-90001"}), 90_000),
+        ("1.5", json!({"ttl": i64::MIN}), 90_000),
         ("1.5", json!({}), 90_000),
         ("1.5", json!({"ttl": 90_001}), 90_000),
         ("1.5", json!({"ttl": 60_000}), 60_000),

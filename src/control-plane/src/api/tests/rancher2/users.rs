@@ -75,12 +75,37 @@ async fn what_cannot_be_done_to_users_is_refused_as_in_rancher() {
     let short = json!({"currentPassword": PASSWORD, "newPassword": "short"});
     assert_eq!(refused(&alice, "POST", change, short, 422).await, pair("InvalidFormat", "newPassword"));
     let set = json!({"newPassword": "another horse battery"});
-    let own = refused(&alice, "POST", "/v3/users/user-2?action=setpassword", set, 422).await;
+    let own = refused(&alice, "POST", "/v3/users/user-2?action=setpassword", set.clone(), 422).await;
     assert_eq!(own, pair("MissingRequired", "currentPassword"), "one's own needs the former one");
     assert_eq!(alice.send("POST", change, Some(body(PASSWORD)), 200).await, Value::Null);
     plane.log_in(new("alice", "another horse battery"), 201).await;
     admin.send("PUT", "/v3/users/user-2", Some(json!({"password": PASSWORD})), 200).await;
     plane.log_in(new("alice", PASSWORD), 201).await;
+    plane.password("root", PASSWORD).await;
+    let path = "/v3/users/user-1?action=setpassword";
+    assert_eq!(refused(&admin, "POST", path, set, 422).await, pair("MissingRequired", "currentPassword"));
+    assert_eq!(refused(&admin, "POST", path, body("wrong horse battery"), 401).await, pair("Unauthorized", ""));
+    assert_eq!(admin.send("POST", path, Some(body(PASSWORD)), 200).await["id"], "user-1", "an admin sets their own, too");
+    plane.log_in(new("root", "another horse battery"), 201).await;
+}
+
+#[tokio::test]
+async fn a_wrong_former_password_is_told_by_each_api_in_its_own_way() {
+    let plane = Plane::start().await;
+    let alice = plane.user("alice").await;
+    let wish = json!({"oldPassword": "wrong horse battery", "password": "another horse battery"});
+    let natively = plane.call(&alice.token, "PUT", "accounts/alice/password", Some(wish)).await;
+    assert_eq!((natively.status, &natively.body["code"]), (401, &json!("wrong_password")));
+    assert_eq!(natively.body["field"], "oldPassword");
+    let message = natively.body["message"].as_str().unwrap();
+    assert!(message.contains("former password is wrong") && message.contains("admin"), "{message}");
+    let login = json!({"name": "alice", "password": "wrong horse battery"});
+    let login = plane.call("", "POST", "login", Some(login)).await;
+    assert_eq!((login.status, &login.body["code"], &login.body["field"]), (401, &json!("wrong_password"), &Value::Null));
+    assert_eq!(login.body["message"], "the name or the password is wrong");
+    let wish = json!({"currentPassword": "wrong horse battery", "newPassword": "another horse battery"});
+    let here = alice.send("POST", "/v3/users?action=changepassword", Some(wish), 401).await;
+    assert_eq!((&here["message"], &here["fieldName"]), (&json!("authentication failed"), &Value::Null));
 }
 
 #[tokio::test]
