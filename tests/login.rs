@@ -49,6 +49,13 @@ impl Person {
         process.wait_with_output().await.context("running keygate")
     }
 
+    /// Logs in as alice; the token, by which every edge decides when this returns.
+    async fn token(&self) -> Result<String> {
+        let arguments = ["login", "alice", "--stdin", "--wait", "20", "--output", "json"];
+        let login: Value = serde_json::from_str(&self.text(&arguments, &format!("{PASSWORD}\n")).await?)?;
+        Ok(login["token"].as_str().context("no token")?.to_owned())
+    }
+
     /// Runs a command that must succeed; what it printed.
     pub(crate) async fn text(&self, arguments: &[&str], lines: &str) -> Result<String> {
         let output = self.run(arguments, lines).await?;
@@ -83,29 +90,38 @@ async fn a_login_opens_the_edge_and_its_end_closes_it() -> Result<()> {
     let first = ["account", "set-password", "alice", "--stdin"];
     let by_key = person.run(&[&first[..], &with_key].concat(), &format!("{PASSWORD}\n")).await?;
     assert!(String::from_utf8_lossy(&by_key.stderr).contains("only an admin"), "{by_key:?}");
-    admin(&edge.control_plane)?.text(&first, &format!("{PASSWORD}\n")).await?;
+    let said = admin(&edge.control_plane)?.text(&first, &format!("{PASSWORD}\n")).await?;
+    assert!(said.contains("but not those made by Rancher 2's API"), "{said}");
     let wrong = person.run(&["login", "alice", "--stdin"], "correct horse\n").await?;
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("wrong"));
 
-    let shown = person.text(&["login", "alice", "--stdin", "--wait", "20", "--output", "json"], &format!("{PASSWORD}\n")).await?;
-    let login: Value = serde_json::from_str(&shown)?;
-    let token = login["token"].as_str().context("no token")?;
-    assert_eq!(statuses(&edge.envoys[0], token).await?, [200, 200]);
+    // One that cannot be kept is ended again.
+    let place = person.home.path().join("keygate");
+    std::fs::write(&place, "not a folder")?;
+    let unkept = person.run(&["login", "alice", "--stdin"], &format!("{PASSWORD}\n")).await?;
+    assert!(!unkept.status.success() && String::from_utf8_lossy(&unkept.stderr).contains("it is ended again"), "{unkept:?}");
+    assert!(edge.control_plane.cli().text(&["audit", "list", "--account", "alice"]).await?.contains("login.delete"));
+    std::fs::remove_file(&place)?;
+
+    let token = person.token().await?;
+    assert_eq!(statuses(&edge.envoys[0], &token).await?, [200, 200]);
     assert!(person.text(&["key", "list"], "").await?.contains(&key.access_key));
 
-    // A further login by people shows no token, and takes the place of the first one here, but does not end it.
+    // A further login by people shows no token, and takes the place of the first one, which ends.
     let shown = person.text(&["login", "alice", "--stdin"], &format!("{PASSWORD}\n")).await?;
     assert!(shown.contains("EXPIRES") && !shown.contains("TOKEN"), "{shown}");
     person.text(&["logout", "--wait", "20"], "").await?;
-    assert_eq!(statuses(&edge.envoys[0], token).await?, [200, 200]);
+    assert_eq!(statuses(&edge.envoys[0], &token).await?, [401, 401]);
     let after = person.run(&["key", "list"], "").await?;
     assert_eq!(after.status.code(), Some(2), "{}", String::from_utf8_lossy(&after.stderr));
 
-    // Another password ends what is left, everywhere.
+    // Another password ends what there is, everywhere.
+    let token = person.token().await?;
+    assert_eq!(statuses(&edge.envoys[0], &token).await?, [200, 200]);
     let again = format!("another horse battery\n{PASSWORD}\n");
     let arguments = [&["account", "set-password", "alice", "--stdin", "--wait", "20"][..], &with_key].concat();
     person.text(&arguments, &again).await?;
-    assert_eq!(statuses(&edge.envoys[0], token).await?, [401, 401]);
+    assert_eq!(statuses(&edge.envoys[0], &token).await?, [401, 401]);
     assert_eq!(person.run(&["login", "alice", "--stdin"], &format!("{PASSWORD}\n")).await?.status.code(), Some(1));
     let records = edge.control_plane.cli().text(&["audit", "list", "--account", "alice"]).await?;
     for action in ["account.set-password", "login.create", "login.delete", "login.refuse"] {

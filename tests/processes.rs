@@ -211,6 +211,41 @@ async fn a_longer_limit_that_nobody_was_told_opens_no_table_again() -> Result<()
     until("the table to be fresh", async || Ok((status(INSIDE).await? == 200).then_some(()))).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_drains_with_a_revoked_token_does_not_keep_its_successor_from_the_control_plane() -> Result<()> {
+    let site = Site::start().await?;
+    let cli = site.edge.control_plane.cli();
+    let token = async || cli.json(&["proxy", "token", "create", PROXY]).await;
+    let (former, present) = (token().await?, token().await?);
+    let with = |config: &Config, token: &Value| -> Result<Config> {
+        let mut config = config.clone();
+        config.edit_filter(|filter| filter["control_plane"]["token"] = token["token"].clone())?;
+        Ok(config)
+    };
+    let mut config = with(&site.edge.config(PROXY)?, &former)?;
+    config.listener_apart = true;
+    // Much longer than any of this takes.
+    config.restart.extend(["--drain-time-s", "3600"].map(str::to_owned));
+    let envoy = Envoy::start(&config).await?;
+    envoy.until_table().await?;
+    let load = Load::start([&envoy]).await?;
+    let [kept, during, after] = site.keys(&load.ledger()).await?;
+    let mut on_old = envoy.connections_on_every_worker(Protocol::Http2).await?;
+    expect(&mut on_old, &[(&kept, 200)]).await?;
+
+    envoy.replace_listener(Some(&with(&newer(&config)?, &present)?)).await?;
+    let mut on_new = newer_connections(&envoy, &kept).await?;
+    let id = former["id"].as_str().context("a token without an id")?;
+    cli.text(&["proxy", "token", "revoke", id]).await?;
+    for key in [&during, &after] {
+        site.revoke(key, &load.ledger()).await?;
+        expect(&mut on_new, &[(&kept, 200), (key, 401)]).await?;
+        expect(&mut on_old, &[(&kept, 200), (key, 401)]).await?;
+    }
+    load.stop().await?;
+    Ok(())
+}
+
 /// So many connections reach every one of two workers.
 const MANY_CONNECTIONS: usize = 16;
 

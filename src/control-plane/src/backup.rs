@@ -40,7 +40,7 @@ pub(crate) async fn backup(options: BackupOptions, output: OutputFormat) -> anyh
     let database = DataFolder::find(&options.data)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let contents = tokio::select! {
-        saved = backup::save(&database, &options.file) => saved?,
+        saved = backup::save(&database, &options.file, Clock::system().now()) => saved?,
         _ = interrupt.recv() => bail!("interrupted; there is no backup"),
         _ = terminate.recv() => bail!("stopped; there is no backup"),
     };
@@ -51,10 +51,12 @@ pub(crate) async fn backup(options: BackupOptions, output: OutputFormat) -> anyh
 
 /// Puts a backup in the place of the data, which is kept.
 pub(crate) async fn restore(options: RestoreOptions, output: OutputFormat) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    let found = restore::find(&options.file, now).await?;
     let folder = DataFolder::prepare(&options.data)?;
-    let staged = restore::stage(&folder, &options.file).await?;
+    let staged = restore::stage(&folder, found, now).await?;
     let contents = staged.contents();
-    let replaced = staged.put(Clock::system().now()).await?;
+    let replaced = staged.put(now).await?;
     let (file, data) = (options.file.display(), options.data.display());
     let keys = replaced.difference.as_ref().map(|Difference { again, no_more, otherwise }| {
         let ids = |ids: &[KeyId]| ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
@@ -97,9 +99,10 @@ fn describe(contents: &Contents) -> String {
 fn warnings(data: &Path, contents: &Contents, replaced: &Replaced) -> Vec<String> {
     let mut lines = Vec::new();
     let since = contents.last_change.map_or("the backup".to_owned(), |last: UnixSeconds| clock::rfc3339(last));
-    lines.push(format!("WARNING: every key, account, member and proxy's token is as it was at {since}."));
+    lines.push(format!("WARNING: every key, account, password, member, setting and proxy's token is as it was at {since}."));
     lines
         .push("What was revoked, deleted or limited since then is so no longer; what was created since then is gone.".to_owned());
+    lines.push("A password that was changed since then is the former one again: change it if others know it.".to_owned());
     match (&replaced.difference, &replaced.kept) {
         (Some(found), _) => {
             lines.push(listed("pass again and did not before", "revoke them again if they are not to", &found.again));

@@ -35,13 +35,19 @@ impl fmt::Display for AccountName {
     }
 }
 
-/// What people call a key or an environment: 1 to 128 characters, none of them a control character, not blank.
+/// What people call a key or an environment: 1 to 128 characters, none of them a control character, not blank. Who chooses one chooses
+/// none that looks like another one; what is stored may be older than that rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name(String);
 
 impl Name {
     /// Parses it; the error says what is accepted.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        shows_itself(text).and_then(|()| Self::stored(text))
+    }
+
+    /// Parses one that is stored.
+    pub(crate) fn stored(text: &str) -> Result<Self, String> {
         let valid = text.chars().take(129).count() <= 128 && !text.trim().is_empty() && !text.chars().any(char::is_control);
         valid
             .then(|| Self(text.to_owned()))
@@ -54,13 +60,18 @@ impl Name {
     }
 }
 
-/// A remark of up to 1024 characters; an empty one is none.
+/// A remark of up to 1024 characters; an empty one is none. What holds of a [`Name`] that looks like another one holds of it, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Description(String);
 
 impl Description {
     /// Parses it; the error says what is accepted.
     pub(crate) fn parse(text: &str) -> Result<Option<Self>, String> {
+        shows_itself(text).and_then(|()| Self::stored(text))
+    }
+
+    /// Parses one that is stored.
+    pub(crate) fn stored(text: &str) -> Result<Option<Self>, String> {
         if text.is_empty() {
             return Ok(None);
         }
@@ -75,6 +86,30 @@ impl Description {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn shows_itself(text: &str) -> Result<(), String> {
+    match text.chars().find(|character| misleads(*character)) {
+        None => Ok(()),
+        Some(found) => {
+            Err(format!("must not hold U+{:04X}, which shows nothing but changes how others are shown", u32::from(found)))
+        }
+    }
+}
+
+/// Whether a character shows nothing itself but may make a text look like another one: by its direction, by where its lines end, or
+/// because nobody sees it. Those that writing systems need (U+200C, U+200D) are none of them.
+pub(crate) fn misleads(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
 /// What of a key is no secret: 1 to 128 printable ASCII characters without blank or colon: where a
@@ -173,6 +208,17 @@ mod tests {
         assert!(Description::parse(&"ä\n".repeat(512)).is_ok());
         assert!(Description::parse(&"x".repeat(1025)).is_err());
         assert!(Description::parse("\u{1b}[31m").is_err());
+    }
+
+    #[test]
+    fn what_may_look_like_another_text_is_not_taken_but_stays_readable() {
+        for misleading in ["a\u{202e}b", "\u{feff}a", "a\u{2028}b", "a\u{2060}", "\u{61c}a"] {
+            assert!(Name::parse(misleading).is_err_and(|why| why.contains("U+")), "{misleading:?}");
+            assert!(Description::parse(misleading).is_err(), "{misleading:?}");
+            assert!(Name::stored(misleading).is_ok() && Description::stored(misleading).is_ok(), "{misleading:?}");
+        }
+        // Persian and Indic scripts, and emoji, are written with these.
+        assert!(Name::parse("a\u{200c}b\u{200d}c").is_ok() && Description::parse("a\u{200d}b").is_ok());
     }
 
     #[test]

@@ -70,8 +70,9 @@ impl Plane {
     }
 
     async fn restore(&self, file: &Path) -> anyhow::Result<Replaced> {
+        let found = restore::find(file, NOW).await?;
         let folder = DataFolder::prepare(&self.data())?;
-        Ok(restore::stage(&folder, file).await?.put(NOW).await?)
+        Ok(restore::stage(&folder, found, NOW).await?.put(NOW).await?)
     }
 
     fn names(&self, folder: &Path) -> Vec<String> {
@@ -91,7 +92,7 @@ async fn a_backup_holds_what_is_only_in_the_journal_and_stands_by_itself() {
     let mut change = server.begin_with("BEGIN IMMEDIATE").await.unwrap();
     sqlx::query("DELETE FROM credential").execute(&mut *change).await.unwrap();
     let file = plane.file("backup");
-    let contents = save(&plane.database(), &file).await.unwrap();
+    let contents = save(&plane.database(), &file, NOW).await.unwrap();
     assert_eq!((contents.keys, contents.revision), (1, Some(0)));
     change.commit().await.unwrap();
     assert_eq!(plane.names(plane.scratch.path()), ["backup", "data"]);
@@ -104,18 +105,19 @@ async fn a_backup_takes_no_files_place_and_leaves_nothing_when_it_fails() {
     let plane = Plane::new(1).await;
     let file = plane.file("backup");
     fs::write(&file, "precious").unwrap();
-    let refused = save(&plane.database(), &file).await.unwrap_err().to_string();
+    let refused = save(&plane.database(), &file, NOW).await.unwrap_err().to_string();
     assert!(refused.contains("choose another name"), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), b"precious");
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("nowhere", &file).unwrap();
-    assert!(save(&plane.database(), &file).await.is_err(), "not even a link that leads nowhere");
+    assert!(save(&plane.database(), &file, NOW).await.is_err(), "not even a link that leads nowhere");
     fs::remove_file(&file).unwrap();
 
     plane.run("PRAGMA foreign_keys = OFF").await;
     fs::write(plane.database(), "no database").unwrap();
-    assert!(save(&plane.database(), &file).await.is_err());
-    assert!(save(&plane.database(), &plane.file("no/folder")).await.is_err());
+    assert!(save(&plane.database(), &file, NOW).await.is_err());
+    let refused = save(&plane.database(), &plane.file("no/folder"), NOW).await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("no folder {}", plane.file("no").display())), "{refused}");
     assert_eq!(plane.names(plane.scratch.path()), ["data"]);
 }
 
@@ -123,7 +125,7 @@ async fn a_backup_takes_no_files_place_and_leaves_nothing_when_it_fails() {
 async fn going_back_keeps_what_was_there_and_says_which_keys_pass_again() {
     let plane = Plane::new(4).await;
     let file = plane.file("backup");
-    save(&plane.database(), &file).await.unwrap();
+    save(&plane.database(), &file, NOW).await.unwrap();
     plane.run("UPDATE credential SET state = 'inactive' WHERE id = 2").await;
     plane.run("UPDATE credential SET expires = 5 WHERE id = 3").await;
     plane.add_key().await;
@@ -147,7 +149,7 @@ async fn going_back_keeps_what_was_there_and_says_which_keys_pass_again() {
 async fn the_journal_of_a_killed_server_reaches_what_is_kept_and_never_what_is_restored() {
     let plane = Plane::new(1).await;
     let file = plane.file("backup");
-    save(&plane.database(), &file).await.unwrap();
+    save(&plane.database(), &file, NOW).await.unwrap();
     let mut server = plane.connect().await;
     sqlx::query("UPDATE credential SET state = 'inactive'").execute(&mut server).await.unwrap();
     // As after kill -9: the journal holds the change and nobody has the files open.
@@ -177,7 +179,7 @@ async fn the_journal_of_a_killed_server_reaches_what_is_kept_and_never_what_is_r
 async fn a_file_that_is_not_whole_or_not_ours_changes_nothing() {
     let plane = Plane::new(300).await;
     let file = plane.file("backup");
-    save(&plane.database(), &file).await.unwrap();
+    save(&plane.database(), &file, NOW).await.unwrap();
     let good = fs::read(&file).unwrap();
     let before = (fs::read(plane.database()).unwrap(), plane.names(&plane.data()));
     let mut torn = good.clone();
@@ -222,14 +224,15 @@ async fn a_file_that_is_not_whole_or_not_ours_changes_nothing() {
 async fn what_cannot_be_read_is_put_aside_as_it_is() {
     let plane = Plane::new(1).await;
     let file = plane.file("backup");
-    save(&plane.database(), &file).await.unwrap();
+    save(&plane.database(), &file, NOW).await.unwrap();
     fs::write(plane.database(), "ruined").unwrap();
     let refused = Store::open(&plane.database(), Clock::system()).await.err().unwrap().to_string();
     assert!(refused.contains("keygate restore"), "{refused}");
     let replaced = plane.restore(&file).await.unwrap();
     let kept = replaced.kept.clone().unwrap();
     assert_eq!(fs::read(&kept).unwrap(), b"ruined");
-    assert!(warnings(&plane.data(), &Contents::default(), &replaced).join("\n").contains("cannot be read"));
+    let said = warnings(&plane.data(), &Contents::default(), &replaced).join("\n");
+    assert!(said.contains("cannot be read") && said.contains("A password that was changed since"), "{said}");
     assert_eq!(plane.count().await, 1);
 }
 
@@ -249,8 +252,12 @@ async fn a_database_with_a_damaged_page_is_not_served() {
 async fn a_folder_that_is_not_there_yet_can_be_restored_into_but_one_in_use_not() {
     let plane = Plane::new(1).await;
     let file = plane.file("backup");
-    save(&plane.database(), &file).await.unwrap();
+    save(&plane.database(), &file, NOW).await.unwrap();
     let options = |data| RestoreOptions { file: file.clone(), data };
+    fs::write(plane.file("bad"), "no database").unwrap();
+    let bad = RestoreOptions { file: plane.file("bad"), data: plane.file("a/new/one") };
+    restore(bad, OutputFormat::Json).await.unwrap_err();
+    assert!(!plane.file("a").exists(), "nothing is made for what cannot be used");
     restore(options(plane.file("a/new/one")), OutputFormat::Json).await.unwrap();
     assert_eq!(plane.names(&plane.file("a/new/one")), ["keygate.db", "lock"]);
     let used = DataFolder::open(&plane.data()).unwrap();
@@ -284,12 +291,15 @@ async fn logins_do_not_come_back() {
              VALUES (randomblob(32), 'login', 1, 'login', 'active', 1, 9999999999)",
         )
         .await;
-    save(&plane.database(), &file).await.unwrap();
+    plane.add_key().await;
+    plane.run("UPDATE credential SET expires = 5 WHERE id = 3").await;
+    assert_eq!(save(&plane.database(), &file, NOW).await.unwrap().keys, 1, "what passes after it");
     let folder = DataFolder::prepare(&plane.data()).unwrap();
-    let staged = restore::stage(&folder, &file).await.unwrap();
-    assert_eq!(staged.contents().keys, 1, "what passes after it");
+    let found = restore::find(&file, NOW).await.unwrap();
+    let staged = restore::stage(&folder, found, NOW).await.unwrap();
+    assert_eq!(staged.contents().keys, 1, "the same");
     staged.put(NOW).await.unwrap();
-    assert_eq!(plane.count().await, 1);
+    assert_eq!(plane.count().await, 2);
     let names = plane.names(&plane.data());
     assert!(names.iter().all(|name| !name.contains("restoring")), "{names:?}");
 }
@@ -303,12 +313,13 @@ async fn how_long_a_proxy_may_go_on_is_not_forgotten() {
     plane
         .run("INSERT INTO proxy (name, staleness_limit_seconds, first_seen) VALUES ('raised', 60, 1), ('forgotten', 60, 1)")
         .await;
-    save(&plane.database(), &file).await.unwrap();
+    save(&plane.database(), &file, NOW).await.unwrap();
     plane.run("DELETE FROM proxy WHERE name = 'forgotten'").await;
     plane.run("UPDATE proxy SET staleness_limit_seconds = 3600 WHERE name = 'raised'").await;
     plane.run("INSERT INTO proxy (name, staleness_limit_seconds, first_seen) VALUES ('new', 600, 2)").await;
     let folder = DataFolder::prepare(&plane.data()).unwrap();
-    restore::stage(&folder, &file).await.unwrap().put(NOW).await.unwrap();
+    let found = restore::find(&file, NOW).await.unwrap();
+    restore::stage(&folder, found, NOW).await.unwrap().put(NOW).await.unwrap();
     drop(folder);
     let limits = async |database: &Path| -> Vec<(String, i64)> {
         let options = SqliteConnectOptions::new().filename(database);
@@ -320,6 +331,7 @@ async fn how_long_a_proxy_may_go_on_is_not_forgotten() {
     assert_eq!(limits(&plane.database()).await, known(&[("forgotten", LONGEST), ("new", 600), ("raised", 3600)]));
     // Where there is nothing to learn it from, the longest limit that there is may have been told.
     let elsewhere = DataFolder::prepare(&plane.file("elsewhere")).unwrap();
-    restore::stage(&elsewhere, &file).await.unwrap().put(NOW).await.unwrap();
+    let found = restore::find(&file, NOW).await.unwrap();
+    restore::stage(&elsewhere, found, NOW).await.unwrap().put(NOW).await.unwrap();
     assert_eq!(limits(elsewhere.database()).await, known(&[("forgotten", LONGEST), ("raised", LONGEST)]));
 }

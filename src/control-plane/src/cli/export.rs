@@ -29,7 +29,7 @@ const EXPORTED: View = &[
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The file to write: a filter's configuration, or an Envoy file in JSON that holds one, as --from is. It is replaced at once, with
-    /// mode 0600, and only if it is a former export
+    /// mode 0600, and only if it is a former export; of a link, what it leads to
     #[arg(long, value_name = "FILE")]
     filter: PathBuf,
     /// Where all but the table is taken from; without it, from FILE as it is
@@ -81,6 +81,10 @@ struct Document {
 /// Finds what to build on, and makes sure that nothing else than a former export would be lost.
 fn base(args: &ExportArgs) -> Result<Document, Failure> {
     let file = args.filter.display();
+    if args.filter == Path::new("-") {
+        let message = "--filter takes a file, not standard output: name the one to write (./- for one that is called -)";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let former = match fs::read(&args.filter) {
         Ok(bytes) => Some(Document::read(&args.filter, &bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -185,8 +189,10 @@ fn find_texts(value: &Value, pointer: &str, found: &mut Vec<(String, Map<String,
     }
 }
 
-/// Replaces a file at once: whoever reads it sees the former or the new one whole, also after a crash.
+/// Replaces a file at once: whoever reads it sees the former or the new one whole, also after a crash. A link stays a link: whoever
+/// reads what it leads to by its own name is to see the new one, too.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = &behind_links(file);
     let name = file.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
@@ -197,6 +203,19 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     done.and_then(|()| File::open(folder)?.sync_all())
 }
+
+/// The file that links lead to, also where it is not there yet.
+fn behind_links(file: &Path) -> PathBuf {
+    let mut file = file.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&file) else { break };
+        file = file.parent().unwrap_or(Path::new("")).join(target);
+    }
+    file
+}
+
+/// As many as the system follows.
+const MOST_LINKS: usize = 40;
 
 fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
@@ -210,6 +229,7 @@ mod tests {
     use keygate_wire::embedded::entry_text;
 
     use super::*;
+    use crate::api::Scratch;
 
     fn read(value: &Value) -> Result<Document, Failure> {
         Document::read(Path::new("base.json"), value.to_string().as_bytes())
@@ -252,6 +272,28 @@ mod tests {
         assert_eq!(written["resources"][0]["other"], envoys["resources"][0]["other"]);
         assert!(read(&json!({"a": text.clone(), "b": text})).unwrap_err().to_string().contains("several"));
         assert!(read(&json!({"a": 1})).unwrap_err().to_string().contains("holds no filter's configuration"));
+    }
+
+    #[test]
+    fn standard_output_is_no_file() {
+        let refused = base(&ExportArgs { filter: PathBuf::from("-"), from: None }).unwrap_err();
+        assert!(matches!(&refused, Failure::Usage(message) if message.contains("./-")), "{refused}");
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_replaced_and_not_the_link() {
+        let scratch = Scratch::new();
+        let inner = scratch.path().join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        let (file, link, further) = (inner.join("file"), inner.join("link"), scratch.path().join("link"));
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        std::os::unix::fs::symlink("inner/link", &further).unwrap();
+        for text in ["made", "replaced"] {
+            replace(&further, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+            assert!([&link, &further].iter().all(|link| link.is_symlink()) && !file.is_symlink());
+        }
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 2);
     }
 
     #[test]

@@ -45,20 +45,47 @@ pub(crate) struct PasswordArgs {
     wait: WaitArgs,
 }
 
-/// Logs in and keeps the login for this URL. Shown is the login; its token only as JSON.
+/// Logs in and keeps the login for this URL; a former one that was kept for it ends. Shown is the login; its token only as JSON.
 pub(super) async fn log_in(client: &Client, args: LoginArgs, output: OutputFormat) -> Result<(), Failure> {
     let password = Asked::from_flag(args.stdin).read("Password")?;
     let sent = Instant::now();
     let call = Call::post(&["login"], Some(json!({"name": args.name, "password": password})));
     let reply = client.send_openly(&call).await?;
     let login = object(&reply)?;
-    let path = client.logins().keep(client.url(), login)?;
+    let token = login.get("token").and_then(Value::as_str).map(str::to_owned);
+    let former = client.logins().token(client.url());
+    let path = match client.logins().keep(client.url(), login) {
+        Ok(path) => path,
+        // Nobody would have its token.
+        Err(failure) => {
+            let outcome = match end(client, token.unwrap_or_default()).await {
+                Ok(()) => "it is ended again".to_owned(),
+                Err(why) => format!("it goes on until it expires, since it cannot be ended: {why}"),
+            };
+            return Err(Failure::Usage(format!("{failure}; {outcome}")));
+        }
+    };
     output::print_object(login, LOGIN, output)?;
     output::print_note(&format!("kept in {}: commands without a key use it until it ends", path.display()));
-    let token = login.get("token").and_then(Value::as_str).map(str::to_owned);
+    let ended = match former {
+        Ok(Some(former)) => end(client, former.expose().to_owned()).await,
+        Ok(None) => Ok(()),
+        Err(unusable) => Err(unusable),
+    };
+    if let Err(failure) = ended {
+        output::print_note(&format!("warning: the login that was kept before goes on until it expires: {failure}"));
+    }
     match (args.wait.seconds(), token) {
         (Some(seconds), Some(token)) => wait::for_proxies(&client.with_token(token), reply, seconds, sent).await,
         _ => Ok(()),
+    }
+}
+
+/// Ends the login of a token, at the control plane. One that had ended already has ended.
+async fn end(client: &Client, token: String) -> Result<(), Failure> {
+    match client.with_token(token).send(&Call::delete(&["login"])).await {
+        Err(Failure::Refused { code, .. }) if code == "unauthorized" => Ok(()),
+        ended => ended.map(drop),
     }
 }
 
@@ -95,7 +122,11 @@ pub(super) async fn set_password(client: &Client, args: PasswordArgs, output: Ou
             body.insert("oldPassword".to_owned(), former.into());
         }
         let call = Call::put(&["accounts", args.account.as_str(), "password"], body);
-        let done = format!("the password of {} is set; the account's other logins are ended", args.account);
+        let done = format!(
+            "the password of {} is set; the account's other logins are ended, but not those made by Rancher 2's API: they go on \
+             until they expire or are deleted",
+            args.account
+        );
         Action::Change(call, Outcome::Gone(done), args.wait)
     };
     match Box::pin(set(None).perform(client, output)).await {

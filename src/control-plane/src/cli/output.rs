@@ -1,7 +1,8 @@
 //! Printing: JSON as the API gives it, or tables for people; results to standard output, notes to standard error.
 //!
-//! Names and descriptions come from other people: in tables, control characters are shown escaped, so that none of them reaches
-//! the terminal. A reader that went away (`keygate key list | head -1`) is no error. Never talks to the control plane.
+//! Names and descriptions come from other people: in tables, control characters and those that change how others are shown are
+//! escaped, so that none of them reaches the terminal. A reader that went away (`keygate key list | head -1`) is no error. Never
+//! talks to the control plane.
 
 use std::io::{self, ErrorKind, Write};
 use std::iter::once;
@@ -10,6 +11,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{key, proxy_token};
+use crate::name;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -200,15 +202,19 @@ pub(super) fn align(rows: Vec<Vec<String>>) -> String {
 fn word(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
-        other => other.to_string(),
+        other => printable(&other.to_string()),
     }
 }
 
-/// A text without control characters: those are escaped.
+/// A text without control characters and without those that change how others are shown: they are escaped.
 pub(super) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
+        if character.is_control() || name::misleads(character) {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
     }
     line
 }
@@ -264,6 +270,15 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         let object = json!({"id": "7", "name": "a\u{1b}[2Jb\nc\u{9b}"});
         assert_eq!(fields(VIEW, &object), "ID    7\nNAME  a\\u{1b}[2Jb\\nc\\u{9b}\n");
+    }
+
+    #[test]
+    fn a_name_shows_nothing_that_it_is_not() {
+        let object = json!({"id": {"a": "\u{2028}"}, "name": "\u{202e}ci\u{2066}\u{200f}\u{feff} a\u{200c}b"});
+        assert_eq!(
+            fields(VIEW, &object),
+            "ID    {\"a\":\"\\u{2028}\"}\nNAME  \\u{202e}ci\\u{2066}\\u{200f}\\u{feff} a\u{200c}b\n"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keygate_decision::UnixSeconds;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -20,6 +21,8 @@ use crate::random::{self, NoRandomness};
 pub(crate) enum BackupError {
     #[error("{0} exists; a backup never takes the place of a file: choose another name")]
     Exists(String),
+    #[error("there is no folder {0}; make it first (mkdir -p {0}), or name a file in another one")]
+    NoFolder(String),
     #[error(transparent)]
     File(#[from] FolderError),
     #[error("copying to {to}: {cause}")]
@@ -33,14 +36,15 @@ pub(crate) enum BackupError {
 }
 
 /// Copies a database, as it is at one moment, to a new file that only its owner may read, and reads the copy again.
-pub(crate) async fn save(database: &Path, file: &Path) -> Result<Contents, BackupError> {
+/// What passes at the second `now` is counted.
+pub(crate) async fn save(database: &Path, file: &Path, now: UnixSeconds) -> Result<Contents, BackupError> {
     if file.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(file.display().to_string()));
     }
     let partial = Partial::create(file)?;
     partial.fill(database).await.map_err(|cause| BackupError::Copy { to: file.display().to_string(), cause })?;
     File::open(&partial.path).and_then(|copy| copy.sync_all()).map_err(io_error(&partial.path))?;
-    let contents = inspect(&partial.path).await.map_err(BackupError::Unfit)?;
+    let contents = inspect(&partial.path, now).await.map_err(BackupError::Unfit)?;
     partial.publish(file)?;
     Ok(contents)
 }
@@ -60,7 +64,11 @@ impl Partial {
         // Absolute, or a path might be read as a URI.
         let path = std::path::absolute(file.with_file_name(name)).map_err(io_error(file))?;
         let name = path.to_str().ok_or_else(|| BackupError::Unspeakable(file.display().to_string()))?.to_owned();
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io_error(&path))?;
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        made.map_err(|cause| match (cause.kind(), path.parent()) {
+            (ErrorKind::NotFound, Some(folder)) => BackupError::NoFolder(folder.display().to_string()),
+            _ => io_error(&path)(cause).into(),
+        })?;
         Ok(Self { path, name })
     }
 

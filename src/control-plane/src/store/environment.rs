@@ -128,7 +128,7 @@ fn read(row: &SqliteRow) -> Result<Environment, StoreError> {
     Ok(Environment {
         number: row::number(row, "number")?,
         id: row::text(row, "id", EnvironmentId::parse)?,
-        name: row::text(row, "name", Name::parse)?,
+        name: row::text(row, "name", Name::stored)?,
         created: row::seconds(row, "created")?,
     })
 }

@@ -2,8 +2,8 @@
 //! the database.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 /// A data folder that this process alone uses; the lock goes with the value.
@@ -26,11 +26,11 @@ pub(crate) enum FolderError {
     Shared(String),
     // The cause is part of the message, so it is no source: a chain would say it twice.
     #[error("{path}: {cause}{}", way_out(.cause))]
-    Io { path: String, cause: std::io::Error },
+    Io { path: String, cause: io::Error },
 }
 
 /// What an operator can do about it.
-fn way_out(cause: &std::io::Error) -> &'static str {
+fn way_out(cause: &io::Error) -> &'static str {
     match cause.kind() {
         ErrorKind::PermissionDenied => "; give it to the user who runs keygate (chown), or run keygate as its owner",
         ErrorKind::ReadOnlyFilesystem => "; choose a folder that can be written, or mount its file system for writing",
@@ -125,18 +125,40 @@ fn lock(folder: &Path) -> Result<File, FolderError> {
     }
 }
 
-fn private_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+/// Opens a file, making it if need be: for the owner of the folder alone, and never where a link leads to.
+fn private_file(path: &Path) -> io::Result<File> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(made) => {
+            // Who may not give it away serves as who made it, or is told at the start that it belongs to somebody else.
+            let _ = give_to_owner_of_folder(&made, path);
+            Ok(made)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file to whom its folder belongs: what root makes, the user who serves still has to open.
+pub(super) fn give_to_owner_of_folder(file: &File, path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent().map(fs::metadata).transpose()? {
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (folder.uid(), folder.gid()) {
+            fchown(file, Some(folder.uid()), Some(folder.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Names the path in an error of the operating system.
-pub(super) fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.display().to_string();
     |cause| FolderError::Io { path, cause }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
     use super::*;
     use crate::api::Scratch;
 
@@ -170,5 +192,30 @@ mod tests {
         assert_eq!((mode(scratch.path()), fs::read_dir(scratch.path()).unwrap().count()), (0o755, 1));
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o700)).unwrap();
         assert!(DataFolder::create(scratch.path()).is_ok());
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_whom_the_folder_belongs() {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path()).unwrap();
+        // Nobody else can give a folder away.
+        if chown(scratch.path(), Some(4242), Some(4343)).is_err() {
+            return;
+        }
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        for file in [folder.database(), scratch.path().join(LOCK).as_path()] {
+            let found = fs::metadata(file).unwrap();
+            assert_eq!((found.uid(), found.gid(), mode(file)), (4242, 4343, 0o600), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_where_a_link_leads_to() {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path()).unwrap();
+        fs::write(scratch.path().join(DATABASE), "").unwrap();
+        symlink("elsewhere", scratch.path().join(LOCK)).unwrap();
+        assert!(DataFolder::open(scratch.path()).is_err());
+        assert!(!scratch.path().join("elsewhere").exists());
     }
 }

@@ -1,21 +1,21 @@
 //! Whether a database file is whole and Keygate's, and what it holds. It opens files that nobody else has open, and writes nothing, not
 //! even beside them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use keygate_decision::{Digest, Grant, KeyId, UnixSeconds};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
-use super::{Connection, StoreError, account, compile, history, row};
+use super::{Connection, StoreError, account, compile, history, login, row};
 
 /// What a whole database holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Contents {
     /// The newest revision of its table; none if it is so old that it does not say.
     pub(crate) revision: Option<u64>,
-    /// How many keys may pass.
+    /// How many keys and tokens may pass; logins are not among them, for a restore ends them.
     pub(crate) keys: u64,
     /// The second of the last change that is recorded.
     pub(crate) last_change: Option<UnixSeconds>,
@@ -58,8 +58,9 @@ impl From<sqlx::Error> for Unfit {
     }
 }
 
-/// Reads a database file from its first page to its last. It must stand by itself, without a journal beside it.
-pub(crate) async fn inspect(file: &Path) -> Result<Contents, Unfit> {
+/// Reads a database file from its first page to its last, and counts what may pass at the second `now`. It must stand by itself,
+/// without a journal beside it.
+pub(crate) async fn inspect(file: &Path, now: UnixSeconds) -> Result<Contents, Unfit> {
     let mut connection = open(file).await?;
     check_pages(&mut connection).await?;
     let versions = check_schema(&mut connection).await?;
@@ -67,8 +68,14 @@ pub(crate) async fn inspect(file: &Path) -> Result<Contents, Unfit> {
         return Err(Unfit::Empty);
     }
     let revision = if versions >= SCHEMA_WITH_HEAD { Some(history::revision(&mut connection).await?) } else { None };
+    let logins = logins(&mut connection).await?;
     let mut keys = 0;
-    compile::each(&mut connection, |_, _| keys += 1).await?;
+    let count = |_, grant: Grant| {
+        if passes(&grant, now) && !logins.contains(&grant.key) {
+            keys += 1;
+        }
+    };
+    compile::each(&mut connection, count).await?;
     let last_change = sqlx::query("SELECT max(time) AS time FROM audit").fetch_one(&mut connection).await?;
     let last_change = row::optional_seconds(&last_change, "time")?;
     connection.close().await?;
@@ -145,13 +152,26 @@ async fn table(file: &Path, now: UnixSeconds) -> Result<HashMap<Digest, Grant>, 
     let mut connection = open(file).await?;
     let mut table = HashMap::new();
     let take = |digest, grant: Grant| {
-        if grant.expires_at.is_none_or(|end| now < end) {
+        if passes(&grant, now) {
             table.insert(digest, grant);
         }
     };
     compile::each(&mut connection, take).await?;
     connection.close().await?;
     Ok(table)
+}
+
+/// Which credentials are logins.
+async fn logins(connection: &mut Connection) -> Result<HashSet<KeyId>, StoreError> {
+    if !login::are_known(connection).await? {
+        return Ok(HashSet::new());
+    }
+    let rows = sqlx::query("SELECT id FROM credential WHERE purpose = 'login'").fetch_all(connection).await?;
+    rows.iter().map(|row| row::number(row, "id").map(KeyId)).collect()
+}
+
+fn passes(grant: &Grant, now: UnixSeconds) -> bool {
+    grant.expires_at.is_none_or(|end| now < end)
 }
 
 async fn open(file: &Path) -> Result<Connection, Unfit> {
@@ -188,7 +208,7 @@ mod tests {
             sqlx::query(insert).bind(digest.as_bytes().as_slice()).bind(access).bind(state).execute(&mut old).await.unwrap();
         }
         old.close().await.unwrap();
-        assert_eq!(inspect(&file).await.unwrap().keys, 1);
+        assert_eq!(inspect(&file, UnixSeconds(2)).await.unwrap().keys, 1);
 
         let (store, _writer) = Store::open(&file, Clock::system()).await.unwrap();
         let mut reader = store.read().await.unwrap();

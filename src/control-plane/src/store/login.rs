@@ -179,7 +179,7 @@ fn read(row: &SqliteRow) -> Result<Login, StoreError> {
     Ok(Login {
         id: KeyId(row::number(row, "login")?),
         label: row::optional_text(row, "access_key", Label::parse)?,
-        description: row::optional_text(row, "description", Description::parse)?.flatten(),
+        description: row::optional_text(row, "description", Description::stored)?.flatten(),
         account: account::read(row)?,
         created: row::seconds(row, "begun")?,
         expires: row::seconds(row, "expires")?,

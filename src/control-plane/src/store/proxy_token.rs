@@ -97,7 +97,7 @@ fn read(row: &SqliteRow) -> Result<ProxyToken, StoreError> {
     Ok(ProxyToken {
         id: row::number(row, "id")?,
         proxy: row::text(row, "proxy", ProxyName::parse)?,
-        description: row::optional_text(row, "description", Description::parse)?.flatten(),
+        description: row::optional_text(row, "description", Description::stored)?.flatten(),
         state: row::text(row, "state", TokenState::parse)?,
         created: row::seconds(row, "created")?,
     })

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::backup::sync_folder_of;
-use super::folder::{DataFolder, FolderError, io_error};
+use super::folder::{DataFolder, FolderError, give_to_owner_of_folder, io_error};
 use super::inspect::{Contents, Difference, Unfit, compare, inspect};
-use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, compile, history, login, proxy};
+use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, history, login, proxy};
 use crate::clock;
 
 /// Why nothing was restored. Nothing is changed then.
@@ -34,6 +34,10 @@ pub(crate) enum RestoreError {
     #[error(transparent)]
     File(#[from] FolderError),
 }
+
+/// A file that was found to be a whole backup where it lies.
+#[derive(Debug)]
+pub(crate) struct Found<'p>(&'p Path);
 
 /// A backup that was copied into the folder and found whole. Dropped, it leaves no trace.
 #[derive(Debug)]
@@ -52,18 +56,25 @@ pub(crate) struct Replaced {
     pub(crate) difference: Option<Difference>,
 }
 
-/// Copies a backup into the folder and reads the copy whole.
-pub(crate) async fn stage<'f>(folder: &'f DataFolder, file: &Path) -> Result<Staged<'f>, RestoreError> {
+/// Reads a backup whole where it lies, so that nothing at all is made for one that cannot be used.
+pub(crate) async fn find(file: &Path, now: UnixSeconds) -> Result<Found<'_>, RestoreError> {
     for journal in ["-wal", "-journal"].map(|end| beside(file, end)) {
         if journal.metadata().is_ok_and(|found| found.len() > 0) {
             return Err(RestoreError::Journal(journal.display().to_string()));
         }
     }
-    let unfit = |why| RestoreError::Unfit { file: file.display().to_string(), why };
     let mut source = File::open(file).map_err(io_error(file))?;
     if !begins_as_a_database(&mut source).map_err(io_error(file))? {
-        return Err(unfit(Unfit::NoDatabase));
+        return Err(unfit(file)(Unfit::NoDatabase));
     }
+    inspect(file, now).await.map_err(unfit(file))?;
+    Ok(Found(file))
+}
+
+/// Copies a backup into the folder and reads the copy whole: that is what will be served. What passes at the second `now` is
+/// counted.
+pub(crate) async fn stage<'f>(folder: &'f DataFolder, found: Found<'_>, now: UnixSeconds) -> Result<Staged<'f>, RestoreError> {
+    let Found(file) = found;
     let path = beside(folder.database(), ".restoring");
     // A journal of an earlier attempt that was killed would be read into this copy.
     for left in [path.clone(), beside(&path, "-journal"), beside(&path, "-wal"), beside(&path, "-shm")] {
@@ -71,27 +82,28 @@ pub(crate) async fn stage<'f>(folder: &'f DataFolder, file: &Path) -> Result<Sta
     }
     let mut staged = Staged { folder, path, contents: Contents::default() };
     copy(file, &staged.path).map_err(io_error(&staged.path))?;
-    staged.contents = inspect(&staged.path).await.map_err(unfit)?;
-    let begun = begin_anew(&staged.path).await.map_err(|error| unfit(Unfit::Store(error)))?;
-    staged.contents.keys = begun.unwrap_or(staged.contents.keys);
+    staged.contents = inspect(&staged.path, now).await.map_err(unfit(file))?;
+    begin_anew(&staged.path).await.map_err(|error| unfit(file)(Unfit::Store(error)))?;
     Ok(staged)
+}
+
+fn unfit(file: &Path) -> impl FnOnce(Unfit) -> RestoreError {
+    let file = file.display().to_string();
+    |why| RestoreError::Unfit { file, why }
 }
 
 /// Makes a copy a beginning of its own. Its logins are ended: some of them have been ended since, for a reason that the copy does not know.
 /// And the line of revisions that led to it is forgotten, so that every proxy is given the whole table: what one has of that line may be
-/// such a login, or another future than the copy's own. How many keys may pass then; none if the copy is older than logins are.
-async fn begin_anew(path: &Path) -> Result<Option<u64>, StoreError> {
+/// such a login, or another future than the copy's own.
+async fn begin_anew(path: &Path) -> Result<(), StoreError> {
     let mut connection = open_staged(path).await?;
     history::forget_epochs(&mut connection).await?;
     proxy::forget_limits(&mut connection).await?;
-    let keys = if login::are_known(&mut connection).await? {
+    // The copy may be older than they are.
+    if login::are_known(&mut connection).await? {
         login::end_all(&mut connection).await?;
-        Some(compile::count(&mut connection).await?)
-    } else {
-        None
-    };
-    connection.close().await?;
-    Ok(keys)
+    }
+    Ok(connection.close().await?)
 }
 
 async fn open_staged(path: &Path) -> Result<Connection, StoreError> {
@@ -194,13 +206,7 @@ fn begins_as_a_database(file: &mut File) -> io::Result<bool> {
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     io::copy(&mut File::open(from)?, &mut target)?;
-    // Restored by root, it still has to be read by the user who serves.
-    if let Some(folder) = to.parent().map(fs::metadata).transpose()? {
-        let own = target.metadata()?;
-        if (own.uid(), own.gid()) != (folder.uid(), folder.gid()) {
-            fchown(&target, Some(folder.uid()), Some(folder.gid()))?;
-        }
-    }
+    give_to_owner_of_folder(&target, to)?;
     target.sync_all()
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::bolt;
 use crate::model::Kind;
-use crate::name::{Label, Name};
+use crate::name::{self, Label, Name};
 
 /// What is taken over of Portainer.
 #[derive(Debug, Deserialize)]
@@ -102,7 +102,8 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
 /// Portainer takes any text without bounds on what stands in it.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(128).collect();
+    let plain = |c: char| if c.is_control() || name::misleads(c) { ' ' } else { c };
+    let printable: String = text.chars().map(plain).take(128).collect();
     let named = if printable.trim().is_empty() { "access token" } else { &printable };
     Name::parse(named).map_err(|why| D::Error::custom(format!("description {why}")))
 }
