@@ -18,5 +18,8 @@ mod refused;
 // SIGTERM under load.
 mod stopped;
 
+// How many files it may open.
+mod files;
+
 // The port for those who watch.
 mod watched;

@@ -106,6 +106,7 @@ enum LogFormat {
 /// Serves until SIGINT or SIGTERM. An error ends the process with a failure, for a supervisor to start it again.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     start_log(options.log_format);
+    open_as_many_files_as_allowed();
     let proof = options.proof()?;
     setting::check_environment().map_err(anyhow::Error::msg)?;
     let http_certificates = watch_files(options.http_files()).await?;
@@ -186,6 +187,20 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     tracing::info!("stopped");
     outcome
 }
+
+/// Every proxy takes a file, and so does every other connection. Systems allow 1024 at first, and many more to whoever asks.
+fn open_as_many_files_as_allowed() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit >= FEW_FILES => {}
+        Ok(limit) => {
+            tracing::warn!(limit, "only so many files may be open: with several hundred proxies or clients others will wait")
+        }
+        Err(error) => tracing::warn!(%error, "it is not known how many files may be open"),
+    }
+}
+
+/// So many files several hundred proxies need, and as many connections as the two ports take besides.
+const FEW_FILES: u64 = 4096;
 
 /// Takes away logins that have expired, for as long as the server runs.
 async fn sweep_logins(store: &Store) -> Infallible {

@@ -63,14 +63,17 @@ impl Rule {
             (Some(_), None) => false,
             (Some(own), Some(others)) => others.iter().all(|method| own.contains(method)),
         };
-        all_methods && self.template.covers(&other.template)
+        // About an environment beside the path it decides only requests that name one.
+        let always_decides = self.kind != TargetKind::Environment || self.template.has_environment();
+        always_decides && all_methods && self.template.covers(&other.template)
     }
 
     /// Whether the rule decides requests like this one, its path aside: with its method, and if the rule is about an environment that
     /// stands elsewhere than in the path, with one named in one of its places so that every upstream reads it.
     pub fn decides(&self, request: &Request<'_>) -> bool {
-        let names_environment =
-            self.kind != TargetKind::Environment || self.template.has_environment() || self.places.meet(request.environments.plainly);
+        let names_environment = self.kind != TargetKind::Environment
+            || self.template.has_environment()
+            || self.places.meet(request.environments.plainly);
         names_environment && self.decides_method(request)
     }
 

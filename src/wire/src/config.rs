@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use keygate_decision::{Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Places, Policy, ReadinessPath, Rule, TargetKind};
+use keygate_decision::{
+    Carrier, Carriers, EnvironmentId, IdentityHeader, Locator, Places, Policy, ReadinessPath, Rule, TargetKind,
+};
 use serde::Deserialize;
 
 use crate::embedded::EntryTexts;
@@ -313,7 +315,10 @@ mod tests {
         assert_eq!(problem(|c| c["environment_places"] = json!(many)), "environment_places: must hold at most 32");
         let elsewhere = problem(|c| c["rules"][0]["environment_places"] = json!(["query:nowhere"]));
         assert_eq!(elsewhere, "rules[0].environment_places: must be some of the environment_places of all rules");
-        assert_eq!(problem(|c| c["carriers"] = json!(["header:X-Key", "basic", "header:x-key"])), "carriers[2]: stands there twice");
+        assert_eq!(
+            problem(|c| c["carriers"] = json!(["header:X-Key", "basic", "header:x-key"])),
+            "carriers[2]: stands there twice"
+        );
         let unknown = problem(|c| c["identity_headers"] = json!(["x-keygate-key", "x-user"]));
         assert!(unknown.starts_with("identity_headers[1]: \"x-user\" will not do: must be x-keygate-key, x-"), "{unknown}");
         assert_eq!(

@@ -66,7 +66,11 @@ mod tests {
         assert_eq!(token("x-api-bearer:abc"), ("Bearer abc".to_owned(), None, None));
         assert_eq!(token("x-api-bearer=1a5:abc").1.as_deref(), Some("1a5"));
         assert_eq!(token("x-api-bearer=:abc").1, None);
-        assert_eq!(token("X-API-BEARER=1a5:abc"), ("Bearer abc".to_owned(), Some("1a5".to_owned()), None), "as Rancher writes it");
+        assert_eq!(
+            token("X-API-BEARER=1a5:abc"),
+            ("Bearer abc".to_owned(), Some("1a5".to_owned()), None),
+            "as Rancher writes it"
+        );
         for other in [basic("x-api-bearers:abc"), basic("0123:abc"), basic("x-api-bearer"), "Bearer x".into(), "Basic !".into()] {
             assert_eq!(read(&other, "/v1"), (other.clone(), None, None));
         }

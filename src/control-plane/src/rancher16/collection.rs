@@ -179,7 +179,9 @@ impl Page {
         let most = match limit {
             None => USUAL_LIMIT,
             // Whoever wants no limit, as Rancher's command line does, says less than one.
-            Some(limit) => usize::try_from(limit).ok().filter(|limit| (1..HIGHEST_LIMIT).contains(limit)).unwrap_or(HIGHEST_LIMIT),
+            Some(limit) => {
+                usize::try_from(limit).ok().filter(|limit| (1..HIGHEST_LIMIT).contains(limit)).unwrap_or(HIGHEST_LIMIT)
+            }
         };
         let start = number("marker")?.map_or(0, |marker| usize::try_from(marker).unwrap_or(0));
         Ok(Self { start, most, is_asked: limit.is_some() })

@@ -417,3 +417,28 @@ fn read(row: &SqliteRow) -> Result<Key, StoreError> {
         removed: row::optional_seconds(row, "removed")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::api::Scratch;
+    use crate::clock::Clock;
+    use crate::store::{DataFolder, Store};
+
+    #[tokio::test]
+    async fn whoever_lists_their_own_keys_does_not_wait_for_those_of_others() {
+        let scratch = Scratch::new();
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        let (_store, mut writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+        let account = AccountId(1);
+        let own = [Managed::Of(account), Managed::In(1), Managed::OwnAndOwned(account), Managed::InOwned(1, account)];
+        for (managed, statement) in own.iter().flat_map(|own| [(own, managed!(own)), (own, managed!(own, removed))]) {
+            let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+            let steps = managed.bind(plan, ALL.0, ALL.1).fetch_all(writer.connection().await.unwrap()).await.unwrap();
+            let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+            assert!(!steps.is_empty() && !steps.iter().any(|step| step.starts_with("SCAN")), "{managed:?}: {steps:?}");
+        }
+    }
+}

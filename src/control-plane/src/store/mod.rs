@@ -141,6 +141,10 @@ impl Store {
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            // They stay open: when the process has no file left, whoever is served already still is.
+            .min_connections(4)
+            .idle_timeout(None)
+            .max_lifetime(None)
             // They are when they are given back; one more question to each would take as long as most reads.
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))

@@ -2,7 +2,7 @@
 //! here.
 
 use keygate_decision::request::Header;
-use keygate_decision::{Carrier, Carriers, IdentityHeader, ReadinessPath, UnixSeconds, explain::Route};
+use keygate_decision::{Carrier, Carriers, IdentityHeader, Places, ReadinessPath, UnixSeconds, explain::Route};
 use keygate_wire::{FilterConfig, Source};
 use serde_json::{Value, json};
 
@@ -39,7 +39,13 @@ const RULES: View = &[
     Column::new("ACCESS", "access"),
     Column::new("CREDENTIALS KEPT", "keepCredentials"),
     Column::new("SHADOW", "shadow"),
+    Column::new("ENVIRONMENT IN", "environmentPlaces"),
 ];
+
+/// The methods that Envoy takes over HTTP/1.
+const METHODS: &str = "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS \
+                       PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK \
+                       UNSUBSCRIBE";
 
 /// Shows a configuration.
 pub(super) fn run(config: &FilterConfig, now: UnixSeconds, output: OutputFormat) -> Result<(), Failure> {
@@ -92,6 +98,9 @@ fn source(config: &FilterConfig, now: UnixSeconds) -> Value {
 /// One rule, by its index.
 pub(super) fn rule(config: &FilterConfig, index: usize) -> Option<Value> {
     let rule = config.policy.rules.get(index)?;
+    let named = |index: usize| rule.places.meet(Places::default().with(index));
+    let places = config.policy.locators.iter().enumerate().filter(|(index, _)| named(*index));
+    let places: Vec<String> = places.map(|(_, place)| place.to_string()).collect();
     Some(json!({
         "index": index,
         "from": if index < config.own_rules { "own" } else { "preset" },
@@ -101,6 +110,7 @@ pub(super) fn rule(config: &FilterConfig, index: usize) -> Option<Value> {
         "access": if rule.always_write { "write" } else { "method" },
         "keepCredentials": rule.keep_credentials,
         "shadow": config.policy.shadows(rule),
+        "environmentPlaces": Some(places).filter(|_| rule.places != Places::ALL),
     }))
 }
 
@@ -133,6 +143,12 @@ fn warnings(config: &FilterConfig) -> Vec<String> {
         }
         if let Some(earlier) = policy.rules.iter().take(index).position(|earlier| earlier.hides(rule)) {
             warnings.push(format!("rules[{index}].path: never decides, because rules[{earlier}] takes all that it matches"));
+        }
+        let is_known = |method: &&String| METHODS.split(' ').any(|known| known == *method);
+        for method in rule.methods.iter().flatten().filter(|method| !is_known(method)) {
+            warnings.push(format!(
+                "rules[{index}].methods: {method} is no method that Envoy takes over HTTP/1; leave methods out for all of them"
+            ));
         }
         if rule.template.to_string() == "/**" {
             let target = rule.kind.as_str();

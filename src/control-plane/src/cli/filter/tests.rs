@@ -85,7 +85,7 @@ fn a_configuration_is_shown_with_its_defaults() {
     assert_eq!(report["strip"], json!(["cookie:r_sess"]));
     let exec = json!({
         "index": 2, "from": "own", "methods": null, "path": "/v1/projects/{environment}/exec", "target": "environment",
-        "access": "write", "keepCredentials": false, "shadow": false
+        "access": "write", "keepCredentials": false, "shadow": false, "environmentPlaces": null
     });
     assert_eq!(report["rules"][2], exec);
     assert_eq!(report["rules"][5]["shadow"], json!(true));
@@ -132,6 +132,18 @@ fn what_may_not_be_meant_is_warned_of() {
         "rules[2].path: takes every path that no rule before it knows, for admin",
     ];
     assert_eq!(report["warnings"], json!(warnings));
+}
+
+#[test]
+fn a_rule_shows_where_its_environment_must_be_named_and_hides_nothing_where_it_is_not() {
+    let config = r#"{"proxy": "a", "control_plane": {"cluster": "b"}, "environment_places": ["header:x-project", "query:project"],
+        "rules": [{"path": "/jobs/**", "target": "environment", "environment_places": ["query:project"]},
+                  {"path": "/jobs/**", "target": "environment"}, {"path": "/jobs/**", "methods": ["GET", "DELTE"], "target": "admin"}]}"#;
+    let report = check::report(&parse(config.as_bytes()).unwrap(), UnixSeconds(0));
+    assert_eq!(report["rules"][0]["environmentPlaces"], json!(["query:project"]));
+    assert_eq!(report["rules"][1]["environmentPlaces"], Value::Null);
+    let warning = "rules[2].methods: DELTE is no method that Envoy takes over HTTP/1; leave methods out for all of them";
+    assert_eq!(report["warnings"], json!([warning]));
 }
 
 #[test]
