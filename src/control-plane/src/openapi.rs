@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Api {
     /// What it is called on the page: the tag of its operations.
     pub(crate) name: &'static str,
+    /// Where it looks for credentials: some of `basic`, `bearer` and `apiKey`.
+    pub(crate) carriers: &'static [&'static str],
     /// The JSON schema of its errors.
     pub(crate) error: Value,
     pub(crate) operations: Vec<Operation>,
@@ -29,6 +31,8 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Body>,
     /// The status of an answer that is no error.
     pub(crate) success: u16,
+    /// The headers of that answer that say more than its body, and what.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
     /// The statuses of its errors.
     pub(crate) errors: Vec<u16>,
     /// Whether it asks for a credential.
@@ -88,18 +92,24 @@ pub(crate) fn page(apis: &[Api]) -> Value {
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "Access key and secret key"},
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A key in one string, a token, or a login's token"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key in one string, or a token"},
             },
         },
     })
 }
 
 fn describe(api: &Api, operation: &Operation) -> Value {
-    let Operation { method, path, summary, query, body, success, errors, needs_credential } = operation;
+    let Operation { method, path, summary, query, body, success, headers, errors, needs_credential } = operation;
     let mut answers = Map::new();
-    let done = match success {
+    let mut done = match success {
         204 => json!({"description": "Done; there is nothing to show"}),
         _ => json!({"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}),
     };
+    if let Some(done) = done.as_object_mut().filter(|_| !headers.is_empty()) {
+        let header = |says: &str| json!({"description": says, "schema": {"type": "string"}});
+        let headers: Map<String, Value> = headers.iter().map(|(name, says)| ((*name).to_owned(), header(says))).collect();
+        done.insert("headers".to_owned(), headers.into());
+    }
     answers.insert(success.to_string(), done);
     let error = json!({"$ref": format!("#/components/schemas/{}", schema_name(api))});
     for status in errors.iter().collect::<BTreeSet<_>>() {
@@ -110,10 +120,12 @@ fn describe(api: &Api, operation: &Operation) -> Value {
         .iter()
         .map(|field| json!({"name": field.name, "in": "query", "required": field.required, "schema": field.schema}))
         .collect::<Vec<_>>();
+    let carriers = api.carriers.iter().filter(|_| *needs_credential);
+    let security: Value = carriers.map(|carrier| Value::Object(Map::from_iter([((*carrier).to_owned(), json!([]))]))).collect();
     let mut described = json!({
         "operationId": operation_id(method, path), "summary": summary, "tags": [api.name], "parameters": parameters,
         "responses": answers,
-        "security": if *needs_credential { json!([{"basic": []}, {"bearer": []}]) } else { json!([]) },
+        "security": security,
     });
     if let (Some(described), Some(body)) = (described.as_object_mut(), body) {
         let schema = schema_of(&body.fields);
@@ -186,15 +198,21 @@ mod tests {
             query: vec![Field::text("wait", false)],
             body: Some(Body { fields: vec![Field::text("name", true)], types: &["application/json"], required: true }),
             success: 204,
+            headers: &[("x-part", "Which part")],
             errors: vec![404, 404, 503],
             needs_credential: false,
         };
-        let api = Api { name: "Some 1.6", error: json!({"type": "object"}), operations: vec![operation] };
+        let secured = Operation { method: "DELETE", needs_credential: true, headers: &[], ..operation.clone() };
+        let operations = vec![operation, secured];
+        let api = Api { name: "Some 1.6", carriers: &["bearer", "apiKey"], error: json!({"type": "object"}), operations };
         let page = page(&[api]);
         let path = &page["paths"]["/things/{id}/parts/{part}"];
         assert_eq!([&path["parameters"][0]["name"], &path["parameters"][1]["name"]], ["id", "part"]);
         let put = &path["put"];
         assert_eq!((&put["operationId"], &put["security"]), (&json!("put_things_id_parts_part"), &json!([])));
+        assert_eq!(path["delete"]["security"], json!([{"bearer": []}, {"apiKey": []}]));
+        assert_eq!(put["responses"]["204"]["headers"]["x-part"]["description"], "Which part");
+        assert!(path["delete"]["responses"]["204"].get("headers").is_none());
         assert_eq!(put["requestBody"]["content"]["application/json"]["schema"]["required"], json!(["name"]));
         assert_eq!(put["responses"].as_object().unwrap().keys().collect::<Vec<_>>(), ["204", "404", "503"]);
         let error = &put["responses"]["404"]["content"]["application/json"]["schema"]["$ref"];

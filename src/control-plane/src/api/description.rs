@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::Native;
 use super::route_table::Route;
+use super::{Native, reply};
 use crate::openapi::{Api, Body, Field, Operation};
 
 /// What any request may be told.
@@ -25,7 +25,12 @@ pub(super) fn of(native: &Native) -> Api {
         errors: vec![503],
         ..describe(&Route { method: "GET", path }, false)
     });
-    Api { name: "Keygate", error: error(), operations: secured.chain(open).chain(watched).collect() }
+    Api {
+        name: "Keygate",
+        carriers: &["basic", "bearer", "apiKey"],
+        error: error(),
+        operations: secured.chain(open).chain(watched).collect(),
+    }
 }
 
 fn describe(route: &Route, needs_credential: bool) -> Operation {
@@ -49,6 +54,7 @@ fn describe(route: &Route, needs_credential: bool) -> Operation {
         query,
         body: fields.map(|fields| Body { fields, types: &["application/json"], required: true }),
         success,
+        headers: if changes && needs_credential { &reply::CHANGE_HEADERS } else { &[] },
         errors: if changes { [&ERRORS[..], &CHANGE_ERRORS].concat() } else { ERRORS.to_vec() },
         needs_credential,
     }

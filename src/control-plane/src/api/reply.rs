@@ -12,6 +12,20 @@ use crate::store::Written;
 
 /// Names the revision of the table that contains a change.
 const REVISION_HEADER: &str = "keygate-revision";
+const ACKNOWLEDGED_HEADER: &str = "keygate-acknowledged";
+const CLOSED_HEADER: &str = "keygate-closed";
+const MISSING_HEADER: &str = "keygate-missing";
+
+/// What the answer to a change says in headers; the last three where it was waited for.
+pub(super) const CHANGE_HEADERS: [(&str, &str); 4] = [
+    (REVISION_HEADER, "The revision of the table that contains the change"),
+    (ACKNOWLEDGED_HEADER, "With wait: the proxies that have it in force, separated by commas"),
+    (
+        CLOSED_HEADER,
+        "With wait: those that let nothing pass any more, for they have not been heard for longer than their staleness limit",
+    ),
+    (MISSING_HEADER, "With wait: those of which neither is known. Empty: the change is in force wherever anything passes"),
+];
 
 /// A list of things.
 pub(super) fn list<T>(things: &[T], mut view: impl FnMut(&T) -> Value) -> Response {
@@ -52,9 +66,7 @@ pub(super) fn revision(response: &Response) -> Option<u64> {
 
 /// An answer that also says who has the change in force, in headers: its body stays the thing that was changed.
 pub(super) fn acknowledged(mut response: Response, by: &Acknowledgement) -> Result<Response, Error> {
-    for (header, names) in
-        [("keygate-acknowledged", &by.acknowledged), ("keygate-closed", &by.closed), ("keygate-missing", &by.missing)]
-    {
+    for (header, names) in [(ACKNOWLEDGED_HEADER, &by.acknowledged), (CLOSED_HEADER, &by.closed), (MISSING_HEADER, &by.missing)] {
         let names = HeaderValue::try_from(names.join(",")).map_err(|error| Error::unavailable(&error))?;
         response.headers_mut().insert(header, names);
     }

@@ -45,7 +45,7 @@ pub(crate) fn description() -> Api {
         // As Portainer says that there is no such token.
         also(&[500], operation("DELETE", "/api/users/{id}/tokens/{keyID}", "Deletes a token", 204)),
     ];
-    Api { name: "Portainer", error: error(), operations }
+    Api { name: "Portainer", carriers: &["bearer", "apiKey"], error: error(), operations }
 }
 
 /// There is an administrator before anything is served.
@@ -60,6 +60,7 @@ fn operation(method: &'static str, path: &str, summary: &str, success: u16) -> O
         body: None,
         success,
         errors: ERRORS.to_vec(),
+        headers: &[],
         needs_credential: true,
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn description() -> Api {
             }
         }
     }
-    Api { name: "Rancher 1.6", error: error(), operations }
+    Api { name: "Rancher 1.6", carriers: &["basic", "bearer"], error: error(), operations }
 }
 
 fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>) {
@@ -77,6 +77,7 @@ fn operation(method: &'static str, path: String, summary: &str, success: u16) ->
         body: None,
         success,
         errors: if method == "GET" { ERRORS.to_vec() } else { [&ERRORS[..], &CHANGE_ERRORS].concat() },
+        headers: &[],
         needs_credential: true,
     }
 }

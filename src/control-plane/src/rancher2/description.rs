@@ -21,7 +21,7 @@ pub(crate) fn description() -> Api {
             of_resource(version, resource, &mut operations);
         }
     }
-    Api { name: "Rancher 2", error: error(), operations }
+    Api { name: "Rancher 2", carriers: &["basic", "bearer"], error: error(), operations }
 }
 
 fn of_resource(version: &str, resource: &Resource, operations: &mut Vec<Operation>) {
@@ -56,6 +56,7 @@ fn operation(method: &'static str, path: String, summary: &str, statuses: &[u16]
         body: None,
         success: statuses.iter().copied().filter(|status| *status < 300).max().unwrap_or(200),
         errors: errors.collect(),
+        headers: &[],
         needs_credential: !public,
     }
 }
