@@ -47,7 +47,9 @@ pub(super) async fn revoke(State(app): State<App>, caller: Caller, Path(token): 
     // Whoever asked may hang up: what is revoked in storage must be so at the proxies, too.
     let revoked = tokio::spawn(async move {
         let written = app.change(caller, async move |change, caller| proxy_tokens::revoke(change, caller, id).await).await?;
-        app.publisher.revoke(id);
+        if let Some(proxy) = &written.value {
+            app.publisher.revoke(proxy.as_str(), &[id]);
+        }
         Ok::<_, Error>(written)
     });
     Ok(reply::gone(&revoked.await.map_err(|error| Error::unavailable(&error))??))

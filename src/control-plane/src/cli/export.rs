@@ -39,7 +39,9 @@ pub(crate) struct ExportArgs {
 
 /// Runs the command.
 pub(super) async fn run(args: &ExportArgs, connection: &ConnectionArgs, output: OutputFormat) -> Result<(), Failure> {
-    let document = base(args)?;
+    // Looked up once: what is read is what is written, whatever becomes of a link meanwhile.
+    let place = behind_links(&args.filter)?;
+    let document = base(args, &place)?;
     let reply = Client::new(connection)?.send(&Call::get(&["table"])).await?;
     let table: Table = serde_json::from_value(reply.body).map_err(|_| {
         Failure::NoAnswer("the table that the control plane gave cannot be read: is it newer than this command?".to_owned())
@@ -51,7 +53,7 @@ pub(super) async fn run(args: &ExportArgs, connection: &ConnectionArgs, output: 
         Source::ControlPlane(_) => 0,
     };
     let file = args.filter.display().to_string();
-    replace(&args.filter, text.as_bytes()).map_err(|error| Failure::Unusable(format!("cannot write {file}: {error}")))?;
+    replace(&place, text.as_bytes()).map_err(|error| Failure::Unusable(format!("cannot write {file}: {error}")))?;
     let report = json!({"file": file, "revision": revision, "keys": keys, "expired": expired});
     Ok(output::print_object(&report, EXPORTED, output)?)
 }
@@ -79,14 +81,10 @@ struct Document {
 }
 
 /// Finds what to build on, and makes sure that nothing else than a former export would be lost.
-fn base(args: &ExportArgs) -> Result<Document, Failure> {
+fn base(args: &ExportArgs, place: &Path) -> Result<Document, Failure> {
     let file = args.filter.display();
-    if args.filter == Path::new("-") {
-        let message = "--filter takes a file, not standard output: name the one to write (./- for one that is called -)";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    let former = match fs::read(&args.filter) {
-        Ok(bytes) => Some(Document::read(&args.filter, &bytes)),
+    let former = match fs::read(place) {
+        Ok(bytes) => Some(Document::read(place, &bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(Failure::Unusable(format!("cannot read {file}: {error}"))),
     };
@@ -189,10 +187,8 @@ fn find_texts(value: &Value, pointer: &str, found: &mut Vec<(String, Map<String,
     }
 }
 
-/// Replaces a file at once: whoever reads it sees the former or the new one whole, also after a crash. A link stays a link: whoever
-/// reads what it leads to by its own name is to see the new one, too.
+/// Replaces a file at once: whoever reads it sees the former or the new one whole, also after a crash.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = &behind_links(file);
     let name = file.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
@@ -204,18 +200,19 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     done.and_then(|()| File::open(folder)?.sync_all())
 }
 
-/// The file that links lead to, also where it is not there yet.
-fn behind_links(file: &Path) -> PathBuf {
-    let mut file = file.to_owned();
-    for _ in 0..MOST_LINKS {
-        let Ok(target) = fs::read_link(&file) else { break };
-        file = file.parent().unwrap_or(Path::new("")).join(target);
+/// The file that is meant: where links lead to, which must be there, or the one of this name. A link stays a link: whoever reads what it
+/// leads to by its own name is to see the new one, too.
+fn behind_links(file: &Path) -> Result<PathBuf, Failure> {
+    if file == Path::new("-") {
+        let message = "--filter takes a file, not standard output: name the one to write (./- for one that is called -)";
+        return Err(Failure::Usage(message.to_owned()));
     }
-    file
+    if !file.is_symlink() {
+        return Ok(file.to_owned());
+    }
+    let unusable = |error| Failure::Unusable(format!("cannot follow the link {}: {error}", file.display()));
+    fs::canonicalize(file).map_err(unusable)
 }
-
-/// As many as the system follows.
-const MOST_LINKS: usize = 40;
 
 fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
@@ -276,7 +273,7 @@ mod tests {
 
     #[test]
     fn standard_output_is_no_file() {
-        let refused = base(&ExportArgs { filter: PathBuf::from("-"), from: None }).unwrap_err();
+        let refused = behind_links(Path::new("-")).unwrap_err();
         assert!(matches!(&refused, Failure::Usage(message) if message.contains("./-")), "{refused}");
     }
 
@@ -288,12 +285,20 @@ mod tests {
         let (file, link, further) = (inner.join("file"), inner.join("link"), scratch.path().join("link"));
         std::os::unix::fs::symlink("file", &link).unwrap();
         std::os::unix::fs::symlink("inner/link", &further).unwrap();
-        for text in ["made", "replaced"] {
-            replace(&further, text.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-            assert!([&link, &further].iter().all(|link| link.is_symlink()) && !file.is_symlink());
-        }
+        assert!(behind_links(&further).is_err(), "nothing is made where a link happens to lead");
+        fs::write(&file, "former").unwrap();
+        let place = behind_links(&further).unwrap();
+        replace(&place, b"replaced").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "replaced");
+        assert!([&link, &further].iter().all(|link| link.is_symlink()) && !file.is_symlink());
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 2);
+        // What is put in its place meanwhile is replaced itself.
+        let elsewhere = scratch.path().join("elsewhere");
+        fs::write(&elsewhere, "of somebody else").unwrap();
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+        replace(&place, b"again").unwrap();
+        assert!(!file.is_symlink() && fs::read_to_string(&elsewhere).unwrap() == "of somebody else");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::action::{Action, Outcome, object};
-use super::client::{Call, Client, Reference};
+use super::client::{Call, Client, Reference, Reply};
 use super::failure::Failure;
 use super::output::{self, Column, OutputFormat, View};
 use super::secret::Asked;
@@ -59,7 +59,7 @@ pub(super) async fn log_in(client: &Client, args: LoginArgs, output: OutputForma
         // Nobody would have its token.
         Err(failure) => {
             let outcome = match end(client, token.unwrap_or_default()).await {
-                Ok(()) => "it is ended again".to_owned(),
+                Ok(_) => "it is ended again".to_owned(),
                 Err(why) => format!("it goes on until it expires, since it cannot be ended: {why}"),
             };
             return Err(Failure::Usage(format!("{failure}; {outcome}")));
@@ -69,23 +69,25 @@ pub(super) async fn log_in(client: &Client, args: LoginArgs, output: OutputForma
     output::print_note(&format!("kept in {}: commands without a key use it until it ends", path.display()));
     let ended = match former {
         Ok(Some(former)) => end(client, former.expose().to_owned()).await,
-        Ok(None) => Ok(()),
+        Ok(None) => Ok(None),
         Err(unusable) => Err(unusable),
     };
-    if let Err(failure) = ended {
+    let ended = ended.unwrap_or_else(|failure| {
         output::print_note(&format!("warning: the login that was kept before goes on until it expires: {failure}"));
-    }
+        None
+    });
     match (args.wait.seconds(), token) {
-        (Some(seconds), Some(token)) => wait::for_proxies(&client.with_token(token), reply, seconds, sent).await,
+        // Whoever has the end of the one has the beginning of the other.
+        (Some(seconds), Some(token)) => wait::for_proxies(&client.with_token(token), ended.unwrap_or(reply), seconds, sent).await,
         _ => Ok(()),
     }
 }
 
-/// Ends the login of a token, at the control plane. One that had ended already has ended.
-async fn end(client: &Client, token: String) -> Result<(), Failure> {
+/// Ends the login of a token, at the control plane. One that had ended already has ended, and nothing is answered.
+async fn end(client: &Client, token: String) -> Result<Option<Reply>, Failure> {
     match client.with_token(token).send(&Call::delete(&["login"])).await {
-        Err(Failure::Refused { code, .. }) if code == "unauthorized" => Ok(()),
-        ended => ended.map(drop),
+        Err(Failure::Refused { code, .. }) if code == "unauthorized" => Ok(None),
+        ended => ended.map(Some),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn forget(
 /// Ends that waits cover a proxy that storage has forgotten, unless it has come back meanwhile; and the streams that were opened with
 /// its tokens, if one has.
 pub(crate) fn forgotten(publisher: &Publisher, name: &str, tokens: &[u64]) -> Result<(), Refusal> {
-    publisher.revoke_all(name, tokens);
+    publisher.revoke(name, tokens);
     match gone(publisher.forget(name), name) {
         Err(Refusal::Missing(_)) if !tokens.is_empty() => Ok(()),
         outcome => outcome,

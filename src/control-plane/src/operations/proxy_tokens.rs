@@ -30,13 +30,17 @@ pub(crate) async fn list(
     Ok(proxy_token::list(connection, proxy.as_ref()).await?)
 }
 
-/// Stops a token. Once that is durable, the streams that were opened with it have to be ended.
-pub(crate) async fn revoke(change: &mut Change<'_>, caller: &Caller, id: u64) -> Result<(), Refusal> {
+/// Stops a token, and gives whose it is unless it was stopped already. Once that is durable, the streams that were opened with it have to
+/// be ended.
+pub(crate) async fn revoke(change: &mut Change<'_>, caller: &Caller, id: u64) -> Result<Option<ProxyName>, Refusal> {
     let missing = || Missing::proxy_token(id);
     require(caller, Action::ManageProxies, missing)?;
     let token = proxy_token::find(change.connection(), id).await?.ok_or_else(missing)?;
     match token.state {
-        TokenState::Active => Ok(proxy_token::revoke(change, &token).await?),
-        TokenState::Revoked => Ok(()),
+        TokenState::Active => {
+            proxy_token::revoke(change, &token).await?;
+            Ok(Some(token.proxy))
+        }
+        TokenState::Revoked => Ok(None),
     }
 }

@@ -287,20 +287,13 @@ impl Publisher {
         self.0.registry.forget(name)
     }
 
-    /// Ends all streams that were opened with this join token, once storage takes it for revoked.
-    pub(crate) fn revoke(&self, token: u64) {
-        self.withdraw(token, None);
-    }
-
-    /// The same for these tokens, which are a proxy's.
-    pub(crate) fn revoke_all(&self, proxy: &str, tokens: &[u64]) {
-        tokens.iter().for_each(|token| self.withdraw(*token, Some(proxy)));
-    }
-
-    fn withdraw(&self, token: u64, proxy: Option<&str>) {
-        // Before its streams end: who ends for this reason is not taken for ended because a namesake is there and it is not.
-        self.0.registry.keep_out(token, proxy);
-        self.0.revocations.revoke(token);
+    /// Ends all streams that were opened with these join tokens of a proxy, once storage takes them for revoked.
+    pub(crate) fn revoke(&self, proxy: &str, tokens: &[u64]) {
+        for token in tokens {
+            // Before its streams end: who ends for this reason is not taken for ended because a namesake is there and it is not.
+            self.0.registry.keep_out(*token, proxy, Instant::now());
+            self.0.revocations.revoke(*token);
+        }
     }
 
     /// Serves the sync protocol on these connections until `shutdown`, then ends all streams.

@@ -121,20 +121,18 @@ impl Registry {
         Ok(Claim { registry, proxy: known, limit_seconds: *limit, stream: id, unregistered, replaced: Some(replaced) })
     }
 
-    /// Notes that no process comes back which has proved its name by this join token. Nor may one that is only known to be
-    /// possible, if the token may be its own: it is this proxy's, else that of the one that has shown it, else anybody's.
-    pub(super) fn keep_out(&self, token: u64, proxy: Option<&str>) {
+    /// Notes that no process of this proxy comes back which has proved its name by this join token. Nor may one that is only known to be
+    /// possible: the token may be its own.
+    pub(super) fn keep_out(&self, token: u64, proxy: &str, now: Instant) {
         let identity = Some(Identity::Token(token));
         let mut state = lock(&self.state);
         let State { proxies, revoked, .. } = &mut *state;
         revoked.insert(token);
-        let has_shown_it = |proxy: &Proxy| proxy.processes.iter().any(|process| process.identity == identity);
-        let shown_by = proxies.iter().find(|(_, proxy)| has_shown_it(proxy)).map(|(name, _)| name.as_str());
-        let holder = proxy.or(shown_by).map(str::to_owned);
-        for (name, proxy) in proxies {
-            let may_hold_it = holder.as_ref().is_none_or(|holder| holder == name);
+        if let Some(proxy) = proxies.get_mut(proxy) {
+            // Whoever is taken for ended by now has ended.
+            proxy.forget_former(self.comes_back, now);
             for process in &mut proxy.processes {
-                process.kept_out |= process.identity == identity || (may_hold_it && process.instance.is_none());
+                process.kept_out |= process.identity == identity || process.instance.is_none();
             }
         }
         drop(state);

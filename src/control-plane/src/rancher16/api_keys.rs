@@ -117,7 +117,14 @@ async fn edit(app: &App, caller: &Caller, asked: &Asked, key: &Key) -> Result<An
     if key.removed.is_some() {
         return Err(Error::method_not_allowed("a removed key is not edited"));
     }
-    let written = resource::of(Kind::ApiKey).writable(&asked.fields, false, false)?;
+    let mut written = resource::of(Kind::ApiKey).writable(&asked.fields, false, false)?;
+    // Clients send whole resources back: what is as it was may be what nobody could write any more.
+    let former = [("name", Some(key.name.as_str())), ("description", key.description.as_ref().map(Description::as_str))];
+    for (field, stored) in former {
+        if stored.is_some() && written.get(field).and_then(Value::as_str) == stored {
+            written.remove(field);
+        }
+    }
     let name = if written.contains_key("name") { Some(name(&written, key.form.label().as_str())?) } else { None };
     let description = description(&written)?;
     let id = key.id;

@@ -92,6 +92,10 @@ fn close_to_others(folder: &Path) -> Result<(), FolderError> {
         let entry = entry.map_err(io_error(folder))?;
         let name = entry.file_name();
         if name == LOCK || name.as_encoded_bytes().starts_with(DATABASE.as_bytes()) {
+            // Whoever serves may be somebody else than who restores: no link of theirs leads to another file.
+            if !entry.file_type().map_err(io_error(folder))?.is_file() {
+                return Err(io_error(&entry.path())(io::Error::other("it is no file of its own: take it out of the folder")));
+            }
             restrict(&entry.path(), 0o600)?;
         } else {
             shared = true;

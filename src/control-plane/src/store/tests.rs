@@ -91,6 +91,25 @@ async fn old_audit_records_and_changes_go_a_few_at_a_time_while_changes_are_made
 }
 
 #[tokio::test]
+async fn audit_records_go_at_once_where_the_newest_shows_that_the_clock_can_be_right() {
+    const NOW: u64 = 1_800_000_000;
+    const DAY: u64 = 24 * 60 * 60;
+    for (newest_days_ago, left) in [(1, 1), (30, 2)] {
+        let scratch = Scratch::new();
+        let folder = DataFolder::create(scratch.path()).unwrap();
+        let (store, mut writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+        let connection = writer.connection().await.unwrap();
+        for days_ago in [500, newest_days_ago] {
+            let record = sqlx::query("INSERT INTO audit (time, actor, action, object, detail) VALUES ($1, '', '', '', '')");
+            record.bind(row::integer(NOW - days_ago * DAY)).execute(&mut *connection).await.unwrap();
+        }
+        trim::Trimming::new(400).step(connection, 0, keygate_decision::UnixSeconds(NOW), store.counts()).await.unwrap();
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM audit").fetch_one(connection).await.unwrap();
+        assert_eq!(count, left, "{newest_days_ago}");
+    }
+}
+
+#[tokio::test]
 async fn no_journal_is_left_by_a_server_that_stopped_while_somebody_read() {
     let scratch = Scratch::new();
     let folder = DataFolder::create(scratch.path()).unwrap();

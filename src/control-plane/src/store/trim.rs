@@ -17,9 +17,10 @@ const CHANGE_SECONDS: u64 = 7 * DAY;
 const ROWS: u32 = 5_000;
 /// The time between two transactions, for changes.
 const PAUSE: Duration = Duration::from_millis(100);
-/// No audit record goes sooner after the start: a machine may come up with its clock years ahead, and all of them would be too old
-/// before it is set right. Of the changes nothing is lost by that: proxies get a snapshot.
+/// A machine may come up with its clock years ahead, and all audit records would be too old before it is set right: none goes sooner after
+/// the start, unless the newest is no older than this. Of the changes nothing is lost by that: proxies get a snapshot.
 const CLOCK_SETTLES: Duration = Duration::from_secs(60 * 60);
+const PLAUSIBLE_SECONDS: u64 = 7 * DAY;
 /// How often there is a look for what is too old.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -29,17 +30,16 @@ const DAY: u64 = 24 * 60 * 60;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trimming {
     audit_seconds: u64,
-    /// Until then all audit records stay.
-    audit_from: Instant,
+    /// Until then all audit records stay; not known before the first step.
+    audit_from: Option<Instant>,
     /// When the next step is due.
     pub(super) due: Instant,
 }
 
 impl Trimming {
-    /// Begins at once, with audit records an hour later, and keeps them for so many days.
+    /// Begins at once, and keeps audit records for so many days.
     pub(super) fn new(audit_days: u32) -> Self {
-        let now = Instant::now();
-        Self { audit_seconds: u64::from(audit_days) * DAY, audit_from: now + CLOCK_SETTLES, due: now }
+        Self { audit_seconds: u64::from(audit_days) * DAY, audit_from: None, due: Instant::now() }
     }
 
     /// Trims as much as fits into one transaction, nothing that is newer than the revision `published`. More is due soon if there is more.
@@ -57,7 +57,13 @@ impl Trimming {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let oldest = Oldest { upto: published, before: before(CHANGE_SECONDS), rows: Some(ROWS) };
         let changes = history::trim(&mut transaction, oldest).await?;
-        let audit = match started < self.audit_from {
+        let audit_from = match self.audit_from {
+            Some(from) => from,
+            None if newest_audit(&mut transaction).await?.is_some_and(|newest| newest >= before(PLAUSIBLE_SECONDS)) => started,
+            None => started + CLOCK_SETTLES,
+        };
+        self.audit_from = Some(audit_from);
+        let audit = match started < audit_from {
             true => 0,
             false => trim_audit(&mut transaction, before(self.audit_seconds)).await?,
         };
@@ -72,6 +78,11 @@ impl Trimming {
         }
         Ok(())
     }
+}
+
+async fn newest_audit(connection: &mut Connection) -> Result<Option<UnixSeconds>, StoreError> {
+    let newest = sqlx::query("SELECT time FROM audit ORDER BY id DESC LIMIT 1").fetch_optional(connection).await?;
+    newest.map(|newest| row::seconds(&newest, "time")).transpose()
 }
 
 /// Looks at the oldest records alone: there may be millions.

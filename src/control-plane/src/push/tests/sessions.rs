@@ -213,7 +213,7 @@ async fn a_stream_ends_at_once_when_its_token_is_revoked_and_others_go_on() {
     local.follow_to(1).await;
     let identities = || control_plane.publisher.proxies().iter().map(|status| status.identity).collect::<Vec<_>>();
     assert_eq!(identities(), [Some(Identity::Token(3)), Some(Identity::Loopback)]);
-    control_plane.publisher.revoke(3);
+    control_plane.publisher.revoke("edge-1", &[3]);
     let end = proved.follow_to_the_end().await;
     assert_eq!(end.code(), Code::Unauthenticated);
     assert!(end.message().contains("join token 3 was revoked"), "{}", end.message());
