@@ -149,12 +149,18 @@ impl Policy {
         rule.shadow.unwrap_or(self.shadow && rule.kind != TargetKind::Admin)
     }
 
-    /// Whether all rules before this one that claim another spelling of a request's path, for its method, are in shadow.
+    /// Whether all rules before this one that claim another spelling of a request's path, for its method, are in shadow. Those that let
+    /// everybody pass guard nothing, and those of this very spelling had their turn, unless another method is meant.
     fn shadows_spellings(&self, index: usize, request: &Request<'_>) -> bool {
         let Some(path) = request.path else { return false };
         let liberal = LiberalPath::of(path);
-        let claims = |rule: &&Rule| rule.may_cover_method(request) && rule.template.matches_liberally(&liberal).is_some();
-        self.rules.iter().take(index).filter(claims).all(|rule| self.shadows(rule))
+        let guards = |rule: &Rule| {
+            rule.kind != TargetKind::Public
+                && rule.may_cover_method(request)
+                && (request.overrides_method || rule.template.matches(path).is_none())
+                && rule.template.matches_liberally(&liberal).is_some()
+        };
+        self.rules.iter().take(index).filter(|rule| guards(rule)).all(|rule| self.shadows(rule))
     }
 
     /// Whether a request that no rule decides is only reported. Not if a rule that is not in shadow itself claims another spelling of
@@ -350,10 +356,14 @@ mod tests {
             (None, "/v1/payment/7", false),
             (None, "/v1/other/7", true),
             (Some("PUT"), "/v1/Payments/7", true),
+            (Some("PUT"), "/v1/payments/7", true),
+            (Some("PUT"), "/v1/payments/7?_method=put", false),
+            (None, "/v1/statuses", true),
         ] {
             let mut policy = policy(true);
             let methods = methods.map(|method: &str| vec![method.to_owned()]);
-            policy.rules = vec![Rule { methods, ..payments.clone() }, rule("/v1/**", TargetKind::Account, None)];
+            let everybody = rule("/v1/status", TargetKind::Public, None);
+            policy.rules = vec![everybody, Rule { methods, ..payments.clone() }, rule("/v1/**", TargetKind::Account, None)];
             let request = policy.read([(b":method".as_slice(), b"GET".as_slice()), (b":path", path.as_bytes())]);
             let Screening::Check(check) = policy.screen(&request) else { panic!("{path}") };
             assert_eq!(check.is_shadowed(), shadowed, "{path}");

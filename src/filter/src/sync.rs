@@ -22,9 +22,9 @@ const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
 /// The pause is at most twice this. The control plane counts on that: a process that is not back within 5 seconds, while another of the
 /// same name is, it takes for ended.
-const RETRY_MAX_MS: u64 = 2_000;
-/// For so long at least nobody seeks the lease who gave it up: longer than others take to notice.
-const GIVEN_UP_NS: u64 = 1_500_000_000;
+const RETRY_MAX_MS: u64 = 1_700;
+/// So many attempts in a row may come to nothing before others of the process, whose source may be another, have theirs.
+const MOST_FAILURES: u32 = 3;
 
 /// gRPC's codes for a stream that ended as streams do.
 const CANCELLED: u32 = 1;
@@ -48,6 +48,8 @@ pub(crate) struct Subscription {
     stream: Option<Stream>,
     retry_at_ns: u64,
     retry_ms: u64,
+    /// Attempts in a row that came to nothing.
+    failures: u32,
     leftovers: Option<Leftovers>,
     /// Streams that were given up inside one of their own callbacks, where Envoy does not expect it.
     to_cancel: Vec<u32>,
@@ -84,12 +86,12 @@ impl Subscription {
             .inspect_err(|error| host::log(Level::Error, &format!("keygate: cannot synchronize (host status {})", error.0)))
             .ok()?;
         Some(Self {
+            claim: Claim::new(&names, &source, owner),
             proxy: source.proxy,
             table: table.to_owned(),
             cluster: source.cluster,
             token: source.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
             staleness_limit_seconds: source.staleness_limit_seconds,
-            claim: Claim::new(&names, owner),
             names,
             detector,
             keys,
@@ -98,6 +100,7 @@ impl Subscription {
             stream: None,
             retry_at_ns: 0,
             retry_ms: RETRY_MIN_MS,
+            failures: 0,
             leftovers: None,
             to_cancel: Vec::new(),
         })
@@ -108,9 +111,7 @@ impl Subscription {
         for token in std::mem::take(&mut self.to_cancel) {
             cancel(token);
         }
-        // Whoever gave the lease up lets others try first.
-        let seeks = self.fence.is_some() || now_ns >= self.retry_at_ns;
-        let fence = if seeks { self.claim.acquire(now_ns) } else { None };
+        let fence = self.claim.acquire(now_ns);
         if fence != self.fence {
             self.cancel();
             self.fence = fence;
@@ -121,8 +122,9 @@ impl Subscription {
         match &self.stream {
             Some(stream) if stream.is_silent(now_ns) => {
                 host::log(Level::Warn, "keygate: the control plane is silent, opening a new stream");
+                let failures = u32::from(!stream.clock_accepted);
                 self.cancel();
-                self.retry_later(now_ns);
+                self.failed(now_ns, failures);
             }
             None if now_ns >= self.retry_at_ns => self.open(fence, now_ns),
             _ => {}
@@ -152,14 +154,19 @@ impl Subscription {
 
     /// The stream has ended.
     pub(crate) fn closed(&mut self, token: u32, status: u32) {
-        if self.stream.take_if(|stream| stream.token == token).is_some() {
+        if let Some(stream) = self.stream.take_if(|stream| stream.token == token) {
             let why = keygate_wire::status::readable(&host::grpc_status_message());
             // So streams end when the control plane stops or is away; any other end wants somebody's help.
             let is_usual = matches!(status, CANCELLED | UNAVAILABLE);
             let level = if is_usual { Level::Info } else { Level::Warn };
             host::log(level, &format!("keygate: the stream to the control plane has ended (gRPC status {status}): {why}"));
-            let now_ns = host::monotonic_ns().unwrap_or(0);
-            if is_usual { self.retry_later(now_ns) } else { self.give_up(now_ns) }
+            // Whoever was served was not refused: it lost its connection.
+            let failures = match stream.clock_accepted {
+                true => 0,
+                false if is_usual => 1,
+                false => MOST_FAILURES,
+            };
+            self.failed(host::monotonic_ns().unwrap_or(0), failures);
         }
     }
 
@@ -192,7 +199,7 @@ impl Subscription {
             Err(error) => {
                 let cluster = &self.cluster;
                 host::log(Level::Warn, &format!("keygate: no stream to cluster {cluster:?} (host status {})", error.0));
-                self.give_up(now_ns);
+                self.failed(now_ns, MOST_FAILURES);
             }
         }
     }
@@ -311,7 +318,7 @@ impl Subscription {
             let off = off_ms / 1000;
             return Err(Failure::Refused(format!("the clocks of control plane and proxy differ by {off} s")));
         }
-        self.retry_ms = RETRY_MIN_MS;
+        (self.retry_ms, self.failures) = (RETRY_MIN_MS, 0);
         metrics::set(self.keys, heartbeat.keys);
         let writer = self.writer(fence);
         let held = writer.base()?.map(|head| head.position);
@@ -338,12 +345,18 @@ impl Subscription {
         }
     }
 
-    /// Leaves it to others of the process, whose configuration may be better: a former one goes on until its last connection ends, by a
-    /// token that was revoked meanwhile, say. Without others it is an attempt like any other.
-    fn give_up(&mut self, now_ns: u64) {
+    /// Plans the next attempt. After too many failures it leaves the next one to others of the process, whose source may be a better one:
+    /// a listener that drains may hold a token that was revoked meanwhile. Without others it is an attempt like any other.
+    fn failed(&mut self, now_ns: u64, failures: u32) {
         self.retry_later(now_ns);
-        self.retry_at_ns = self.retry_at_ns.max(now_ns.saturating_add(GIVEN_UP_NS));
-        self.stop();
+        self.failures += failures;
+        if self.failures >= MOST_FAILURES {
+            self.failures = 0;
+            self.cancel();
+            if let Some(fence) = self.fence.take() {
+                self.claim.give_up(fence, now_ns);
+            }
+        }
     }
 
     /// The next attempt comes later each time, and at a random moment, so that a thousand proxies do not return at once.

@@ -169,11 +169,12 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     }
     let identity_headers = parse_identity_headers(document.identity_headers.or(preset.identity_headers))?;
     let mut texts = document.rules;
+    let own_rules = texts.len();
     texts.extend(preset.rules);
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
-    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, &places));
+    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, index < own_rules, &places));
     let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
     let tells_environment = environment_header.is_some() || identity_headers.contains(&IdentityHeader::Environment);
     if !tells_environment && rules.iter().any(|rule| rule.kind == TargetKind::Own) {
@@ -314,7 +315,15 @@ mod tests {
         let many: Vec<String> = (0..33).map(|number| format!("query:a{number}")).collect();
         assert_eq!(problem(|c| c["environment_places"] = json!(many)), "environment_places: must hold at most 32");
         let elsewhere = problem(|c| c["rules"][0]["environment_places"] = json!(["query:nowhere"]));
-        assert_eq!(elsewhere, "rules[0].environment_places: must be some of the environment_places of all rules");
+        assert!(
+            elsewhere.starts_with("rules[0].environment_places: must be some of the environment_places of all"),
+            "{elsewhere}"
+        );
+        for list in [json!([]), json!(["query:nowhere"]), json!(["query:project", "query:nowhere"])] {
+            let found = json!({"proxy": "a", "control_plane": {"cluster": "b"}, "environment_places": ["query:project"],
+                "rules": [{"path": "/jobs", "target": "environment", "environment_places": list}]});
+            assert!(FilterConfig::parse(found.to_string().as_bytes()).is_err(), "{found}");
+        }
         assert_eq!(
             problem(|c| c["carriers"] = json!(["header:X-Key", "basic", "header:x-key"])),
             "carriers[2]: stands there twice"

@@ -41,11 +41,12 @@ enum AccessName {
 }
 
 impl RuleText {
-    /// Checks the rule of this index; requests may name environments in these places beside the path, as they are written.
+    /// Checks the rule of this index, the configuration's own or its preset's; requests may name environments in these places beside the
+    /// path, as they are written.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
-    pub(crate) fn parse(self, index: usize, all_places: &[String]) -> Result<Rule, InvalidConfig> {
+    pub(crate) fn parse(self, index: usize, is_own: bool, all_places: &[String]) -> Result<Rule, InvalidConfig> {
         let field = |name: &str| format!("rules[{index}].{name}");
         let template = Template::parse(&self.path).map_err(|error| invalid(field("path"), error.to_string()))?;
         let kind = match self.target {
@@ -70,11 +71,17 @@ impl RuleText {
             return Err(invalid(field("methods"), "must list upper-case methods, or be left out for all"));
         }
         let mut places = self.environment_places.as_ref().map_or(Places::ALL, |_| Places::default());
+        let mut are_known = kind == TargetKind::Environment && !template.has_environment();
         for text in self.environment_places.iter().flatten() {
-            let Some(place) = all_places.iter().position(|place| place == text) else {
-                return Err(invalid(field("environment_places"), "must be some of the environment_places of all rules"));
-            };
-            places = places.with(place);
+            match all_places.iter().position(|place| place.eq_ignore_ascii_case(text)) {
+                Some(place) => places = places.with(place),
+                None => are_known = false,
+            }
+        }
+        // A preset's rule does without the places that a configuration has dropped, and without any never decides.
+        if self.environment_places.is_some() && is_own && (!are_known || places == Places::default()) {
+            let why = "must be some of those of all rules, and the environment not one that the path names";
+            return Err(invalid(field("environment_places"), why));
         }
         Ok(Rule {
             template,
