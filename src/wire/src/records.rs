@@ -60,11 +60,11 @@ pub struct Mark {
 /// Who may write, for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// 16 random bytes of the root context that holds it; all zero when released.
+    /// The root context that holds it: 8 bytes that tell its source and 8 random ones; those are zero when it was given up, all when released.
     pub owner: [u8; 16],
     /// Grows with every change of owner.
     pub fence: u64,
-    /// End of the lease, in nanoseconds of the monotonic clock.
+    /// End of the lease, in nanoseconds of the monotonic clock; where it was given up, until when nobody of that source takes it.
     pub deadline_ns: u64,
 }
 
