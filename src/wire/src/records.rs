@@ -60,7 +60,8 @@ pub struct Mark {
 /// Who may write, for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The root context that holds it: 8 bytes that tell its source and 8 random ones; those are zero when it was given up, all when released.
+    /// The root context that holds it: 8 bytes that tell its source and 8 random ones; those are zero when it was given up, all are when it
+    /// was released.
     pub owner: [u8; 16],
     /// Grows with every change of owner.
     pub fence: u64,
