@@ -141,8 +141,7 @@ impl Store {
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
-            // They stay open: when the process has no file left, whoever is served already still is.
-            .min_connections(4)
+            // They stay open once they are needed: when the process has no file left, whoever is served already still is.
             .idle_timeout(None)
             .max_lifetime(None)
             // They are when they are given back; one more question to each would take as long as most reads.
