@@ -24,6 +24,7 @@ pub mod grants;
 pub mod identity;
 pub mod key;
 pub mod locator;
+pub mod named;
 pub mod path;
 pub mod policy;
 pub mod query;

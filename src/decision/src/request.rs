@@ -4,7 +4,8 @@
 use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
 use crate::credentials::{Credentials, Unread};
 use crate::identity;
-use crate::locator::{JsonField, Locator, NamedEnvironments};
+use crate::locator::{JsonField, Locator};
+use crate::named::NamedEnvironments;
 use crate::query;
 
 /// One header as it came: the name in lower case, the value raw. Pseudo-headers (`:path`) are among them.

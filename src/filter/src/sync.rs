@@ -21,7 +21,7 @@ const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
 /// The pause is at most twice this. The control plane counts on that: a process that is not back within 5 seconds, while another of the
-/// same name is, it takes for ended.
+/// same name is, it takes for ended. Where sources differ, what the others take comes on top.
 const RETRY_MAX_MS: u64 = 1_700;
 /// So many attempts in a row may come to nothing before others of the process, whose source may be another, have theirs.
 const MOST_FAILURES: u32 = 3;

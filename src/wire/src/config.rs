@@ -144,14 +144,13 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
     let stripped = parse_list("strip", &document.strip.or(preset.strip).unwrap_or_default(), Carrier::parse_stripped)?;
-    let mut places = document.environment_places.or(preset.environment_places).unwrap_or_default();
+    let places = document.environment_places.or(preset.environment_places).unwrap_or_default();
     let mut locators = parse_list("environment_places", &places, Locator::parse)?;
     // Who may say by whom a token comes may say where it is for: that must never be overlooked.
     for carrier in &used {
         if let Carrier::BasicToken(user) = carrier {
             let place = Locator::Basic(user.clone());
             if !locators.contains(&place) {
-                places.push(place.to_string());
                 locators.push(place);
             }
         }
@@ -174,7 +173,7 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     if texts.is_empty() || texts.len() > MAX_RULES {
         return Err(invalid("rules", "must hold 1 to 1000 rules; without one nothing passes"));
     }
-    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, index < own_rules, &places));
+    let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, index < own_rules, &locators));
     let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
     let tells_environment = environment_header.is_some() || identity_headers.contains(&IdentityHeader::Environment);
     if !tells_environment && rules.iter().any(|rule| rule.kind == TargetKind::Own) {
@@ -321,6 +320,11 @@ mod tests {
                 "rules": [{"path": "/jobs", "target": "environment", "environment_places": list}]});
             assert!(FilterConfig::parse(found.to_string().as_bytes()).is_err(), "{found}");
         }
+        let spelled = json!({"proxy": "a", "control_plane": {"cluster": "b"},
+            "environment_places": ["query:project", "query:Project", "header:X-Project"],
+            "rules": [{"path": "/jobs", "target": "environment", "environment_places": ["query:Project", "header:x-project"]}]});
+        let rule = &FilterConfig::parse(spelled.to_string().as_bytes()).unwrap().policy.rules[0];
+        assert_eq!(rule.places, Places::default().with(1).with(2), "as places are spelled");
         assert_eq!(
             problem(|c| c["carriers"] = json!(["header:X-Key", "basic", "header:x-key"])),
             "carriers[2]: stands there twice"

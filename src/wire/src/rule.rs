@@ -1,6 +1,6 @@
 //! A rule of the filter's configuration: how it is written, and what of it can be used. How rules go together is the configuration's affair.
 
-use keygate_decision::{Places, Rule, TargetKind, Template};
+use keygate_decision::{Locator, Places, Rule, TargetKind, Template};
 use serde::Deserialize;
 
 use crate::config::{InvalidConfig, invalid};
@@ -42,11 +42,11 @@ enum AccessName {
 
 impl RuleText {
     /// Checks the rule of this index, the configuration's own or its preset's; requests may name environments in these places beside the
-    /// path, as they are written.
+    /// path.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first field that cannot be used.
-    pub(crate) fn parse(self, index: usize, is_own: bool, all_places: &[String]) -> Result<Rule, InvalidConfig> {
+    pub(crate) fn parse(self, index: usize, is_own: bool, locators: &[Locator]) -> Result<Rule, InvalidConfig> {
         let field = |name: &str| format!("rules[{index}].{name}");
         let template = Template::parse(&self.path).map_err(|error| invalid(field("path"), error.to_string()))?;
         let kind = match self.target {
@@ -57,7 +57,7 @@ impl RuleText {
             TargetName::Own => TargetKind::Own,
         };
         match (kind == TargetKind::Environment, template.has_environment()) {
-            (true, false) if all_places.is_empty() => {
+            (true, false) if locators.is_empty() => {
                 return Err(invalid(
                     field("path"),
                     "must name {environment}, because the target is environment and environment_places is empty",
@@ -73,14 +73,14 @@ impl RuleText {
         let mut places = self.environment_places.as_ref().map_or(Places::ALL, |_| Places::default());
         let mut are_known = kind == TargetKind::Environment && !template.has_environment();
         for text in self.environment_places.iter().flatten() {
-            match all_places.iter().position(|place| place.eq_ignore_ascii_case(text)) {
-                Some(place) => places = places.with(place),
+            match Locator::parse(text).ok().and_then(|own| locators.iter().position(|locator| *locator == own)) {
+                Some(index) => places = places.with(index),
                 None => are_known = false,
             }
         }
         // A preset's rule does without the places that a configuration has dropped, and without any never decides.
         if self.environment_places.is_some() && is_own && (!are_known || places == Places::default()) {
-            let why = "must be some of those of all rules, and the environment not one that the path names";
+            let why = "must be some of those of all rules, where the target is environment and the path names none";
             return Err(invalid(field("environment_places"), why));
         }
         Ok(Rule {

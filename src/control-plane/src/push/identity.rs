@@ -118,8 +118,13 @@ impl Revocations {
     }
 
     /// Ends all streams that were opened with this token, and each that will be by a look-up of before.
-    pub(super) fn revoke(&self, token: u64) {
+    pub(super) fn add(&self, token: u64) {
         self.0.send_if_modified(|revoked| revoked.insert(token));
+    }
+
+    /// Whether what this identity stands on is revoked.
+    pub(super) fn include(&self, identity: Identity) -> bool {
+        matches!(identity, Identity::Token(id) if self.0.borrow().contains(&id))
     }
 
     /// Resolves once what this identity stands on is revoked, to the end of its stream.
@@ -166,12 +171,12 @@ mod tests {
         let revocations = Revocations::new();
         let ended = async |id| tokio::time::timeout(std::time::Duration::from_millis(20), revocations.awaited(id)).await.is_ok();
         assert!(!ended(Identity::Token(3)).await);
-        revocations.revoke(3);
-        assert!(ended(Identity::Token(3)).await);
+        revocations.add(3);
+        assert!(ended(Identity::Token(3)).await && revocations.include(Identity::Token(3)));
         for other in [Identity::Token(4), Identity::Certificate, Identity::Loopback] {
-            assert!(!ended(other).await, "{other}");
+            assert!(!ended(other).await && !revocations.include(other), "{other}");
         }
-        let late = async { tokio::join!(revocations.awaited(Identity::Token(4)), async { revocations.revoke(4) }).0 };
+        let late = async { tokio::join!(revocations.awaited(Identity::Token(4)), async { revocations.add(4) }).0 };
         assert_eq!(late.await.code(), tonic::Code::Unauthenticated);
     }
 }

@@ -37,7 +37,6 @@ use tokio::time::{Instant, sleep_until};
 
 use self::delta::Deltas;
 pub(crate) use self::hello::STALENESS_LIMIT_SECONDS;
-use self::identity::Revocations;
 pub(crate) use self::identity::{Identity, Proof, TokenLookup, TokenStanding};
 pub(crate) use self::metrics::Traffic;
 use self::moments::Moments;
@@ -208,7 +207,6 @@ impl Publisher {
             register,
             tokens,
             usage,
-            revocations: Revocations::new(),
             traffic: Traffic::default(),
             snapshots: Arc::new(Semaphore::new(pace.concurrent_snapshots)),
             stopping: watch::Sender::new(false),
@@ -289,11 +287,7 @@ impl Publisher {
 
     /// Ends all streams that were opened with these join tokens of a proxy, once storage takes them for revoked.
     pub(crate) fn revoke(&self, proxy: &str, tokens: &[u64]) {
-        for token in tokens {
-            // Before its streams end: who ends for this reason is not taken for ended because a namesake is there and it is not.
-            self.0.registry.keep_out(*token, proxy, Instant::now());
-            self.0.revocations.revoke(*token);
-        }
+        tokens.iter().for_each(|token| self.0.registry.revoke(*token, proxy, Instant::now()));
     }
 
     /// Serves the sync protocol on these connections until `shutdown`, then ends all streams.
@@ -321,7 +315,6 @@ struct Shared {
     register: ProxyRegister,
     tokens: TokenLookup,
     usage: UsageSink,
-    revocations: Revocations,
     traffic: Traffic,
     /// One permit for each snapshot that may be under way.
     snapshots: Arc<Semaphore>,

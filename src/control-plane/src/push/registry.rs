@@ -8,7 +8,7 @@
 mod process;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use self::process::{Process, Stream};
 use super::hello::Hello;
+use super::identity::Revocations;
 use super::moments::Moments;
 use super::{Acknowledgement, Forgotten, Identity, KnownProxy, ProxyStatus, Quarantine, lock};
 
@@ -32,6 +33,8 @@ pub(super) struct Registry {
     epoch: [u8; 16],
     /// Whoever runs and can reach this control plane is back within this time.
     comes_back: Duration,
+    /// Which join tokens no stream stands on any longer.
+    pub(super) revocations: Revocations,
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
@@ -40,8 +43,6 @@ pub(super) struct Registry {
 struct State {
     proxies: BTreeMap<String, Proxy>,
     streams: u64,
-    /// The join tokens that were revoked since this start: a stream may still be opened by a look-up of before.
-    revoked: BTreeSet<u64>,
 }
 
 #[derive(Default)]
@@ -79,19 +80,18 @@ impl Registry {
             let proxy = Proxy { registered_seconds: Some(limit), processes: vec![Process::gone(None, limit, now)] };
             (name, proxy)
         });
-        let state = State { proxies: proxies.collect(), ..State::default() };
-        Self { epoch, comes_back, state: Mutex::new(state), changed: watch::Sender::new(()) }
+        let state = State { proxies: proxies.collect(), streams: 0 };
+        Self { epoch, comes_back, revocations: Revocations::new(), state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
 
     /// Gives a new stream its place under its proxy's name, which it has proved, and ends the stream of the same process that it
     /// replaces.
     pub(super) fn claim(self: &Arc<Self>, hello: &Hello, identity: Identity, now: Instant) -> Result<Claim, Refused> {
         let mut state = lock(&self.state);
-        let State { proxies, streams, revoked } = &mut *state;
-        *streams += 1;
-        let id = *streams;
+        state.streams += 1;
+        let id = state.streams;
         let KnownProxy { name, staleness_limit_seconds: limit } = &hello.proxy;
-        let proxy = proxies.entry(name.clone()).or_default();
+        let proxy = state.proxies.entry(name.clone()).or_default();
         proxy.forget_former(self.comes_back, now);
         // A name that is refused has processes, and was known before.
         proxy.may_open(hello)?;
@@ -110,7 +110,8 @@ impl Registry {
         let (in_charge, replaced) = oneshot::channel();
         process.connect(Stream { id, fence: hello.fence, _in_charge: in_charge }, now);
         process.identity = Some(identity);
-        process.kept_out = matches!(identity, Identity::Token(token) if revoked.contains(&token));
+        // It may have been looked up before.
+        process.kept_out = self.revocations.include(identity);
         process.filter_version.clone_from(&hello.filter_version);
         process.position = hello.base.map(|base| base.position);
         process.last_refusal = None;
@@ -121,20 +122,20 @@ impl Registry {
         Ok(Claim { registry, proxy: known, limit_seconds: *limit, stream: id, unregistered, replaced: Some(replaced) })
     }
 
-    /// Notes that no process of this proxy comes back which has proved its name by this join token. Nor may one that is only known to be
-    /// possible: the token may be its own.
-    pub(super) fn keep_out(&self, token: u64, proxy: &str, now: Instant) {
+    /// Ends all streams that were opened with this join token of a proxy. No process comes back which has proved its name by it, nor may
+    /// one that is only known to be possible: the token may be its own.
+    pub(super) fn revoke(&self, token: u64, proxy: &str, now: Instant) {
         let identity = Some(Identity::Token(token));
         let mut state = lock(&self.state);
-        let State { proxies, revoked, .. } = &mut *state;
-        revoked.insert(token);
-        if let Some(proxy) = proxies.get_mut(proxy) {
+        if let Some(proxy) = state.proxies.get_mut(proxy) {
             // Whoever is taken for ended by now has ended.
             proxy.forget_former(self.comes_back, now);
             for process in &mut proxy.processes {
                 process.kept_out |= process.identity == identity || process.instance.is_none();
             }
         }
+        // While nobody else looks: who ends for this reason is not taken for ended because a namesake is there and it is not.
+        self.revocations.add(token);
         drop(state);
         self.changed.send_replace(());
     }

@@ -71,7 +71,7 @@ async fn converse(
     tracing::info!(proxy = name, %identity, filter_version, position = ?base.map(|base| base.position), "a stream has opened");
     let end = tokio::select! {
         end = follow(shared.clone(), claim, base, incoming, outbox.clone()) => end,
-        revoked = shared.revocations.awaited(identity) => Err(revoked),
+        revoked = shared.registry.revocations.awaited(identity) => Err(revoked),
     };
     end.inspect_err(|status| tracing::info!(proxy = name, "a stream has ended: {}", status.message()))
 }

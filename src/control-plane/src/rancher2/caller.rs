@@ -25,10 +25,8 @@ pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> R
         false => vec![Carrier::Cookie(SESSION.to_owned())],
     };
     let carriers = Carriers { used, stripped: Vec::new() };
-    let counted = |name: &HeaderName| by_header || *name != header::AUTHORIZATION;
-    let counted = headers.iter().filter(|(name, _)| counted(name));
-    let counted = counted.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    let presented = Presented::read(counted, Reading::for_credentials(&carriers));
+    let headers = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let presented = Presented::read(headers, Reading::for_credentials(&carriers));
     let digest = presented.credentials.digest().map_err(|_| Error::must_authenticate())?;
     let now = app.store.clock().now();
     let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;

@@ -150,7 +150,7 @@ async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain
     let registry = registry(&[]);
     let parent = claim_by(&registry, "a", 1, 1);
     let child = claim_by(&registry, "a", 2, 2);
-    registry.keep_out(1, "a", Instant::now());
+    registry.revoke(1, "a", Instant::now());
     drop(parent);
     child.acknowledge(at(1));
     pass(600).await;
@@ -158,7 +158,7 @@ async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain
     pass(3100).await;
     assert_eq!(assess(&registry, 1, Instant::now()).0, found(&["a"], &[], &[]));
     // One that shows another token is let in, and counts as any other from then on.
-    registry.keep_out(2, "a", Instant::now());
+    registry.revoke(2, "a", Instant::now());
     drop(child);
     let again = claim_by(&registry, "a", 2, 3);
     again.acknowledge(at(1));
@@ -173,7 +173,7 @@ async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain
 async fn a_process_is_kept_out_whose_token_was_revoked_after_it_was_looked_up() {
     let registry = registry(&[]);
     drop(claim_by(&registry, "a", 1, 1));
-    registry.keep_out(1, "a", Instant::now());
+    registry.revoke(1, "a", Instant::now());
     drop(claim_by(&registry, "a", 1, 1));
     let child = claim_by(&registry, "a", 2, 2);
     child.acknowledge(at(1));
@@ -189,7 +189,7 @@ async fn whoever_had_the_name_before_the_start_is_kept_out_by_a_token_that_may_b
         let registry = registry(&["a", "b"]);
         let (a, b) = (claim_by(&registry, "a", 1, 1), claim_by(&registry, "b", 1, 2));
         pass(seconds_later).await;
-        registry.keep_out(7, "a", Instant::now());
+        registry.revoke(7, "a", Instant::now());
         a.acknowledge(at(1));
         b.acknowledge(at(1));
         pass(600).await;
