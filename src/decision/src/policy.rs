@@ -347,6 +347,23 @@ mod tests {
         assert!(!in_shadow(true, None), "a tunnel to anywhere");
     }
 
+    /// Over HTTP/2 Envoy takes any method, and some upstreams know theirs in any letter case.
+    #[test]
+    fn a_method_in_another_letter_case_evades_no_rule() {
+        let mut policy = policy(false);
+        let writes = ["PUT", "DELETE"].map(str::to_owned).to_vec();
+        let guarded = Rule { methods: Some(writes), ..rule("/v1/settings/**", TargetKind::Admin, None) };
+        policy.rules = vec![guarded, rule("/v1/**", TargetKind::Account, None)];
+        for (method, place) in [("GET", Ok("account")), ("PUT", Ok("admin")), ("put", Err(())), ("Get", Err(()))] {
+            let request = policy.read([(b":method".as_slice(), method.as_bytes()), (b":path", b"/v1/settings/x")]);
+            let decided = match policy.route(&request) {
+                Routed::By(candidate) => Ok(candidate.rule.kind.as_str()),
+                _ => Err(()),
+            };
+            assert_eq!(decided, place, "{method}");
+        }
+    }
+
     #[test]
     fn shadow_covers_no_spelling_that_another_rule_decides() {
         let payments = rule("/v1/payments/**", TargetKind::Account, Some(false));
