@@ -1,13 +1,15 @@
-//! Requests of one kind to one listener, and how several such courses are run: one after the other, round by round, so that whatever else
-//! the machine does meets them all alike.
+//! Requests of one kind to one listener, and how several such courses are run: by turns, so that whatever else the machine does meets them
+//! all alike, round by round.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::figure::{Figure, quantile};
 use crate::keys::{Carrier, Keys};
-use crate::load::{Load, Order, Outcome};
+use crate::load::{Load, Order, Sent};
+use crate::turns::{Measured, Turns, Used};
 
 /// One kind of request to one listener.
 pub(crate) struct Course {
@@ -38,28 +40,64 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     pub(crate) rounds: usize,
-    /// Of each round.
-    pub(crate) seconds: u64,
+    /// Turns that each course has in each round.
+    pub(crate) turns: u32,
+    /// How long a turn is.
+    pub(crate) turn: Duration,
 }
 
-/// Runs all courses, each at its place, round by round.
+/// What came of one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) sent: Sent,
+    /// What the measured process used for one request.
+    pub(crate) cpu_us: f64,
+    /// What a process beside it used for one request; zero without one.
+    pub(crate) other_cpu_us: f64,
+}
+
+/// Runs all courses, each at its place, by turns.
 pub(crate) async fn run(courses: &[Course], places: &[Place], pace: Pace) -> Result<Vec<Rounds>> {
     let mut found: Vec<Rounds> = courses.iter().map(|course| Rounds { name: course.name, outcomes: Vec::new() }).collect();
     // Courses that use every key once go on where they stopped.
     let mut used = vec![0; courses.len()];
     for round in 0..=pace.rounds {
-        for (((course, place), rounds), used) in courses.iter().zip(places).zip(&mut found).zip(&mut used) {
-            // Before the first round comes a short one, in which caches fill.
-            let seconds = if round == 0 { 1 } else { pace.seconds };
-            let outcome = course.load.run(place.port, seconds, *used, place.process, course.helper).await;
-            let outcome = outcome.with_context(|| format!("measuring {:?}", course.name))?;
-            *used += outcome.requests as usize + MARGIN;
+        // Before the first round comes a short one, in which caches fill.
+        let turns = if round == 0 { pace.turns.div_ceil(4) } else { pace.turns };
+        let turns = Turns { takers: u32::try_from(courses.len())?, count: turns, length: pace.turn };
+        let outcomes = run_round(courses, places, &used, turns).await?;
+        for ((outcome, rounds), used) in outcomes.into_iter().zip(&mut found).zip(&mut used) {
+            *used += outcome.sent.requests as usize + MARGIN;
             if round > 0 {
                 rounds.outcomes.push(outcome);
             }
         }
     }
     Ok(found)
+}
+
+async fn run_round(courses: &[Course], places: &[Place], used: &[usize], turns: Turns) -> Result<Vec<Outcome>> {
+    let mut senders = Vec::new();
+    for ((course, place), used) in courses.iter().zip(places).zip(used) {
+        let sender = course.load.prepare(place.port, *used, &turns).await;
+        senders.push(sender.with_context(|| format!("preparing {:?}", course.name))?);
+    }
+    let firsts = turns.announce()?;
+    let first = *firsts.first().context("nothing to measure")?;
+    let measured: Vec<Measured> = courses.iter().zip(places).map(|(course, place)| (place.process, course.helper)).collect();
+    let watched = tokio::task::spawn_blocking(move || turns.watch(first, &measured));
+    // All at once: each waits for its own turns.
+    let sending: Vec<_> = senders.into_iter().zip(firsts).map(|(sender, first)| tokio::spawn(sender.send(first))).collect();
+    let mut sent = Vec::new();
+    for (sending, course) in sending.into_iter().zip(courses) {
+        sent.push(sending.await?.with_context(|| format!("measuring {:?}", course.name))?);
+    }
+    let each = |(sent, (own, other)): (Sent, Used)| Outcome {
+        sent,
+        cpu_us: own * 1e6 / sent.requests,
+        other_cpu_us: other * 1e6 / sent.requests,
+    };
+    Ok(sent.into_iter().zip(watched.await??).map(each).collect())
 }
 
 /// More requests than can be under way and uncounted when a round ends.

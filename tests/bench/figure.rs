@@ -31,11 +31,9 @@ impl Figure {
         Self::of(&one.iter().zip(two).map(|(one, two)| both(*one, *two)).collect::<Vec<_>>())
     }
 
-    /// How many times another number it is. The spreads of both add up as those of numbers that have nothing to do with each other.
-    pub(crate) fn to(self, other: Self) -> Self {
-        let spread = (self.spread.is_some() || other.spread.is_some())
-            .then(|| self.spread.unwrap_or(0.0).hypot(other.spread.unwrap_or(0.0)));
-        Self { value: self.value / other.value, spread }
+    /// How many times a number it is that was measured once.
+    pub(crate) fn times(self, number: f64) -> Self {
+        Self { value: self.value / number, ..self }
     }
 
     /// Whether its rounds differ too much to be relied on.

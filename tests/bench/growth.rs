@@ -335,7 +335,7 @@ fn verdicts(sizes: &[Size]) -> Result<Vec<Verdict>> {
     Ok(vec![
         at_most("hot key: CPU over no filter, most keys to fewest", to_fewest(|cost| &cost.hot_us), 1.3, 1.1),
         at_most("all keys at random: the same", to_fewest(|cost| &cost.random_us), 1.3, 1.1),
-        at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms.to(once(plain.start_ms)), 0.1, 0.04),
+        at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms.times(plain.start_ms), 0.1, 0.04),
         at_most("memory for each key, in bytes", once(memory), 110.0, 80.0),
         at_most("p99 while most keys load, to quiet", most.p99_slower, 3.0, 1.5),
         at_most("the control plane with most keys, in MB", once(most.control_plane / 1e6), 500.0, 250.0),

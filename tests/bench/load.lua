@@ -1,7 +1,27 @@
--- What wrk sends: one request again and again, with @KEY@ in it replaced by a line of a file of keys, all of one length.
--- Arguments: the file of the request; how keys follow each other (same, random, next); the file of keys; the first one's number.
+-- What wrk sends: one request again and again, with @KEY@ in it replaced by a line of a file of keys, all of one length; and when: in
+-- turns, between which other loads have theirs.
+-- Arguments: the request; how keys follow each other (same, random, next, none); the file of keys; the first one's number; how long a
+-- turn is, from one to the next, and how many there are. Times are milliseconds; the first turn's comes on standard input, once "ready"
+-- was said, as milliseconds since 1970.
+
+local ffi = require("ffi")
+ffi.cdef("typedef struct { long seconds, nanoseconds; } moment; int clock_gettime(int, moment *);")
+local moment, WALL_CLOCK = ffi.new("moment"), 0
+-- Longer than anything is measured for.
+local NEVER = 1e9
 
 local order, keys, width, lines, key, before, after
+local begin, length, period, turns
+-- The turn and the moment of the last answer within one.
+local turn, answered
+
+-- For `done`: answers within turns that follow another in the same turn, and the time from the one to the other.
+followed, following_ms = 0, 0
+
+local function now()
+    ffi.C.clock_gettime(WALL_CLOCK, moment)
+    return tonumber(moment.seconds) * 1e3 + tonumber(moment.nanoseconds) / 1e6
+end
 
 local function read(path)
     local file = assert(io.open(path, "rb"))
@@ -10,23 +30,57 @@ local function read(path)
     return text
 end
 
-function init(arguments)
-    local template = read(arguments[1])
-    local first, last = template:find("@KEY@", 1, true)
-    order = first and arguments[2] or "none"
+local function prepare(request, path, number)
+    local first, last = request:find("@KEY@", 1, true)
+    if not first then
+        order = "none"
+    end
     if order == "none" then
-        before = template
+        before = request
         return
     end
-    before, after = template:sub(1, first - 1), template:sub(last + 1)
-    keys = read(arguments[3])
+    before, after = request:sub(1, first - 1), request:sub(last + 1)
+    keys = read(path)
     width = keys:find("\n", 1, true)
     lines = #keys / width
-    key = tonumber(arguments[4]) % lines
+    key = number % lines
     math.randomseed(key)
     if order == "same" then
         before = before .. keys:sub(key * width + 1, key * width + width - 1) .. after
     end
+end
+
+-- The thread that sends, as `done` sees it, which runs beside it.
+function setup(thread)
+    sender = thread
+end
+
+function init(arguments)
+    order = arguments[2]
+    length, period, turns = tonumber(arguments[5]), tonumber(arguments[6]), tonumber(arguments[7])
+    prepare(arguments[1], arguments[3], tonumber(arguments[4]))
+    io.stdout:write("ready\n")
+    io.stdout:flush()
+    begin = assert(tonumber(io.stdin:read("*l")), "no first turn")
+end
+
+-- How many milliseconds a connection waits before its next request: none within a turn. Called once for each answer.
+function delay()
+    local time = now()
+    local own = math.floor((time - begin) / period)
+    local since = time - begin - own * period
+    if own >= 0 and own < turns and since < length then
+        if turn == own then
+            followed = followed + 1
+            following_ms = following_ms + (time - answered)
+        end
+        turn, answered = own, time
+        return 0
+    end
+    if own + 1 >= turns then
+        return NEVER
+    end
+    return math.ceil(math.max(begin, begin + (own + 1) * period) - time)
 end
 
 function request()
@@ -42,7 +96,7 @@ end
 
 function done(summary, latency)
     local errors = summary.errors
-    io.write(string.format('{"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "refused": %d, "failed": %d}\n',
-        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), errors.status,
-        errors.connect + errors.read + errors.write + errors.timeout))
+    io.write(string.format('{"requests": %d, "followed": %d, "following_ms": %f, "p50": %d, "p99": %d, "refused": %d, "failed": %d}\n',
+        summary.requests, sender:get("followed"), sender:get("following_ms"), latency:percentile(50), latency:percentile(99),
+        errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

@@ -1,15 +1,17 @@
 //! The load: wrk, on a core of its own, with as many connections as keep one worker of Envoy busy. Each sends its next request when the
 //! last one is answered, so that what is measured is what Envoy can do, and the times are those of a proxy at its limit.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{loopback, project};
+use harness::loopback;
 use serde::Deserialize;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 
-use crate::machine;
+use crate::turns::Turns;
 
 const CONNECTIONS: usize = 16;
 
@@ -35,23 +37,27 @@ pub(crate) enum Order {
     Next,
 }
 
-/// What came of it.
+/// A load that is ready to send.
+pub(crate) struct Sender {
+    wrk: Child,
+    said: BufReader<ChildStdout>,
+    refused: bool,
+}
+
+/// What a load sent, and how it was answered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Sent {
     pub(crate) requests: f64,
     pub(crate) per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// What the measured process used for one request.
-    pub(crate) cpu_us: f64,
-    /// What a process beside it used for one request; zero without one.
-    pub(crate) other_cpu_us: f64,
 }
 
 #[derive(Deserialize)]
 struct Printed {
     requests: f64,
-    microseconds: f64,
+    followed: f64,
+    following_ms: f64,
     p50: f64,
     p99: f64,
     refused: f64,
@@ -59,47 +65,62 @@ struct Printed {
 }
 
 impl Load {
-    /// Sends requests to a port for some seconds; `first` is the number of the first key. `process` is the one that is measured, `other`
-    /// one that works for it. Fails if any request was answered as it should not be: that would measure something else.
-    pub(crate) async fn run(&self, port: u16, seconds: u64, first: usize, process: u32, other: Option<u32>) -> Result<Outcome> {
-        let folder = project().join("var/bench");
-        let request = folder.join("request");
-        fs::write(&request, &self.request)?;
+    /// Gets ready to send requests to a port; `first` is the number of the first key. [`Sender::send`] must follow with the same turns.
+    pub(crate) async fn prepare(&self, port: u16, first: usize, turns: &Turns) -> Result<Sender> {
         let (order, keys) = match &self.keys {
-            None => ("none", PathBuf::new()),
-            Some((keys, Order::Same)) => ("same", keys.clone()),
-            Some((keys, Order::Random)) => ("random", keys.clone()),
-            Some((keys, Order::Next)) => ("next", keys.clone()),
+            None => ("none", Path::new("")),
+            Some((keys, Order::Same)) => ("same", keys.as_path()),
+            Some((keys, Order::Random)) => ("random", keys.as_path()),
+            Some((keys, Order::Next)) => ("next", keys.as_path()),
         };
-        let used =
-            || -> Result<(f64, f64)> { Ok((machine::cpu_seconds(process)?, other.map_or(Ok(0.0), machine::cpu_seconds)?)) };
-        let before = used()?;
-        let output = Command::new("wrk")
+        // Whole seconds, of which the first may be almost over when the first turn comes.
+        let seconds = (turns.whole() + Turns::NOTICE).as_secs() + 2;
+        let millis = |time: Duration| time.as_millis().to_string();
+        let mut wrk = Command::new("wrk")
             .args(["--threads", "1", "--connections", &CONNECTIONS.to_string(), "--duration", &format!("{seconds}s")])
-            .args(["--timeout", "10s", "--script"])
+            .args(["--timeout", &format!("{}s", seconds + 10), "--script"])
             .arg(script())
-            .arg(format!("http://{}/", loopback(port)))
-            .arg("--")
-            .args([request.as_os_str(), order.as_ref(), keys.as_os_str(), first.to_string().as_ref()])
-            .output()
-            .await
+            .args([&format!("http://{}/", loopback(port)), "--", &self.request, order])
+            .arg(keys)
+            .args([first.to_string(), millis(turns.length), millis(turns.period()), turns.count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
             .context("running wrk: envoy/setup.sh bench brings it")?;
-        let after = used()?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let mut said = BufReader::new(wrk.stdout.take().context("wrk's output")?);
+        let mut line = String::new();
+        said.read_line(&mut line).await?;
+        if line.trim() != "ready" {
+            let mut why = String::new();
+            wrk.stderr.take().context("wrk's errors")?.read_to_string(&mut why).await?;
+            anyhow::bail!("wrk said {line:?} {why}");
+        }
+        Ok(Sender { wrk, said, refused: self.refused })
+    }
+}
+
+impl Sender {
+    /// Sends in turns, of which the first comes so many milliseconds after 1970, and waits until the last is over. Fails if any request was
+    /// answered as it should not be: that would measure something else.
+    pub(crate) async fn send(mut self, first_turn_ms: u64) -> Result<Sent> {
+        let mut stdin = self.wrk.stdin.take().context("wrk's input")?;
+        stdin.write_all(format!("{first_turn_ms}\n").as_bytes()).await?;
+        let mut text = String::new();
+        self.said.read_to_string(&mut text).await?;
+        let output = self.wrk.wait_with_output().await?;
         let line = text.lines().find(|line| line.starts_with('{'));
         let line = line.with_context(|| format!("wrk said {text} {}", String::from_utf8_lossy(&output.stderr)))?;
         let printed: Printed = serde_json::from_str(line).with_context(|| format!("reading {line}"))?;
         let expected = if self.refused { printed.requests } else { 0.0 };
         ensure!(printed.requests > 0.0 && printed.refused == expected, "{} of {} refused", printed.refused, printed.requests);
         ensure!(printed.failed == 0.0, "{} of {} requests failed", printed.failed, printed.requests);
-        let each = |after: f64, before: f64| (after - before) * 1e6 / printed.requests;
-        Ok(Outcome {
+        Ok(Sent {
             requests: printed.requests,
-            per_second: printed.requests / printed.microseconds * 1e6,
+            per_second: printed.followed / printed.following_ms * 1e3,
             p50_us: printed.p50,
             p99_us: printed.p99,
-            cpu_us: each(after.0, before.0),
-            other_cpu_us: each(after.1, before.1),
         })
     }
 }

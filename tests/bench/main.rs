@@ -26,6 +26,7 @@ mod pulse;
 mod report;
 mod revocation;
 mod storage;
+mod turns;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -105,6 +106,9 @@ impl Options {
     }
 }
 
+/// So short that the machine is much the same in the turns of all, so long that what begins and ends one hardly counts.
+const TURN: Duration = Duration::from_millis(20);
+
 /// How much of everything.
 struct Scale {
     pace: Pace,
@@ -120,15 +124,11 @@ struct Scale {
 impl Scale {
     fn of(options: &Options) -> Self {
         if options.quick {
+            let quick = Pace { rounds: 1, turns: 10, turn: TURN };
             return Self {
-                pace: Pace { rounds: 1, seconds: 1 },
+                pace: quick,
                 count: count::Extent { before: 20, counted: 20 },
-                growth: growth::Extent {
-                    counts: vec![1_000, 20_000],
-                    loads: 2,
-                    changes: 20_000,
-                    pace: Pace { rounds: 1, seconds: 1 },
-                },
+                growth: growth::Extent { counts: vec![1_000, 20_000], loads: 2, changes: 20_000, pace: quick },
                 revocations: 10,
                 disabled_accounts: 1,
                 storage: Duration::from_secs(1),
@@ -138,10 +138,10 @@ impl Scale {
         }
         let counts = [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(options.ten_million.then_some(10_000_000)).collect();
         Self {
-            pace: Pace { rounds: 11, seconds: 1 },
+            pace: Pace { rounds: 8, turns: 45, turn: TURN },
             count: count::Extent { before: 1_500, counted: 500 },
             // What differs by size is larger than what differs by round.
-            growth: growth::Extent { counts, loads: 9, changes: 1_000_000, pace: Pace { rounds: 5, seconds: 1 } },
+            growth: growth::Extent { counts, loads: 9, changes: 1_000_000, pace: Pace { rounds: 5, turns: 45, turn: TURN } },
             revocations: 200,
             disabled_accounts: 5,
             storage: Duration::from_secs(5),
@@ -176,7 +176,7 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     if options.wants("growth") {
         step("growing");
         growth::measure(&mut report, cores, &many, &scale.growth).await.context("growing")?;
-        ceiling::measure(&mut report, cores, scale.growth.pace).await.context("reading shared data")?;
+        ceiling::measure(&mut report, cores, scale.growth.pace.rounds).await.context("reading shared data")?;
     }
     if options.wants("revocation") {
         step("revoking");
