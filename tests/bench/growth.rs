@@ -20,6 +20,7 @@ use crate::peers;
 use crate::proxy::{Plan, Proxy};
 use crate::pulse::{Beat, Pulse};
 use crate::report::{Bound, Report, Table, Verdict};
+use crate::step;
 
 const CONNECTIONS: usize = 8;
 const LOADED: Duration = Duration::from_secs(120);
@@ -87,12 +88,15 @@ pub(crate) async fn measure(report: &mut Report, cores: Cores, many: &Data, exte
     all.sort_by_key(|data| data.keys.count);
     let mut tables = Vec::new();
     for data in all {
+        step(&format!("growing: loads {}", data.described()));
         tables.push(InForce::load(cores, data, extent.loads).await.with_context(|| data.described())?);
     }
+    step("growing: requests");
     let costs = request_costs(&tables, extent.pace).await?;
     let mut sizes = Vec::new();
     for (table, cost) in tables.into_iter().zip(costs) {
         let described = table.data.described();
+        step(&format!("growing: changes {described}"));
         sizes.push(table.finish(cores, cost, extent).await.context(described)?);
     }
     report.tables.push(table(&sizes));
@@ -137,6 +141,7 @@ impl<'d> InForce<'d> {
         self.proxy.stop().await?;
         self.control_plane.kill();
         let keys = self.data.keys.count;
+        step(&format!("growing: api_key_auth {}", self.data.described()));
         let plain = if keys <= PLAIN_MOST { Some(measure_plain(cores, self.data, extent.pace).await?) } else { None };
         let of_loads = |value: fn(&Loading) -> f64| Figure::of(&self.loads.iter().map(value).collect::<Vec<_>>());
         Ok(Size {

@@ -73,8 +73,8 @@ impl Load {
             Some((keys, Order::Random)) => ("random", keys.as_path()),
             Some((keys, Order::Next)) => ("next", keys.as_path()),
         };
-        // Whole seconds, of which the first may be almost over when the first turn comes.
-        let seconds = (turns.whole() + Turns::NOTICE).as_secs() + 2;
+        // It counts whole seconds, from when it is told of the first turn.
+        let seconds = (turns.whole() + Turns::NOTICE).as_secs() + 1;
         let millis = |time: Duration| time.as_millis().to_string();
         let mut wrk = Command::new("wrk")
             .args(["--threads", "1", "--connections", &CONNECTIONS.to_string(), "--duration", &format!("{seconds}s")])

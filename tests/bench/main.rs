@@ -29,7 +29,8 @@ mod storage;
 mod turns;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use harness::{module, project};
@@ -138,10 +139,10 @@ impl Scale {
         }
         let counts = [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(options.ten_million.then_some(10_000_000)).collect();
         Self {
-            pace: Pace { rounds: 8, turns: 45, turn: TURN },
+            pace: Pace { rounds: 8, turns: 40, turn: TURN },
             count: count::Extent { before: 1_500, counted: 500 },
             // What differs by size is larger than what differs by round.
-            growth: growth::Extent { counts, loads: 9, changes: 1_000_000, pace: Pace { rounds: 5, turns: 45, turn: TURN } },
+            growth: growth::Extent { counts, loads: 9, changes: 1_000_000, pace: Pace { rounds: 5, turns: 40, turn: TURN } },
             revocations: 200,
             disabled_accounts: 5,
             storage: Duration::from_secs(5),
@@ -158,10 +159,15 @@ fn module_size() -> Result<Verdict> {
     Ok(Verdict { what: "the module's size, in kB", reached: Figure::once(size as f64 / 1e3), must, aim })
 }
 
+/// Tells who waits what is being done, and for how long it has run so far.
+pub(crate) fn step(what: &str) {
+    static START: OnceLock<Instant> = OnceLock::new();
+    eprintln!("bench: {:>4} s  {what}", START.get_or_init(Instant::now).elapsed().as_secs());
+}
+
 async fn measure(options: &Options, cores: Cores) -> Result<()> {
     let scale = Scale::of(options);
     let mut report = Report { command: options.command(), quick: options.quick, tables: Vec::new(), verdicts: Vec::new() };
-    let step = |what: &str| eprintln!("bench: {what}");
     step("making keys");
     let many = Data::fill(Keys { count: if options.quick { 20_000 } else { 1_000_000 } }).await?;
     if options.wants("compare") {
@@ -174,7 +180,6 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
         count::measure(&mut report, cores, scale.count).await.context("counting instructions")?;
     }
     if options.wants("growth") {
-        step("growing");
         growth::measure(&mut report, cores, &many, &scale.growth).await.context("growing")?;
         ceiling::measure(&mut report, cores, scale.growth.pace.rounds).await.context("reading shared data")?;
     }
