@@ -114,6 +114,39 @@ async fn a_file_that_is_moved_into_place_is_in_force_on_every_worker_without_a_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn envoy_notices_an_export_through_the_link_that_it_watches() -> Result<()> {
+    let scratch = Scratch::new("keygate-export")?;
+    let path = |name: &str| scratch.path().join(name);
+    std::fs::write(path("base.json"), EMBEDDED_FILTER.replace("/etc/keygate/keygate_filter.wasm", &module()?.to_string_lossy()))?;
+    let control_plane = ControlPlane::start().await?;
+    let cli = control_plane.cli();
+    cli.text(&["environment", "create", "--id", "1a5", "--name", "production"]).await?;
+    let key = cli.create_key(&["--environment", "1a5", "--name", "one"]).await?;
+    std::fs::create_dir(path("exported"))?;
+    export(&cli, &path("exported/filter.json"), Some(&path("base.json"))).await?;
+    // One link leads to another, each in a folder of its own.
+    std::os::unix::fs::symlink("exported/filter.json", path("inner.json"))?;
+    std::fs::create_dir(path("watched"))?;
+    let link = path("watched/filter.json");
+    std::os::unix::fs::symlink("../inner.json", &link)?;
+
+    let upstream = Upstream::start()?;
+    let envoy = Envoy::start_embedded(&link, &Config::new(upstream.port(), free_port()?)?).await?;
+    let mut connections = envoy.connections_on_every_worker(Protocol::Http1).await?;
+    for connection in &mut connections {
+        ensure!(status(connection, &key, INSIDE).await? == 200, "a key of the table did not pass");
+    }
+    cli.text(&["key", "deactivate", &key.id]).await?;
+    export(&cli, &link, None).await?;
+    for connection in &mut connections {
+        until("the new file to be in force", async || Ok((status(connection, &key, INSIDE).await? == 401).then_some(()))).await?;
+    }
+    ensure!(link.is_symlink() && path("inner.json").is_symlink(), "a link became a file");
+    ensure!(std::fs::read_dir(path("watched"))?.count() == 1, "something was left over");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_cannot_be_used_leaves_everything_as_it_was() -> Result<()> {
     let scratch = Scratch::new("keygate-export")?;
     let path = |name: &str| scratch.path().join(name);

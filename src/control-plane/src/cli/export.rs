@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -29,7 +29,7 @@ const EXPORTED: View = &[
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The file to write: a filter's configuration, or an Envoy file in JSON that holds one, as --from is. It is replaced at once, with
-    /// mode 0600, and only if it is a former export; of a link, what it leads to
+    /// mode 0600, and only if it is a former export; of a link, what it leads to, and the link is put there anew for whoever watches it
     #[arg(long, value_name = "FILE")]
     filter: PathBuf,
     /// Where all but the table is taken from; without it, from FILE as it is
@@ -41,7 +41,7 @@ pub(crate) struct ExportArgs {
 pub(super) async fn run(args: &ExportArgs, connection: &ConnectionArgs, output: OutputFormat) -> Result<(), Failure> {
     // Looked up once: what is read is what is written, whatever becomes of a link meanwhile.
     let place = behind_links(&args.filter)?;
-    let document = base(args, &place)?;
+    let document = base(args, &place.file)?;
     let reply = Client::new(connection)?.send(&Call::get(&["table"])).await?;
     let table: Table = serde_json::from_value(reply.body).map_err(|_| {
         Failure::NoAnswer("the table that the control plane gave cannot be read: is it newer than this command?".to_owned())
@@ -53,7 +53,16 @@ pub(super) async fn run(args: &ExportArgs, connection: &ConnectionArgs, output: 
         Source::ControlPlane(_) => 0,
     };
     let file = args.filter.display().to_string();
-    replace(&place, text.as_bytes()).map_err(|error| Failure::Unusable(format!("cannot write {file}: {error}")))?;
+    replace(&place.file, text.as_bytes()).map_err(|error| Failure::Unusable(format!("cannot write {file}: {error}")))?;
+    for link in &place.links {
+        link.renew().map_err(|error| {
+            let (link, behind) = (link.path.display(), place.file.display());
+            Failure::Unusable(format!(
+                "{behind} is written, but the link {link} cannot be put there anew ({error}), so that Envoy does not notice where it \
+                 watches the link: let it watch {behind}, and name that with --filter"
+            ))
+        })?;
+    }
     let report = json!({"file": file, "revision": revision, "keys": keys, "expired": expired});
     Ok(output::print_object(&report, EXPORTED, output)?)
 }
@@ -189,10 +198,15 @@ fn find_texts(value: &Value, pointer: &str, found: &mut Vec<(String, Map<String,
 
 /// Replaces a file at once: whoever reads it sees the former or the new one whole, also after a crash.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = file.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    move_into_place(file, |beside| write_new(beside, bytes))
+}
+
+/// Makes something beside a place and moves it there, which is what Envoy watches for.
+fn move_into_place(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let name = place.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
+    let folder = folder_of(place);
     let beside = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let done = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, file));
+    let done = make(&beside).and_then(|()| fs::rename(&beside, place));
     if done.is_err() {
         // What went wrong is told; what is left over is not worth a second message.
         let _ = fs::remove_file(&beside);
@@ -200,18 +214,49 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     done.and_then(|()| File::open(folder)?.sync_all())
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The file that is meant, and the links that lead to it.
+#[derive(Debug)]
+struct Place {
+    file: PathBuf,
+    links: Vec<Link>,
+}
+
+/// A link as it was found.
+#[derive(Debug)]
+struct Link {
+    path: PathBuf,
+    to: PathBuf,
+}
+
+impl Link {
+    /// Puts the same link in its place: Envoy looks for a move of the very name that it watches, and sees none where only the file moved.
+    fn renew(&self) -> io::Result<()> {
+        move_into_place(&self.path, |beside| symlink(&self.to, beside))
+    }
+}
+
 /// The file that is meant: where links lead to, which must be there, or the one of this name. A link stays a link: whoever reads what it
 /// leads to by its own name is to see the new one, too.
-fn behind_links(file: &Path) -> Result<PathBuf, Failure> {
+fn behind_links(file: &Path) -> Result<Place, Failure> {
     if file == Path::new("-") {
         let message = "--filter takes a file, not standard output: name the one to write (./- for one that is called -)";
         return Err(Failure::Usage(message.to_owned()));
     }
-    if !file.is_symlink() {
-        return Ok(file.to_owned());
-    }
     let unusable = |error| Failure::Unusable(format!("cannot follow the link {}: {error}", file.display()));
-    fs::canonicalize(file).map_err(unusable)
+    let (mut path, mut links) = (file.to_owned(), Vec::new());
+    while path.is_symlink() {
+        // Fails where links lead in a circle, or nowhere.
+        fs::canonicalize(&path).map_err(unusable)?;
+        let to = fs::read_link(&path).map_err(unusable)?;
+        let next = folder_of(&path).join(&to);
+        links.push(Link { path, to });
+        path = next;
+    }
+    Ok(Place { file: path, links })
 }
 
 fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -283,21 +328,27 @@ mod tests {
         let inner = scratch.path().join("inner");
         fs::create_dir_all(&inner).unwrap();
         let (file, link, further) = (inner.join("file"), inner.join("link"), scratch.path().join("link"));
-        std::os::unix::fs::symlink("file", &link).unwrap();
-        std::os::unix::fs::symlink("inner/link", &further).unwrap();
+        symlink("file", &link).unwrap();
+        symlink("inner/link", &further).unwrap();
         assert!(behind_links(&further).is_err(), "nothing is made where a link happens to lead");
         fs::write(&file, "former").unwrap();
         let place = behind_links(&further).unwrap();
-        replace(&place, b"replaced").unwrap();
+        assert_eq!(place.links.iter().map(|link| link.path.as_path()).collect::<Vec<_>>(), [further.as_path(), &link]);
+        replace(&place.file, b"replaced").unwrap();
+        place.links.iter().for_each(|link| link.renew().unwrap());
         assert_eq!(fs::read_to_string(&file).unwrap(), "replaced");
+        assert_eq!(fs::read_to_string(&further).unwrap(), "replaced");
         assert!([&link, &further].iter().all(|link| link.is_symlink()) && !file.is_symlink());
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 2);
+        let circle = scratch.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        assert!(behind_links(&circle).is_err());
         // What is put in its place meanwhile is replaced itself.
         let elsewhere = scratch.path().join("elsewhere");
         fs::write(&elsewhere, "of somebody else").unwrap();
         fs::remove_file(&file).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-        replace(&place, b"again").unwrap();
+        symlink(&elsewhere, &file).unwrap();
+        replace(&place.file, b"again").unwrap();
         assert!(!file.is_symlink() && fs::read_to_string(&elsewhere).unwrap() == "of somebody else");
     }
 
