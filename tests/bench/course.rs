@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use crate::figure::{Figure, quantile};
 use crate::keys::{Carrier, Keys};
 use crate::load::{Load, Order, Sent};
-use crate::turns::{Measured, Turns, Used};
+use crate::step;
+use crate::turns::{self, Measured, Turns, Used};
 
 /// One kind of request to one listener.
 pub(crate) struct Course {
@@ -62,9 +63,8 @@ pub(crate) async fn run(courses: &[Course], places: &[Place], pace: Pace) -> Res
     // Courses that use every key once go on where they stopped.
     let mut used = vec![0; courses.len()];
     for round in 0..=pace.rounds {
-        // Before the first round comes a short one, in which caches fill.
-        let turns = if round == 0 { pace.turns.div_ceil(4) } else { pace.turns };
-        let turns = Turns { takers: u32::try_from(courses.len())?, count: turns, length: pace.turn };
+        // Before the first round comes another, in which caches fill.
+        let turns = Turns { takers: u32::try_from(courses.len())?, count: pace.turns, length: pace.turn };
         let outcomes = run_round(courses, places, &used, turns).await?;
         for ((outcome, rounds), used) in outcomes.into_iter().zip(&mut found).zip(&mut used) {
             *used += outcome.sent.requests as usize + MARGIN;
@@ -90,7 +90,12 @@ async fn run_round(courses: &[Course], places: &[Place], used: &[usize], turns: 
     let sending: Vec<_> = senders.into_iter().zip(firsts).map(|(sender, first)| tokio::spawn(sender.send(first))).collect();
     let mut sent = Vec::new();
     for (sending, course) in sending.into_iter().zip(courses) {
-        sent.push(sending.await?.with_context(|| format!("measuring {:?}", course.name))?);
+        let outcome = sending.await?.with_context(|| format!("measuring {:?}", course.name))?;
+        if outcome.late > turns::ANSWERED {
+            // Some of what it used counts as the next one's. Once is nothing among so many turns.
+            step(&format!("{:?} was answered {} ms after a turn", course.name, outcome.late.as_millis()));
+        }
+        sent.push(outcome);
     }
     let each = |(sent, (own, other)): (Sent, Used)| Outcome {
         sent,

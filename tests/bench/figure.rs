@@ -31,8 +31,8 @@ impl Figure {
         Self::of(&one.iter().zip(two).map(|(one, two)| both(*one, *two)).collect::<Vec<_>>())
     }
 
-    /// How many times a number it is that was measured once.
-    pub(crate) fn times(self, number: f64) -> Self {
+    /// Which part it is of a number that was measured once.
+    pub(crate) fn part_of(self, number: f64) -> Self {
         Self { value: self.value / number, ..self }
     }
 

@@ -24,6 +24,8 @@ use crate::step;
 
 const CONNECTIONS: usize = 8;
 const LOADED: Duration = Duration::from_secs(120);
+/// Enough for the 65,536 keys that a worker remembers, also on a machine that does 15,000 requests a second.
+const FILLING: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(1);
 /// `api_key_auth` is not asked for more: its configuration alone would take gigabytes. Nor are the targets about more.
 const PLAIN_MOST: usize = 1_000_000;
@@ -129,6 +131,7 @@ impl<'d> InForce<'d> {
             proxy = next;
             loaded.push(again);
         }
+        fill_memory(data, &folder, &proxy).await?;
         let resident = machine::resident_bytes(proxy.pid())?;
         let control_plane_resident = machine::resident_bytes(control_plane.process()?.id())?;
         Ok(Self { data, folder, control_plane, proxy, loads: loaded, resident, control_plane_resident })
@@ -175,6 +178,13 @@ async fn request_costs(tables: &[InForce<'_>], pace: Pace) -> Result<Vec<Cost>> 
         Ok(Cost { hot_us: over("hot")?, random_us: over("random")? })
     };
     rounds.chunks(courses.len() / tables.len().max(1)).map(of_table).collect()
+}
+
+/// Sends as many keys as a worker remembers, so that those at random find it as it is in the long run.
+async fn fill_memory(data: &Data, folder: &Path, proxy: &Proxy) -> Result<()> {
+    let course = course("filling", "ours", data, folder, Order::Next)?;
+    course::run(&[course], &[proxy.place("ours")?], Pace { rounds: 0, turns: 1, turn: FILLING }).await?;
+    Ok(())
 }
 
 /// Starts an Envoy, to which a table is then sent while it serves requests.
@@ -340,7 +350,7 @@ fn verdicts(sizes: &[Size]) -> Result<Vec<Verdict>> {
     Ok(vec![
         at_most("hot key: CPU over no filter, most keys to fewest", to_fewest(|cost| &cost.hot_us), 1.3, 1.1),
         at_most("all keys at random: the same", to_fewest(|cost| &cost.random_us), 1.3, 1.1),
-        at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms.times(plain.start_ms), 0.1, 0.04),
+        at_most("most keys: connect to enforced, to api_key_auth's start", most.enforced_ms.part_of(plain.start_ms), 0.1, 0.04),
         at_most("memory for each key, in bytes", once(memory), 110.0, 80.0),
         at_most("p99 while most keys load, to quiet", most.p99_slower, 3.0, 1.5),
         at_most("the control plane with most keys, in MB", once(most.control_plane / 1e6), 500.0, 250.0),

@@ -12,11 +12,11 @@ local NEVER = 1e9
 
 local order, keys, width, lines, key, before, after
 local begin, length, period, turns
--- The turn and the moment of the last answer within one.
-local turn, answered
+-- Whether nothing has been sent since the turn ended; the moment of the last answer, or of the turn's first request.
+local resting, last = true, nil
 
--- For `done`: answers within turns that follow another in the same turn, and the time from the one to the other.
-followed, following_ms = 0, 0
+-- For `done`: answers, the time in which something was under way, and the longest after a turn's end.
+answers, busy_ms, late_ms = 0, 0, 0
 
 local function now()
     ffi.C.clock_gettime(WALL_CLOCK, moment)
@@ -64,19 +64,23 @@ function init(arguments)
     begin = assert(tonumber(io.stdin:read("*l")), "no first turn")
 end
 
--- How many milliseconds a connection waits before its next request: none within a turn. Called once for each answer.
+-- How many milliseconds a connection waits before its next request: none within a turn. Called when it is made, and after each answer.
 function delay()
     local time = now()
     local own = math.floor((time - begin) / period)
     local since = time - begin - own * period
+    if last then
+        answers = answers + 1
+        busy_ms = busy_ms + (time - last)
+        last = time
+    end
     if own >= 0 and own < turns and since < length then
-        if turn == own then
-            followed = followed + 1
-            following_ms = following_ms + (time - answered)
-        end
-        turn, answered = own, time
         return 0
     end
+    if last then
+        late_ms = math.max(late_ms, since - length)
+    end
+    resting = true
     if own + 1 >= turns then
         return NEVER
     end
@@ -84,6 +88,9 @@ function delay()
 end
 
 function request()
+    if resting then
+        resting, last = false, now()
+    end
     if order == "random" then
         key = math.random(lines) - 1
     elseif order == "next" then
@@ -96,7 +103,7 @@ end
 
 function done(summary, latency)
     local errors = summary.errors
-    io.write(string.format('{"requests": %d, "followed": %d, "following_ms": %f, "p50": %d, "p99": %d, "refused": %d, "failed": %d}\n',
-        summary.requests, sender:get("followed"), sender:get("following_ms"), latency:percentile(50), latency:percentile(99),
-        errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+    local line = '{"requests": %d, "answers": %d, "busy_ms": %f, "late_ms": %f, "p50": %d, "p99": %d, "refused": %d, "failed": %d}\n'
+    io.write(line:format(summary.requests, sender:get("answers"), sender:get("busy_ms"), sender:get("late_ms"),
+        latency:percentile(50), latency:percentile(99), errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

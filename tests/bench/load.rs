@@ -1,5 +1,6 @@
-//! The load: wrk, on a core of its own, with as many connections as keep one worker of Envoy busy. Each sends its next request when the
-//! last one is answered, so that what is measured is what Envoy can do, and the times are those of a proxy at its limit.
+//! The load: wrk, on the core that is not measured, with as many connections as keep one worker of Envoy busy. In its turns each sends its
+//! next request when the last one is answered, so that what is measured is what Envoy can do, and the times are those of a proxy at its
+//! limit.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -51,13 +52,17 @@ pub(crate) struct Sent {
     pub(crate) per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// How long after the end of a turn the last answer to it came, at most.
+    pub(crate) late: Duration,
 }
 
 #[derive(Deserialize)]
 struct Printed {
     requests: f64,
-    followed: f64,
-    following_ms: f64,
+    answers: f64,
+    /// The time in which any request was under way.
+    busy_ms: f64,
+    late_ms: f64,
     p50: f64,
     p99: f64,
     refused: f64,
@@ -65,7 +70,7 @@ struct Printed {
 }
 
 impl Load {
-    /// Gets ready to send requests to a port; `first` is the number of the first key. [`Sender::send`] must follow with the same turns.
+    /// Gets ready to send requests to a port; `first` is the number of the first key. [`Sender::send`] must follow with the first turn.
     pub(crate) async fn prepare(&self, port: u16, first: usize, turns: &Turns) -> Result<Sender> {
         let (order, keys) = match &self.keys {
             None => ("none", Path::new("")),
@@ -73,12 +78,12 @@ impl Load {
             Some((keys, Order::Random)) => ("random", keys.as_path()),
             Some((keys, Order::Next)) => ("next", keys.as_path()),
         };
-        // It counts whole seconds, from when it is told of the first turn.
+        // wrk counts whole seconds, from when it is told of the first turn.
         let seconds = (turns.whole() + Turns::NOTICE).as_secs() + 1;
         let millis = |time: Duration| time.as_millis().to_string();
         let mut wrk = Command::new("wrk")
             .args(["--threads", "1", "--connections", &CONNECTIONS.to_string(), "--duration", &format!("{seconds}s")])
-            .args(["--timeout", &format!("{}s", seconds + 10), "--script"])
+            .args(["--timeout", "10s", "--script"])
             .arg(script())
             .args([&format!("http://{}/", loopback(port)), "--", &self.request, order])
             .arg(keys)
@@ -118,9 +123,10 @@ impl Sender {
         ensure!(printed.failed == 0.0, "{} of {} requests failed", printed.failed, printed.requests);
         Ok(Sent {
             requests: printed.requests,
-            per_second: printed.followed / printed.following_ms * 1e3,
+            per_second: printed.answers / printed.busy_ms * 1e3,
             p50_us: printed.p50,
             p99_us: printed.p99,
+            late: Duration::try_from_secs_f64(printed.late_ms / 1e3)?,
         })
     }
 }

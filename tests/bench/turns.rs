@@ -3,16 +3,18 @@
 //! is used within each; never sends anything.
 
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::machine;
 
 /// Between two turns: requests that are under way are answered, and nothing else happens.
-const PAUSE: Duration = Duration::from_millis(6);
+const PAUSE: Duration = Duration::from_millis(8);
 /// Of that, until everything is answered.
-const ANSWERED: Duration = Duration::from_millis(4);
+pub(crate) const ANSWERED: Duration = Duration::from_millis(6);
+/// More than a clock that is kept right drifts in a round; one that was set would have put one's turns into another's.
+const MOST_DRIFT: Duration = Duration::from_millis(50);
 
 /// The turns of several, which follow each other in one order.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +33,7 @@ pub(crate) type Used = (f64, f64);
 
 impl Turns {
     /// From when the first turn is known until it comes.
-    pub(crate) const NOTICE: Duration = Duration::from_millis(300);
+    pub(crate) const NOTICE: Duration = Duration::from_millis(500);
 
     /// From one turn to the same one's next.
     pub(crate) fn period(&self) -> Duration {
@@ -56,6 +58,7 @@ impl Turns {
 
     /// Counts what the processes of each use in its turns, until all are over. Blocks.
     pub(crate) fn watch(&self, first_ms: u64, measured: &[Measured]) -> Result<Vec<Used>> {
+        let (began, began_at) = (Instant::now(), SystemTime::now());
         let mut slot = UNIX_EPOCH + Duration::from_millis(first_ms);
         let mut all = vec![(0.0, 0.0); measured.len()];
         // Everything is still between two turns.
@@ -69,6 +72,8 @@ impl Turns {
                 slot += self.slot();
             }
         }
+        let (passed, by_wall_clock) = (began.elapsed(), began_at.elapsed().unwrap_or_default());
+        ensure!(passed.abs_diff(by_wall_clock) < MOST_DRIFT, "the clock was set while this was measured: measure again");
         Ok(all)
     }
 }
