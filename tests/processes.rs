@@ -13,7 +13,7 @@ const PROXY: &str = "edge-1";
 /// Passes where the newer configuration decides, and nowhere else.
 const NEWER: &str = "/newer/x";
 /// A process that has gone is waited for so long at most once another one is there.
-const WAITED_FOR: Duration = Duration::from_secs(5);
+const WAITED_FOR: Duration = Duration::from_secs(9);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_restart_under_load_loses_no_change_and_a_wait_covers_parent_and_child() -> Result<()> {

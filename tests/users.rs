@@ -60,7 +60,7 @@ async fn whatever_says_which_environment_is_meant_agrees() -> Result<()> {
     let mut connection = Connection::open(edge.envoys[0].edge(), Protocol::Http1).await?;
     let login = |user: &str| basic(user, &token);
     until("the login to have arrived", async || {
-        let (status, _) = ask(&mut connection, "/v1/containers", &[("authorization", &login("x-api-bearer"))]).await?;
+        let (status, _) = ask(&mut connection, "/v1/apikeys", &[("authorization", &login("x-api-bearer"))]).await?;
         Ok((status == 200).then_some(()))
     })
     .await?;
@@ -69,7 +69,9 @@ async fn whatever_says_which_environment_is_meant_agrees() -> Result<()> {
     let (project, client_key) = ("x-api-project-id", "x-api-client-access-key");
     for (path, authorization, header, expected) in [
         // A login by the special user: where it is for, its name says.
-        ("/v1/containers", login("x-api-bearer"), None, (200, None)),
+        ("/v1/apikeys", login("x-api-bearer"), None, (200, None)),
+        // Whose containers those are nobody says.
+        ("/v1/containers", login("x-api-bearer"), None, outside.clone()),
         ("/v1/containers", login("x-api-bearer=1a5"), None, inside.clone()),
         ("/v2-beta/projects/1a5/containers", login("x-api-bearer=1a5"), None, inside.clone()),
         ("/v1/containers", login("X-API-BEARER=1a5"), Some((project, "1a5")), inside.clone()),

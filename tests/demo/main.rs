@@ -47,12 +47,13 @@ async fn demo() -> Result<()> {
     result.and(stopped)
 }
 
-/// Comes back on Ctrl-C, or when told to end.
+/// Comes back on Ctrl-C, when told to end, and when the terminal is gone.
 async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     tokio::select! {
         result = tokio::signal::ctrl_c() => result?,
         _ = terminate.recv() => (),
+        _ = hangup.recv() => (),
     }
     Ok(())
 }

@@ -58,6 +58,9 @@ pub(crate) struct ServeOptions {
     /// So many days audit records are kept
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
     audit_days: u32,
+    /// What is logged: error, warn, info, debug or trace, or more of some modules, such as info,keygate::push=debug
+    #[arg(long, value_name = "LEVEL", env = "KEYGATE_LOG", default_value = USUAL_LOG, value_parser = parse_log)]
+    log: String,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -105,7 +108,7 @@ enum LogFormat {
 
 /// Serves until SIGINT or SIGTERM. An error ends the process with a failure, for a supervisor to start it again.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    start_log(options.log_format);
+    start_log(options.log_format, &options.log);
     open_as_many_files_as_allowed();
     let proof = options.proof()?;
     setting::check_environment().map_err(anyhow::Error::msg)?;
@@ -233,9 +236,23 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; choose another address or stop what uses it"))
 }
 
-fn start_log(format: LogFormat) {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("KEYGATE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+/// Levels, and levels of modules. A lone word that is no level would be the name of a module, and silence everything else.
+fn parse_log(text: &str) -> Result<String, &'static str> {
+    // A variable that is set to nothing counts as missing.
+    let text = if text.trim().is_empty() { USUAL_LOG } else { text };
+    let is_known = |part: &str| part.contains('=') || part.trim().parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let is_usable = text.split(',').all(is_known) && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    if is_usable {
+        Ok(text.to_owned())
+    } else {
+        Err("must be error, warn, info, debug or trace, or such as info,keygate::push=debug")
+    }
+}
+
+const USUAL_LOG: &str = "info";
+
+fn start_log(format: LogFormat, filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     let colored = std::io::stderr().is_terminal();
     // Where standard error cannot be written, there is nobody to tell; a log that tried to would end the process.
     let log = tracing_subscriber::fmt()
@@ -249,10 +266,17 @@ fn start_log(format: LogFormat) {
     }
 }
 
-/// Turns true at the first SIGINT or SIGTERM. The second one ends the process at once.
+/// Turns true at the first SIGINT or SIGTERM. The second one ends the process at once. SIGHUP, by which others are told to read their files
+/// again, ends nothing.
 fn signals() -> std::io::Result<watch::Receiver<bool>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP is ignored: certificates are followed as they change, and nothing else is read again");
+        }
+    });
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         let mut next = async || {
@@ -290,6 +314,18 @@ mod tests {
     fn parse(line: &str) -> Result<ServeOptions, clap::Error> {
         let line = format!("serve --data x {line}");
         Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.options)
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_rather_than_silencing_errors() {
+        let filter = |text: &str| parse_log(text).ok();
+        for usable in ["error", "INFO", "off", "info,keygate::push=debug", "keygate=trace"] {
+            assert_eq!(filter(usable).as_deref(), Some(usable));
+        }
+        assert_eq!(filter(" ").as_deref(), Some("info"));
+        for unusable in ["verbose", "info,verbose", "keygate=loud"] {
+            assert_eq!(filter(unusable), None, "{unusable}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn decide(grant: &Grant, target: Result<&Target, Reason>, now: UnixSeconds) 
         Decision::Allow(Permit { key: grant.key, account, environment: environment.cloned(), access })
     };
     match (&grant.holder, target.place()) {
-        (Holder::Environment(own), Place::Own { named: None, prefix }) if own.as_str().starts_with(prefix) => {
+        (Holder::Environment(own), Place::Own { named: None, prefix, .. }) if own.as_str().starts_with(prefix) => {
             permit(None, Some(own), Access::Write)
         }
         (Holder::Environment(own), Place::Environment(asked) | Place::Own { named: Some(asked), .. }) if own == asked => {
@@ -81,11 +81,11 @@ pub fn decide(grant: &Grant, target: Result<&Target, Reason>, now: UnixSeconds) 
             Some(_) => Decision::Deny(Reason::ReadOnly),
             None => Decision::Deny(Reason::OutOfScope),
         },
-        (Holder::Account { account, .. }, Place::Account(None) | Place::Own { named: None, .. }) => {
+        (Holder::Account { account, .. }, Place::Account(None) | Place::Own { named: None, any_account: true, .. })
+        | (Holder::Account { account, reach: Reach::All, .. }, Place::Admin | Place::Own { named: None, .. }) => {
             permit(Some(*account), None, Access::Write)
         }
-        (Holder::Account { account, reach: Reach::All, .. }, Place::Admin) => permit(Some(*account), None, Access::Write),
-        (Holder::Account { .. }, Place::Admin) => Decision::Deny(Reason::OutOfScope),
+        (Holder::Account { .. }, Place::Admin | Place::Own { named: None, .. }) => Decision::Deny(Reason::OutOfScope),
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn own() -> Place {
-        Place::Own { named: None, prefix: String::new() }
+        Place::Own { named: None, prefix: String::new(), any_account: true }
     }
 
     fn grant(holder: Holder) -> Grant {
@@ -165,10 +165,26 @@ mod tests {
 
     #[test]
     fn an_environment_of_another_upstream_has_no_own_place_here() {
-        let place = |named: Option<&str>| Place::Own { named: named.map(id), prefix: "b-".to_owned() };
+        let place = |named: Option<&str>| Place::Own { named: named.map(id), prefix: "b-".to_owned(), any_account: true };
         assert_eq!(verdict(&grant(Holder::Environment(id("4"))), place(None), Access::Read), Err(Reason::OutOfScope));
         assert_eq!(verdict(&grant(Holder::Environment(id("b-4"))), place(None), Access::Read), Ok(()));
         assert_eq!(verdict(&grant(Holder::Environment(id("b-4"))), place(Some("b-4")), Access::Read), Ok(()));
+    }
+
+    #[test]
+    fn what_belongs_to_an_environment_that_is_not_named_is_its_own_keys_and_the_admins() {
+        let place = |named: Option<&str>| Place::Own { named: named.map(id), prefix: String::new(), any_account: false };
+        let user = account(false, Reach::only([(id("1a5").reference(), Access::Read)]));
+        assert_eq!(verdict(&user, place(None), Access::Read), Err(Reason::OutOfScope));
+        assert_eq!(verdict(&user, place(Some("1a5")), Access::Read), Ok(()));
+        assert_eq!(verdict(&user, place(Some("1a5")), Access::Write), Err(Reason::ReadOnly));
+        assert_eq!(verdict(&user, place(Some("1a6")), Access::Read), Err(Reason::OutOfScope));
+        let limited = account(true, Reach::All);
+        assert_eq!(verdict(&limited, place(None), Access::Read), Err(Reason::OutOfScope));
+        let own = grant(Holder::Environment(id("1a5")));
+        assert_eq!(verdict(&own, place(None), Access::Write), Ok(()));
+        assert_eq!(verdict(&own, place(Some("1a6")), Access::Read), Err(Reason::OutOfScope));
+        assert_eq!(verdict(&account(false, Reach::All), place(None), Access::Write), Ok(()));
     }
 
     #[test]

@@ -201,7 +201,9 @@ impl Policy {
         let environment = self.environment(matched.environment, request)?;
         let place = match (rule.kind, environment) {
             (TargetKind::Account, environment) => Place::Account(environment),
-            (TargetKind::Own, named) => Place::Own { named, prefix: self.environment_prefix.clone() },
+            (kind @ (TargetKind::Own | TargetKind::Within), named) => {
+                Place::Own { named, prefix: self.environment_prefix.clone(), any_account: kind == TargetKind::Own }
+            }
             (TargetKind::Admin, _) => Place::Admin,
             (TargetKind::Environment, Some(environment)) => Place::Environment(environment),
             (TargetKind::Environment, None) | (TargetKind::Public, _) => return Err(Reason::NoRule),
@@ -261,8 +263,9 @@ impl Candidate<'_, '_> {
 /// no ranking: an environment key passes what is its environment's and never what is an account's, for others it is the other way
 /// round.
 fn asks_at_least(kind: TargetKind, other: TargetKind) -> bool {
-    use TargetKind::{Account, Admin, Environment, Own, Public};
-    kind == other || matches!((kind, other), (_, Public) | (Admin, _) | (Account | Environment, Own))
+    use TargetKind::{Account, Admin, Environment, Own, Public, Within};
+    kind == other
+        || matches!((kind, other), (_, Public) | (Admin, _) | (Account | Environment | Within, Own) | (Environment, Within))
 }
 
 #[cfg(test)]

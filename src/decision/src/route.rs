@@ -21,6 +21,8 @@ pub enum TargetKind {
     Environment,
     /// As [`Self::Account`], and an environment key, which then means its own environment.
     Own,
+    /// As [`Self::Environment`] where the request names one; else an environment key, which means its own, and keys that reach everything.
+    Within,
 }
 
 impl TargetKind {
@@ -32,6 +34,7 @@ impl TargetKind {
             Self::Admin => "admin",
             Self::Environment => "environment",
             Self::Own => "own",
+            Self::Within => "within",
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Place {
         named: Option<EnvironmentId>,
         /// The policy's prefix.
         prefix: String,
+        /// Whether any account is meant where none is named, and not only those that reach everything.
+        any_account: bool,
     },
 }
 

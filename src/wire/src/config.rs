@@ -176,9 +176,8 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
     let rules = texts.into_iter().enumerate().map(|(index, text)| text.0.parse(index, index < own_rules, &locators));
     let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
     let tells_environment = environment_header.is_some() || identity_headers.contains(&IdentityHeader::Environment);
-    if !tells_environment && rules.iter().any(|rule| rule.kind == TargetKind::Own) {
-        let why =
-            "must list x-keygate-environment: where a rule's target is own, the upstream itself keeps to the key's environment";
+    if !tells_environment && rules.iter().any(|rule| matches!(rule.kind, TargetKind::Own | TargetKind::Within)) {
+        let why = "must list x-keygate-environment: where a rule's target is own or within, the upstream itself keeps to the key's environment";
         return Err(invalid("identity_headers", why));
     }
     let policy = Policy {

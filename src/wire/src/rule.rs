@@ -28,6 +28,7 @@ enum TargetName {
     Admin,
     Environment,
     Own,
+    Within,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
@@ -55,6 +56,7 @@ impl RuleText {
             TargetName::Admin => TargetKind::Admin,
             TargetName::Environment => TargetKind::Environment,
             TargetName::Own => TargetKind::Own,
+            TargetName::Within => TargetKind::Within,
         };
         match (kind == TargetKind::Environment, template.has_environment()) {
             (true, false) if locators.is_empty() => {

@@ -18,6 +18,8 @@ use super::wait::{self, WaitArgs};
 pub(super) enum Action {
     /// Read several objects.
     List(Call, View),
+    /// Read the newest of a list, at most so many, and tell if there may be more.
+    ListSome(Call, View, u32),
     /// Read one object.
     Show(Call, View),
     /// Change something, print what came of it, and wait for the proxies if asked to.
@@ -54,6 +56,17 @@ impl Action {
             Self::List(call, view) => {
                 let reply = client.send(&call).await?;
                 Ok(output::print_list(data(&reply)?, view, output)?)
+            }
+            Self::ListSome(call, view, most) => {
+                let reply = client.send(&call).await?;
+                let found = data(&reply)?;
+                output::print_list(found, view, output)?;
+                if let Some(last) = found.last().and_then(|last| last["id"].as_str()).filter(|_| found.len() >= most as usize) {
+                    output::print_note(&format!(
+                        "these are {most}, and there may be more: --before {last} lists those, or raise --limit"
+                    ));
+                }
+                Ok(())
             }
             Self::Show(call, view) => {
                 let reply = client.send(&call).await?;

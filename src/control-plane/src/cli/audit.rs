@@ -17,6 +17,8 @@ const RECORD: View = &[
     Column::new("DETAIL", "detail"),
 ];
 
+const USUAL_LIMIT: u32 = 100;
+
 /// The commands of `keygate audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -56,7 +58,8 @@ impl From<AuditCommand> for Action {
         let Filter { since, until, account, key, limit, before } = filter;
         let call = Call::get(&["audit"]).with_query("since", since).with_query("until", until);
         let call = call.with_query("account", account).with_query("key", key);
-        Self::List(call.with_query("limit", limit).with_query("before", before), RECORD)
+        let most = limit.unwrap_or(USUAL_LIMIT);
+        Self::ListSome(call.with_query("limit", Some(most)).with_query("before", before), RECORD, most)
     }
 }
 

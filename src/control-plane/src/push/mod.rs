@@ -344,7 +344,7 @@ struct Pace {
     after_refusals: [Duration; 4],
     concurrent_snapshots: usize,
     /// A process that still runs is back this long after it was cut off, or after the control plane could be reached again. Longer than
-    /// a filter's longest pause between two attempts.
+    /// an attempt that nobody answers (Envoy gives up after 5 seconds) and a filter's longest pause before the next.
     comes_back: Duration,
 }
 
@@ -358,7 +358,7 @@ impl Default for Pace {
             proof: Duration::from_secs(20),
             after_refusals: [1, 2, 5, 30].map(Duration::from_secs),
             concurrent_snapshots: 16,
-            comes_back: Duration::from_secs(5),
+            comes_back: Duration::from_secs(9),
         }
     }
 }

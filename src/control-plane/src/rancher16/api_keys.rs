@@ -60,17 +60,17 @@ fn place(caller: &Caller, environment: Option<EnvironmentId>) -> Option<HolderRe
 
 async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let place = place(caller, asked.environment()?);
-    let mut reader = app.store.read().await?;
     if let Some(page) = collection::plain_page(asked, Kind::ApiKey)? {
-        let (keys, total) = keys::page(&mut reader, caller, place, page.start, page.most).await?;
+        let (keys, total) = keys::page(&mut *app.store.read().await?, caller, place, page.start, page.most).await?;
         let things = keys.iter().map(|key| view(asked, key, None)).collect();
         return Ok(collection::one_page(asked, Kind::ApiKey, &page, things, total));
     }
     let mut gathered = Gathered::new(asked, Kind::ApiKey)?;
-    keys::each(&mut reader, caller, place.clone(), |key| gathered.take(view(asked, &key, None))).await?;
+    let mut reader = app.store.read_long().await?;
+    keys::each(reader.connection(), caller, place.clone(), |key| gathered.take(view(asked, &key, None))).await?;
     let removed_wanted = ["_removed", "removed_notnull"].iter().any(|name| asked.parameter(name).is_some());
     if removed_wanted || asked.parameter("state").is_some_and(|state| state.eq_ignore_ascii_case("removed")) {
-        keys::each_removed(&mut reader, caller, place, |key| gathered.take(view(asked, &key, None))).await?;
+        keys::each_removed(reader.connection(), caller, place, |key| gathered.take(view(asked, &key, None))).await?;
     }
     Ok(gathered.answer())
 }

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::request::{Asked, Kind};
 use super::{list_of, resource};
 use crate::dialect::Answer;
-use crate::dialect::list::{Filters, as_text, page_url};
+use crate::dialect::list::{Filters, TooManyFilters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
@@ -44,7 +44,7 @@ impl<'a> Gathered<'a> {
         Ok(Self {
             asked,
             kind,
-            filters: filters(asked, resource),
+            filters: filters(asked, resource)?,
             sort: sort.map(|field| (field, descending)),
             page: Page::of(asked)?,
             things: Vec::new(),
@@ -102,9 +102,10 @@ impl<'a> Gathered<'a> {
     }
 }
 
-fn filters<'a>(asked: &'a Asked, resource: &resource::Resource) -> Filters<'a> {
+fn filters<'a>(asked: &'a Asked, resource: &resource::Resource) -> Result<Filters<'a>, Error> {
     let may_be = asked.query.iter().filter(|(name, _)| !OTHER.contains(&name.as_str()));
-    Filters::of(may_be, |field| resource.all_fields().any(|own| own.name == field))
+    let filters = Filters::of(may_be, |field| resource.all_fields().any(|own| own.name == field));
+    filters.map_err(|_| Error::invalid("InvalidOption", resource.plural, TooManyFilters::WAY_OUT))
 }
 
 fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
@@ -206,7 +207,7 @@ impl Page {
 /// The page that is asked for, if nothing else is: then storage can find it without reading the rest.
 pub(super) fn plain_page(asked: &Asked, kind: Kind) -> Result<Option<Page>, Error> {
     let is_plain = |(name, _): &(String, String)| name != "sort" && !name.starts_with("_removed");
-    let is_plain = asked.query.iter().all(is_plain) && filters(asked, resource::of(kind)).is_empty();
+    let is_plain = asked.query.iter().all(is_plain) && filters(asked, resource::of(kind))?.is_empty();
     is_plain.then(|| Page::of(asked)).transpose()
 }
 

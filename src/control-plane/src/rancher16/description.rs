@@ -59,7 +59,8 @@ fn of_resource(base: &str, resource: &Resource, operations: &mut Vec<Operation>)
     }
     if !resource.actions.is_empty() {
         let names: Vec<&str> = resource.actions.iter().map(|action| action.name).collect();
-        let input = described_body(resource.actions.iter().flat_map(|action| action.input), true, TYPES);
+        let input =
+            described_body(resource.actions.iter().filter_map(|action| action.input).flat_map(|input| input.fields), true, TYPES);
         add(Operation {
             query: vec![Field { schema: json!({"type": "string", "enum": names}), ..Field::text("action", true) }],
             body: Some(Body { required: false, ..input }),

@@ -62,6 +62,13 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
 async fn add(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let given = resource::of(Kind::ProjectMember).writable(&asked.fields, true, false)?;
     let named = given.get("projectId").and_then(Value::as_str);
+    if asked.scope.as_deref().zip(named).is_some_and(|(scope, named)| scope != named) {
+        return Err(Error::invalid(
+            "InvalidReference",
+            "projectId",
+            "must be the project that the request is about, or be left out",
+        ));
+    }
     let project = asked.scope.as_deref().or(named);
     let project = project.ok_or_else(|| Error::invalid("MissingRequired", "projectId", "is missing"))?;
     let environment = EnvironmentId::parse(project).map_err(|_| Error::not_found())?;

@@ -29,13 +29,20 @@ pub(super) struct Resource {
 #[derive(Debug)]
 pub(super) struct Action {
     pub(super) name: &'static str,
-    /// What it needs to know.
-    pub(super) input: &'static [Field],
+    /// What it needs to know, if it does.
+    pub(super) input: Option<Input>,
+}
+
+/// What an action needs to know: a type of its own in schemas, of which there are no things.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Input {
+    pub(super) id: &'static str,
+    pub(super) fields: &'static [Field],
 }
 
 /// An action that needs to know nothing.
 pub(super) const fn action(name: &'static str) -> Action {
-    Action { name, input: &[] }
+    Action { name, input: None }
 }
 
 /// The table of a type.
@@ -103,7 +110,7 @@ impl Resource {
     /// What an action needs to know, of what a request gives.
     pub(super) fn input(&self, action: &str, given: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
         let action = self.actions.iter().find(|own| own.name == action).ok_or_else(Error::no_such_action)?;
-        Ok(writable(action.input, given, true, true)?)
+        Ok(writable(action.input.map_or(&[][..], |input| input.fields), given, true, true)?)
     }
 
     /// The writable fields that a request gives. Everything else is ignored.

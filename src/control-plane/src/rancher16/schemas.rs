@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::request::{Asked, Kind};
-use super::resource::{self, Resource};
+use super::resource::{self, Input, Resource};
 use super::{list_of, render};
 use crate::dialect::Answer;
 use crate::dialect::field::{Field, Write};
@@ -20,11 +20,14 @@ pub(super) fn answer(caller: &Caller, tie: Option<Tie>, asked: &Asked) -> Result
         Some(id) => {
             let named = |resource: &&Resource| [resource.id, resource.plural].iter().any(|own| own.eq_ignore_ascii_case(id));
             let resource = seen_by(caller, tie).find(named).map(|resource| schema(caller, tie, asked, resource));
-            resource.map(Answer::ok).ok_or_else(Error::not_found)
+            let input =
+                || inputs(caller, tie).find(|input| input.id.eq_ignore_ascii_case(id)).map(|input| input_schema(asked, input));
+            resource.or_else(input).map(Answer::ok).ok_or_else(Error::not_found)
         }
         None => {
-            let schemas: Vec<Value> = seen_by(caller, tie).map(|resource| schema(caller, tie, asked, resource)).collect();
-            Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), schemas)))
+            let resources = seen_by(caller, tie).map(|resource| schema(caller, tie, asked, resource));
+            let inputs = inputs(caller, tie).map(|input| input_schema(asked, input));
+            Ok(Answer::ok(list_of("schema", &asked.base.url(&["schemas"]), resources.chain(inputs).collect())))
         }
     }
 }
@@ -37,6 +40,21 @@ pub(super) fn root(caller: &Caller, tie: Option<Tie>, asked: &Asked) -> Value {
 /// What schemas are themselves is one of them: clients find the list of all by it.
 fn seen_by(caller: &Caller, tie: Option<Tie>) -> impl Iterator<Item = &'static Resource> {
     resource::ALL.iter().filter(move |resource| resource.is_seen_by(caller, tie)).chain([&resource::SCHEMA])
+}
+
+/// What the actions that this caller sees need to know: command lines make their options of it.
+fn inputs(caller: &Caller, tie: Option<Tie>) -> impl Iterator<Item = Input> {
+    seen_by(caller, tie).flat_map(move |resource| resource.actions_for(caller, tie)).filter_map(|action| action.input)
+}
+
+fn input_schema(asked: &Asked, input: Input) -> Value {
+    let fields: Map<String, Value> = input.fields.iter().map(|own| (own.name.to_owned(), field(own, true))).collect();
+    json!({
+        "id": input.id, "type": "schema", "baseType": "schema", "pluralName": format!("{}s", input.id),
+        "links": {"self": asked.base.url(&["schemas", &input.id.to_ascii_lowercase()])}, "actions": {}, "collectionMethods": [],
+        "resourceMethods": [], "resourceActions": {}, "collectionActions": {}, "collectionFields": {}, "resourceFields": fields,
+        "collectionFilters": {}, "includeableLinks": [],
+    })
 }
 
 fn schema(caller: &Caller, tie: Option<Tie>, asked: &Asked, resource: &Resource) -> Value {
@@ -52,7 +70,7 @@ fn schema(caller: &Caller, tie: Option<Tie>, asked: &Asked, resource: &Resource)
     let actions: Map<String, Value> = resource
         .actions_for(caller, tie)
         .iter()
-        .map(|action| (action.name.to_owned(), json!({"input": null, "output": resource.id})))
+        .map(|action| (action.name.to_owned(), json!({"input": action.input.map(|input| input.id), "output": resource.id})))
         .collect();
     // No project is in another one.
     let base = if resource.kind == Kind::Project { asked.base.unscoped() } else { asked.base.clone() };

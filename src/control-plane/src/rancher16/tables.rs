@@ -3,7 +3,7 @@
 use keygate_decision::AccountId;
 
 use super::request::Kind;
-use super::resource::{Action, Resource, action};
+use super::resource::{Action, Input, Resource, action};
 use crate::dialect::field::{Field, Write, need, read, write};
 use crate::permission;
 
@@ -108,9 +108,13 @@ const SETTING: &[Field] = &[
 ];
 
 /// What `setmembers` takes: all members, those who are left out are none any more.
-const SET_MEMBERS: &[Field] = &[need("members", "array[projectMember]", Write::Always)];
+const SET_MEMBERS: Input =
+    Input { id: "setProjectMembersInput", fields: &[need("members", "array[projectMember]", Write::Always)] };
 /// What `changesecret` takes. An admin does not need to know the former password of somebody else.
-const CHANGE_SECRET: &[Field] = &[write("oldSecret", "password", Write::Always), need("newSecret", "password", Write::Always)];
+const CHANGE_SECRET: Input = Input {
+    id: "changeSecretInput",
+    fields: &[write("oldSecret", "password", Write::Always), need("newSecret", "password", Write::Always)],
+};
 
 /// All resources.
 pub(super) static ALL: [Resource; 9] = [
@@ -144,7 +148,7 @@ pub(super) static ALL: [Resource; 9] = [
         collection_methods: &["GET", "POST"],
         made_by: Some(permission::Action::CreateEnvironment),
         resource_methods: &["GET", "PUT", "DELETE"],
-        actions: &[Action { name: "setmembers", input: SET_MEMBERS }, action("remove")],
+        actions: &[Action { name: "setmembers", input: Some(SET_MEMBERS) }, action("remove")],
         fields: PROJECT,
     },
     Resource {
@@ -166,7 +170,7 @@ pub(super) static ALL: [Resource; 9] = [
         collection_methods: &["GET", "POST"],
         made_by: Some(permission::Action::SetFirstPassword(ANYBODY)),
         resource_methods: &["GET"],
-        actions: &[Action { name: "changesecret", input: CHANGE_SECRET }],
+        actions: &[Action { name: "changesecret", input: Some(CHANGE_SECRET) }],
         fields: PASSWORD,
     },
     Resource {

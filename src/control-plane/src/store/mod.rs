@@ -38,7 +38,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::push::{ProxyRegister, TokenLookup};
@@ -117,10 +117,28 @@ impl From<MigrateError> for StoreError {
     }
 }
 
+const READERS: u32 = 4;
+const LONG_READS: usize = 2;
+
+/// A connection that very much is read with.
+pub(crate) struct LongRead {
+    reader: PoolConnection<Sqlite>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl LongRead {
+    /// The connection.
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.reader
+    }
+}
+
 /// A handle to storage; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     readers: SqlitePool,
+    /// Fewer than there are readers: whoever reads little always finds one.
+    long_reads: Arc<Semaphore>,
     queue: mpsc::Sender<writer::Queued>,
     signals: Arc<Signals>,
     clock: Clock,
@@ -140,7 +158,7 @@ impl Store {
         read_every_page(&mut connection).await?;
         sqlx::migrate!().run(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(READERS)
             // They stay open once they are needed: when the process has no file left, whoever is served already still is.
             .idle_timeout(None)
             .max_lifetime(None)
@@ -151,7 +169,10 @@ impl Store {
         let (queue, queued) = mpsc::channel(1024);
         let signals = Arc::new(Signals::default());
         let writer = Writer::new(options, connection, queued, signals.clone(), clock.clone()).await?;
-        Ok((Self { readers, queue, signals, clock, usage: Arc::default() }, writer))
+        Ok((
+            Self { readers, long_reads: Arc::new(Semaphore::new(LONG_READS)), queue, signals, clock, usage: Arc::default() },
+            writer,
+        ))
     }
 
     /// The clock that stamps the changes.
@@ -162,6 +183,12 @@ impl Store {
     /// A connection to read with.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         Ok(self.readers.acquire().await?)
+    }
+
+    /// A connection to read very much with, a thing at a time. Few have one at once; others wait their turn.
+    pub(crate) async fn read_long(&self) -> Result<LongRead, StoreError> {
+        let turn = self.long_reads.clone().acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+        Ok(LongRead { reader: self.read().await?, _turn: turn })
     }
 
     /// Queues a change and waits until it is durable and published, or refused. The operation runs in a transaction: if it fails,

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keygate_decision::Digest;
 
-use super::tables::{KEYS, READS, WRITES};
+use super::tables::{READS, WITHIN, WRITES};
 use super::tests::{WHO, bench, examples, set};
 
 /// Rancher 1.6's special user of Basic: a token, and where it is for.
@@ -30,7 +30,7 @@ fn a_token_of_rancher_1_6_may_come_by_a_special_user_who_says_where() {
         assert_eq!(passers(method, path, "x-api-bearer"), plain, "{method} {path}");
         let allowed = match example.rule["target"].as_str().unwrap() {
             "environment" if example.names_environment() => "",
-            "environment" | "own" => "b admin",
+            "environment" | "own" | "within" => "b admin",
             _ => "admin",
         };
         let elsewhere = passers(method, path, "x-api-bearer={b}");
@@ -84,7 +84,7 @@ fn whatever_names_an_environment_agrees_or_nobody_passes() {
         all.extend(header.map(|id| ("x-api-project-id", id.to_owned())));
         let passers: BTreeSet<_> = WHO.into_iter().filter(|who| bench.passes(who, &all)).collect();
         let expected = match named.into_iter().collect::<Vec<_>>().as_slice() {
-            [] => KEYS,
+            [] => WITHIN,
             ["1a5"] => READS,
             ["1a6"] => "b admin",
             ["1A5"] => "admin",

@@ -6,6 +6,8 @@ pub(super) type Row = (&'static str, &'static str, &'static str);
 
 pub(super) const EVERYBODY: &str = "nobody a b user reader admin";
 pub(super) const KEYS: &str = "a b user reader admin";
+/// What belongs to an environment that is not named.
+pub(super) const WITHIN: &str = "a b admin";
 pub(super) const ACCOUNTS: &str = "user reader admin";
 pub(super) const READS: &str = "a user reader admin";
 pub(super) const WRITES: &str = "a user admin";
@@ -54,7 +56,7 @@ pub(super) const RANCHER_1_6: &[Row] = &[
     ("GET", "/V1/projects/{a}/hosts", ""),
     ("GET", "/v1/Projects/{b}/hosts", ""),
     ("GET", "/v1/project/{a}/hosts", READS),
-    ("GET", "/v1/hosts", KEYS),
+    ("GET", "/v1/hosts", WITHIN),
     ("GET", "/v1/hosts?projectId={a}", READS),
     ("POST", "/v1/hosts?projectId={a}", WRITES),
     ("GET", "/v1/hosts?projectId={b}", "b admin"),
@@ -64,7 +66,7 @@ pub(super) const RANCHER_1_6: &[Row] = &[
     ("POST", "/v2-beta/apikey", KEYS),
     ("POST", "/v1/apikeys/1c7/?action=deactivate", KEYS),
     ("POST", "/v2-beta/apikeys?projectId={b}", "b admin"),
-    ("GET", "/v2-beta/stacks/1st5/services", KEYS),
+    ("GET", "/v2-beta/stacks/1st5/services", WITHIN),
     ("GET", "/v1/identities?name=x", ACCOUNTS),
     ("POST", "/v1/passwords/1c9/?action=changesecret", ACCOUNTS),
     ("GET", "/v1/machinedrivers", ACCOUNTS),
@@ -96,6 +98,12 @@ pub(super) const RANCHER_1_6: &[Row] = &[
     ("DELETE", "/v1-webhooks/receivers/1?projectId={b}", "b admin"),
     ("GET", "/v1-webhooks/receivers", "admin"),
     ("GET", "/v1-catalog/templates/library:x", KEYS),
+    ("GET", "/v1-catalog/catalogs/library/templates", KEYS),
+    ("POST", "/v1-catalog/catalogs", "admin"),
+    ("DELETE", "/v1/containers/1i7", WITHIN),
+    ("POST", "/v2-beta/hosts/1h3/?action=deactivate", WITHIN),
+    ("GET", "/v1/projectmembers/1pm7", "admin"),
+    ("DELETE", "/v2-beta/projectMembers/1pm7", ""),
     ("POST", "/v1-catalog/templates?action=refresh", "admin"),
     ("GET", "/v2/projects/{a}/hosts", ""),
 ];

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use keygate_decision::{Access, AccountId, Decision, EnvironmentId, Grant, Holder, KeyId, Policy, Reach, Screening, UnixSeconds};
 use serde_json::{Value, json};
 
-use super::tables::{ACCOUNTS, EVERYBODY, KEYS, PORTAINER, RANCHER_1_6, RANCHER_2, READS, WRITES};
+use super::tables::{ACCOUNTS, EVERYBODY, KEYS, PORTAINER, RANCHER_1_6, RANCHER_2, READS, WITHIN, WRITES};
 use super::*;
 use crate::config::FilterConfig;
 
@@ -140,6 +140,7 @@ fn every_rule_decides_what_it_is_about() {
             let expected = match example.rule["target"].as_str().unwrap() {
                 "public" => EVERYBODY,
                 "own" => KEYS,
+                "within" => WITHIN,
                 "account" => ACCOUNTS,
                 "admin" => "admin",
                 // Nobody, or administration, if its rule comes behind.
@@ -247,7 +248,7 @@ fn a_place_that_names_another_environment_is_never_overlooked() {
                 let found = bench.passers(&example.method, &format!("{}{query}", example.path), headers);
                 let allowed = match example.rule["target"].as_str().unwrap() {
                     "environment" if example.names_environment() => "",
-                    "environment" | "own" => "b admin",
+                    "environment" | "own" | "within" => "b admin",
                     _ => "admin",
                 };
                 assert!(

@@ -93,9 +93,11 @@ fn wanted(target: &Target) -> String {
         Place::Environment(id) | Place::Own { named: Some(id), .. } => {
             format!("a key of environment {id}, or of an account that may {access} there")
         }
-        Place::Own { named: None, prefix } if prefix.is_empty() => "any key that is not limited".to_owned(),
-        Place::Own { named: None, prefix } => {
-            format!("any account's key that is not limited, or a key of an environment whose id begins with {prefix}")
+        Place::Own { named: None, prefix, any_account: true } if prefix.is_empty() => "any key that is not limited".to_owned(),
+        Place::Own { named: None, prefix, any_account } => {
+            let accounts = if *any_account { "any account's key that is not limited" } else { "an admin's key" };
+            let named = if prefix.is_empty() { String::new() } else { format!(" whose id begins with {prefix}") };
+            format!("{accounts}, or a key of an environment{named}")
         }
         Place::Account(Some(id)) => format!("a key of an account that may {access} in environment {id}"),
         Place::Account(None) => "any account's key that is not limited".to_owned(),

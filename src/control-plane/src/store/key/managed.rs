@@ -143,6 +143,8 @@ async fn take_all(connection: &mut Connection, query: SqliteQuery, mut take: imp
     let mut rows = query.fetch(connection);
     while let Some(row) = rows.next().await {
         take(read(&row?)?);
+        // Rows may come as fast as they are asked for, and others want the thread, too.
+        tokio::task::coop::consume_budget().await;
     }
     Ok(())
 }

@@ -55,6 +55,10 @@ async fn schemas_say_what_each_caller_may_write() {
     let own = schemas["data"].as_array().unwrap().iter().find(|schema| schema["id"] == "schema").unwrap().clone();
     assert_eq!(own["links"]["collection"], format!("{}/v1/schemas", plane.url), "by it `rancher config` finds the schemas");
     assert_eq!(client.get("/v1/schemas/schema").await, own);
+    let change = client.get("/v1/schemas/password").await["resourceActions"]["changesecret"]["input"].clone();
+    let input = client.get(&format!("/v1/schemas/{}", change.as_str().unwrap().to_lowercase())).await;
+    assert_eq!((&input["id"], &input["resourceFields"]["newSecret"]["required"]), (&change, &json!(true)), "{input}");
+    assert!(schemas["data"].as_array().unwrap().contains(&input), "command lines look for it in the list");
     assert_eq!(key["resourceFields"]["name"]["update"], true);
     assert_eq!(key["resourceFields"]["accountId"]["create"], false);
     let admin = plane.rancher(&plane.admin).get("/v1/schemas/apikey").await;

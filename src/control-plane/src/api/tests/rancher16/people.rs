@@ -210,6 +210,10 @@ async fn an_admin_makes_projects_with_members_and_owners_change_those() {
     assert_eq!(one.send("DELETE", &own, None, 200).await["state"], "removing");
     owner.send("GET", &own, None, 404).await;
     one.send("GET", "/v1/projectmembers/garbageId", None, 404).await;
+    let mut other = member("1a1", "member");
+    other["projectId"] = json!("1a6");
+    let refused = one.send("POST", "/v1/projects/1a5/projectmembers", Some(other), 422).await;
+    assert_eq!(refused["fieldName"], "projectId", "whoever names another project means that one");
     assert_eq!(one.send("POST", "/v1/projects/1a5?action=remove", None, 202).await["state"], "removing");
     one.send("GET", "/v1/projects/1a5", None, 404).await;
 }
