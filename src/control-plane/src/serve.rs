@@ -109,6 +109,7 @@ enum LogFormat {
 /// Serves until SIGINT or SIGTERM. An error ends the process with a failure, for a supervisor to start it again.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     start_log(options.log_format, &options.log);
+    ignore_hangups().context("signals cannot be awaited")?;
     open_as_many_files_as_allowed();
     let proof = options.proof()?;
     setting::check_environment().map_err(anyhow::Error::msg)?;
@@ -240,13 +241,13 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn parse_log(text: &str) -> Result<String, &'static str> {
     // A variable that is set to nothing counts as missing.
     let text = if text.trim().is_empty() { USUAL_LOG } else { text };
-    let is_known = |part: &str| part.contains('=') || part.trim().parse::<tracing::level_filters::LevelFilter>().is_ok();
-    let is_usable = text.split(',').all(is_known) && tracing_subscriber::EnvFilter::try_new(text).is_ok();
-    if is_usable {
-        Ok(text.to_owned())
-    } else {
-        Err("must be error, warn, info, debug or trace, or such as info,keygate::push=debug")
-    }
+    // With a blank beside it a level would be a name, too.
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let is_level = |part: &str| !part.is_empty() && part.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let text = parts.join(",");
+    let is_usable =
+        parts.iter().all(|part| part.contains('=') || is_level(part)) && tracing_subscriber::EnvFilter::try_new(&text).is_ok();
+    if is_usable { Ok(text) } else { Err("must be error, warn, info, debug or trace, or such as info,keygate::push=debug") }
 }
 
 const USUAL_LOG: &str = "info";
@@ -266,17 +267,22 @@ fn start_log(format: LogFormat, filter: &str) {
     }
 }
 
-/// Turns true at the first SIGINT or SIGTERM. The second one ends the process at once. SIGHUP, by which others are told to read their files
-/// again, ends nothing.
-fn signals() -> std::io::Result<watch::Receiver<bool>> {
+/// SIGHUP, by which others are told to read their files again, ends nothing.
+fn ignore_hangups() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             tracing::info!("SIGHUP is ignored: certificates are followed as they change, and nothing else is read again");
         }
     });
+    Ok(())
+}
+
+/// Turns true at the first SIGINT or SIGTERM. The second one ends the process at once.
+fn signals() -> std::io::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         let mut next = async || {
@@ -322,8 +328,12 @@ mod tests {
         for usable in ["error", "INFO", "off", "info,keygate::push=debug", "keygate=trace"] {
             assert_eq!(filter(usable).as_deref(), Some(usable));
         }
-        assert_eq!(filter(" ").as_deref(), Some("info"));
-        for unusable in ["verbose", "info,verbose", "keygate=loud"] {
+        for (blank, filtered) in
+            [(" ", "info"), ("info ", "info"), (" error\r", "error"), ("warn, keygate=debug", "warn,keygate=debug")]
+        {
+            assert_eq!(filter(blank).as_deref(), Some(filtered), "{blank:?}");
+        }
+        for unusable in ["verbose", "info,verbose", "keygate=loud", ",", "info,"] {
             assert_eq!(filter(unusable), None, "{unusable}");
         }
     }

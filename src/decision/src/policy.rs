@@ -264,8 +264,7 @@ impl Candidate<'_, '_> {
 /// round.
 fn asks_at_least(kind: TargetKind, other: TargetKind) -> bool {
     use TargetKind::{Account, Admin, Environment, Own, Public, Within};
-    kind == other
-        || matches!((kind, other), (_, Public) | (Admin, _) | (Account | Environment | Within, Own) | (Environment, Within))
+    kind == other || matches!((kind, other), (_, Public) | (Admin, _) | (Account | Environment | Within, Own))
 }
 
 #[cfg(test)]

@@ -134,6 +134,9 @@ async fn going_back_keeps_what_was_there_and_says_which_keys_pass_again() {
     let ids = |ids: &[KeyId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
     assert_eq!((ids(&found.again), ids(&found.no_more), ids(&found.otherwise)), (vec![2, 3], vec![5], vec![]));
     assert_eq!(plane.count().await, 4);
+    let record = sqlx::query_as("SELECT time, actor, action FROM audit ORDER BY id DESC LIMIT 1");
+    let record: (i64, String, String) = record.fetch_one(&mut plane.connect().await).await.unwrap();
+    assert_eq!(record, (1_800_000_000, "local".to_owned(), "data.restore".to_owned()));
     let kept = "keygate.db.before-restore-20270115T080000Z";
     assert_eq!(replaced.kept, Some(plane.data().join(kept)));
     assert_eq!(plane.names(&plane.data()), ["keygate.db", kept, "lock"]);

@@ -234,7 +234,11 @@ struct Link {
 
 impl Link {
     /// Puts the same link in its place: Envoy looks for a move of the very name that it watches, and sees none where only the file moved.
+    /// Whoever has put something else there meanwhile means that.
     fn renew(&self) -> io::Result<()> {
+        if !fs::read_link(&self.path).is_ok_and(|to| to == self.to) {
+            return Err(io::Error::other("it was changed meanwhile"));
+        }
         move_into_place(&self.path, |beside| symlink(&self.to, beside))
     }
 }
@@ -247,16 +251,20 @@ fn behind_links(file: &Path) -> Result<Place, Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     let unusable = |error| Failure::Unusable(format!("cannot follow the link {}: {error}", file.display()));
-    let (mut path, mut links) = (file.to_owned(), Vec::new());
+    let mut links = Vec::new();
+    if !file.is_symlink() {
+        return Ok(Place { file: file.to_owned(), links });
+    }
+    // Folders may be links, too. Fails where links lead in a circle, or nowhere.
+    let behind = fs::canonicalize(file).map_err(unusable)?;
+    let mut path = file.to_owned();
     while path.is_symlink() {
-        // Fails where links lead in a circle, or nowhere.
-        fs::canonicalize(&path).map_err(unusable)?;
         let to = fs::read_link(&path).map_err(unusable)?;
         let next = folder_of(&path).join(&to);
         links.push(Link { path, to });
         path = next;
     }
-    Ok(Place { file: path, links })
+    Ok(Place { file: behind, links })
 }
 
 fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -336,6 +344,10 @@ mod tests {
         assert_eq!(place.links.iter().map(|link| link.path.as_path()).collect::<Vec<_>>(), [further.as_path(), &link]);
         replace(&place.file, b"replaced").unwrap();
         place.links.iter().for_each(|link| link.renew().unwrap());
+        let newer = scratch.path().join("newer");
+        symlink("elsewhere", &newer).unwrap();
+        let changed = Link { path: newer, to: "nowhere".into() };
+        assert!(changed.renew().is_err() && fs::read_link(&changed.path).unwrap() == Path::new("elsewhere"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "replaced");
         assert_eq!(fs::read_to_string(&further).unwrap(), "replaced");
         assert!([&link, &further].iter().all(|link| link.is_symlink()) && !file.is_symlink());

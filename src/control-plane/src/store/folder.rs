@@ -69,7 +69,10 @@ impl DataFolder {
 
     /// Opens a folder, making it if need be, whether or not there is a database.
     pub(crate) fn prepare(path: &Path) -> Result<Self, FolderError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => io_error(path)(ErrorKind::NotADirectory.into()),
+            _ => io_error(path)(error),
+        })?;
         close_to_others(path)?;
         let lock = lock(path)?;
         Ok(Self { database: path.join(DATABASE), _lock: lock })

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keygate_decision::UnixSeconds;
+use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::backup::sync_folder_of;
+use super::change::Note;
 use super::folder::{DataFolder, FolderError, give_to_owner_of_folder, io_error};
 use super::inspect::{Contents, Difference, Unfit, compare, inspect};
-use super::{BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, code, history, login, proxy};
+use super::{Actor, BUSY, CORRUPT, Connection, NOT_A_DATABASE, StoreError, audit, code, history, login, proxy};
 use crate::clock;
 
 /// Why nothing was restored. Nothing is changed then.
@@ -83,7 +85,7 @@ pub(crate) async fn stage<'f>(folder: &'f DataFolder, found: Found<'_>, now: Uni
     let mut staged = Staged { folder, path, contents: Contents::default() };
     copy(file, &staged.path).map_err(io_error(&staged.path))?;
     staged.contents = inspect(&staged.path, now).await.map_err(unfit(file))?;
-    begin_anew(&staged.path).await.map_err(|error| unfit(file)(Unfit::Store(error)))?;
+    begin_anew(&staged.path, staged.contents, now).await.map_err(|error| unfit(file)(Unfit::Store(error)))?;
     Ok(staged)
 }
 
@@ -94,9 +96,12 @@ fn unfit(file: &Path) -> impl FnOnce(Unfit) -> RestoreError {
 
 /// Makes a copy a beginning of its own. Its logins are ended: some of them have been ended since, for a reason that the copy does not know.
 /// And the line of revisions that led to it is forgotten, so that every proxy is given the whole table: what one has of that line may be
-/// such a login, or another future than the copy's own.
-async fn begin_anew(path: &Path) -> Result<(), StoreError> {
+/// such a login, or another future than the copy's own. The record says so: else it would show a past without a seam.
+async fn begin_anew(path: &Path, contents: Contents, now: UnixSeconds) -> Result<(), StoreError> {
     let mut connection = open_staged(path).await?;
+    let detail = json!({"revision": contents.revision, "lastChange": contents.last_change.map(clock::rfc3339)}).to_string();
+    let (actor, object) = (Actor::Local.to_string(), "data".to_owned());
+    audit::write(&mut connection, &[Note { time: now, actor, action: "data.restore", object, detail }]).await?;
     history::forget_epochs(&mut connection).await?;
     proxy::forget_limits(&mut connection).await?;
     // The copy may be older than they are.
@@ -148,11 +153,11 @@ impl Staged<'_> {
             }
             let name = clock::rfc3339(now).replace(['-', ':'], "");
             let kept = beside(database, &format!(".before-restore-{name}"));
-            fs::hard_link(database, &kept).map_err(io_error(&kept))?;
+            keep(database, &kept).map_err(io_error(&kept))?;
             if !folded && wal.try_exists().map_err(io_error(&wal))? {
                 // Of a database that is damaged: whoever tries to mend it may want this, too.
                 let kept = beside(&kept, "-wal");
-                fs::hard_link(&wal, &kept).map_err(io_error(&kept))?;
+                keep(&wal, &kept).map_err(io_error(&kept))?;
             }
             sync_folder_of(database).map_err(io_error(database))?;
             replaced.kept = Some(kept);
@@ -171,6 +176,14 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         // It is gone already where it was put in place.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Gives a file another name, under which it stays when something else takes its place; a copy where the file system has no links.
+fn keep(file: &Path, kept: &Path) -> io::Result<()> {
+    match fs::hard_link(file, kept) {
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => copy(file, kept),
+        linked => linked,
     }
 }
 
