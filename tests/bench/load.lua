@@ -88,7 +88,8 @@ function delay()
 end
 
 function request()
-    if resting then
+    -- wrk also asks for one before it begins, to look at it.
+    if resting and now() >= begin then
         resting, last = false, now()
     end
     if order == "random" then
