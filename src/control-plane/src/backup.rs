@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use keygate_decision::{KeyId, UnixSeconds};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{OutputFormat, print_note, print_report};
+use crate::cli::{OutputFormat, file_argument, print_note, print_report};
 use crate::clock::{self, Clock};
 use crate::store::inspect::{Contents, Difference};
 use crate::store::restore::{self, Replaced};
@@ -20,7 +19,7 @@ use crate::store::{DataFolder, backup};
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackupOptions {
     /// The file to make; it must not exist
-    #[arg(value_parser = PathBufValueParser::new().try_map(no_stream))]
+    #[arg(value_parser = file_argument())]
     file: PathBuf,
     /// The data folder; a server may use it
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA")]
@@ -31,19 +30,11 @@ pub(crate) struct BackupOptions {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RestoreOptions {
     /// The file that `keygate backup` made
-    #[arg(value_parser = PathBufValueParser::new().try_map(no_stream))]
+    #[arg(value_parser = file_argument())]
     file: PathBuf,
     /// The data folder; stop the server that uses it first. It is made if it does not exist
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA")]
     data: PathBuf,
-}
-
-/// What others take for standard output or input would become a file of that name, and nobody would look for the backup there.
-fn no_stream(file: PathBuf) -> Result<PathBuf, &'static str> {
-    if file.as_os_str() == "-" {
-        return Err("a backup is a file, and does not go through standard output or input; ./- for one that is called -");
-    }
-    Ok(file)
 }
 
 /// Makes a backup. What was begun is gone if it fails or is interrupted.

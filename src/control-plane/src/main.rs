@@ -9,6 +9,7 @@ mod class;
 mod cli;
 mod clock;
 mod dialect;
+mod log;
 mod login;
 mod metrics;
 mod model;

@@ -1,7 +1,6 @@
 //! `keygate serve`: wires storage, push and API together, and takes them down in order. It holds no logic of theirs.
 
 use std::convert::Infallible;
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::api::{self, App};
 use crate::clock::Clock;
+use crate::log::{self, LogFilter, LogFormat};
 use crate::login::Gate;
 use crate::metrics::Metrics;
 use crate::operations::audit::Refusals;
@@ -59,8 +59,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=36500))]
     audit_days: u32,
     /// What is logged: error, warn, info, debug or trace, or more of some modules, such as info,keygate::push=debug
-    #[arg(long, value_name = "LEVEL", env = "KEYGATE_LOG", default_value = USUAL_LOG, value_parser = parse_log)]
-    log: String,
+    #[arg(long, value_name = "LEVEL", env = "KEYGATE_LOG", default_value = log::USUAL)]
+    log: LogFilter,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -97,18 +97,9 @@ fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
 }
 
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
 /// Serves until SIGINT or SIGTERM. An error ends the process with a failure, for a supervisor to start it again.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    start_log(options.log_format, &options.log);
+    log::start(options.log_format, options.log.clone());
     ignore_hangups().context("signals cannot be awaited")?;
     open_as_many_files_as_allowed();
     let proof = options.proof()?;
@@ -237,36 +228,6 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; choose another address or stop what uses it"))
 }
 
-/// Levels, and levels of modules. A lone word that is no level would be the name of a module, and silence everything else.
-fn parse_log(text: &str) -> Result<String, &'static str> {
-    // A variable that is set to nothing counts as missing.
-    let text = if text.trim().is_empty() { USUAL_LOG } else { text };
-    // With a blank beside it a level would be a name, too.
-    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    let is_level = |part: &str| !part.is_empty() && part.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    let text = parts.join(",");
-    let is_usable =
-        parts.iter().all(|part| part.contains('=') || is_level(part)) && tracing_subscriber::EnvFilter::try_new(&text).is_ok();
-    if is_usable { Ok(text) } else { Err("must be error, warn, info, debug or trace, or such as info,keygate::push=debug") }
-}
-
-const USUAL_LOG: &str = "info";
-
-fn start_log(format: LogFormat, filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::new(filter);
-    let colored = std::io::stderr().is_terminal();
-    // Where standard error cannot be written, there is nobody to tell; a log that tried to would end the process.
-    let log = tracing_subscriber::fmt()
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_ansi(colored)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-}
-
 /// SIGHUP, by which others are told to read their files again, ends nothing.
 fn ignore_hangups() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -320,22 +281,6 @@ mod tests {
     fn parse(line: &str) -> Result<ServeOptions, clap::Error> {
         let line = format!("serve --data x {line}");
         Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.options)
-    }
-
-    #[test]
-    fn a_word_that_is_no_level_is_refused_rather_than_silencing_errors() {
-        let filter = |text: &str| parse_log(text).ok();
-        for usable in ["error", "INFO", "off", "info,keygate::push=debug", "keygate=trace"] {
-            assert_eq!(filter(usable).as_deref(), Some(usable));
-        }
-        for (blank, filtered) in
-            [(" ", "info"), ("info ", "info"), (" error\r", "error"), ("warn, keygate=debug", "warn,keygate=debug")]
-        {
-            assert_eq!(filter(blank).as_deref(), Some(filtered), "{blank:?}");
-        }
-        for unusable in ["verbose", "info,verbose", "keygate=loud", ",", "info,"] {
-            assert_eq!(filter(unusable), None, "{unusable}");
-        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, parameters: Par
             fields.optional("neverExpires", text(|word| word.parse::<bool>().map_err(|_| "must be true or false")))?;
         Ok((holder(fields)?, never_expires == Some(true)))
     })?;
-    let mut keys = keys::list(app.store.read_long().await?.connection(), &caller, holder).await?;
+    let mut keys = keys::list(&mut *app.store.read_long().await?, &caller, holder).await?;
     keys.retain(|key| !never_expires || key.expires.is_none());
     Ok(reply::list(&keys, view))
 }

@@ -11,7 +11,7 @@ use crate::permission::Caller;
 
 /// GET /table: the revision, and each digest with its grant as a filter's configuration carries them. No secret follows from a digest.
 pub(super) async fn show(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
-    let (revision, table) = table::export(app.store.read_long().await?.connection(), &caller).await?;
+    let (revision, table) = table::export(&mut *app.store.read_long().await?, &caller).await?;
     let texts = table.iter().map(|(digest, grant)| entry_text(digest, grant));
     let entries: Map<_, _> = texts.map(|(digest, grant)| (digest, grant.into())).collect();
     Ok(reply::one(json!({"revision": revision, "entries": entries})))

@@ -338,10 +338,3 @@ async fn how_long_a_proxy_may_go_on_is_not_forgotten() {
     restore::stage(&elsewhere, found, NOW).await.unwrap().put(NOW).await.unwrap();
     assert_eq!(limits(elsewhere.database()).await, known(&[("forgotten", LONGEST), ("raised", LONGEST)]));
 }
-
-#[test]
-fn a_backup_is_a_file() {
-    let refused = no_stream(PathBuf::from("-")).unwrap_err();
-    assert!(refused.contains("./-"), "{refused}");
-    assert!(no_stream(PathBuf::from("./-")).is_ok());
-}

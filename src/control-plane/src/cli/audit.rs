@@ -17,8 +17,6 @@ const RECORD: View = &[
     Column::new("DETAIL", "detail"),
 ];
 
-const USUAL_LIMIT: u32 = 100;
-
 /// The commands of `keygate audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -44,9 +42,9 @@ pub(crate) struct Filter {
     /// Done with this key or login (id), or to it
     #[arg(long, value_name = "ID")]
     key: Option<Reference>,
-    /// At most so many, up to 1000; without it 100
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1000), allow_hyphen_values = true)]
-    limit: Option<u32>,
+    /// At most so many, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=1000), allow_hyphen_values = true)]
+    limit: u32,
     /// Older than this record: the last one of the page before
     #[arg(long, value_name = "ID")]
     before: Option<Reference>,
@@ -58,8 +56,7 @@ impl From<AuditCommand> for Action {
         let Filter { since, until, account, key, limit, before } = filter;
         let call = Call::get(&["audit"]).with_query("since", since).with_query("until", until);
         let call = call.with_query("account", account).with_query("key", key);
-        let most = limit.unwrap_or(USUAL_LIMIT);
-        Self::ListSome(call.with_query("limit", Some(most)).with_query("before", before), RECORD, most)
+        Self::ListSome(call.with_query("limit", Some(limit)).with_query("before", before), RECORD, limit)
     }
 }
 

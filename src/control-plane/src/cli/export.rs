@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Call, Client};
 use super::connection::ConnectionArgs;
 use super::failure::Failure;
+use super::file::file_argument;
 use super::output::{self, Column, OutputFormat, View};
 use crate::clock::Clock;
 
@@ -30,7 +31,7 @@ const EXPORTED: View = &[
 pub(crate) struct ExportArgs {
     /// The file to write: a filter's configuration, or an Envoy file in JSON that holds one, as --from is. It is replaced at once, with
     /// mode 0600, and only if it is a former export; of a link, what it leads to, and the link is put there anew for whoever watches it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_argument())]
     filter: PathBuf,
     /// Where all but the table is taken from; without it, from FILE as it is
     #[arg(long, value_name = "BASE")]
@@ -246,10 +247,6 @@ impl Link {
 /// The file that is meant: where links lead to, which must be there, or the one of this name. A link stays a link: whoever reads what it
 /// leads to by its own name is to see the new one, too.
 fn behind_links(file: &Path) -> Result<Place, Failure> {
-    if file == Path::new("-") {
-        let message = "--filter takes a file, not standard output: name the one to write (./- for one that is called -)";
-        return Err(Failure::Usage(message.to_owned()));
-    }
     let unusable = |error| Failure::Unusable(format!("cannot follow the link {}: {error}", file.display()));
     let mut links = Vec::new();
     if !file.is_symlink() {
@@ -322,12 +319,6 @@ mod tests {
         assert_eq!(written["resources"][0]["other"], envoys["resources"][0]["other"]);
         assert!(read(&json!({"a": text.clone(), "b": text})).unwrap_err().to_string().contains("several"));
         assert!(read(&json!({"a": 1})).unwrap_err().to_string().contains("holds no filter's configuration"));
-    }
-
-    #[test]
-    fn standard_output_is_no_file() {
-        let refused = behind_links(Path::new("-")).unwrap_err();
-        assert!(matches!(&refused, Failure::Usage(message) if message.contains("./-")), "{refused}");
     }
 
     #[test]

@@ -13,23 +13,18 @@ struct Filter<'q> {
     wanted: &'q str,
 }
 
-/// A list has no more filters than people ask for: each takes its time for each thing.
-#[derive(Debug)]
-pub(crate) struct TooManyFilters;
-
-impl TooManyFilters {
-    /// What to do about it.
-    pub(crate) const WAY_OUT: &'static str = "must not be filtered by more than 16 parameters at once";
-}
-
+/// More than people ask for: each takes its time for each thing.
 const MOST_FILTERS: usize = 16;
 
 impl<'q> Filters<'q> {
     /// Those parameters that are `name` or `name_ne`, of a field that the things have; `is_known` says which those are.
+    ///
+    /// # Errors
+    /// What is wrong with a list of so many.
     pub(crate) fn of(
         query: impl IntoIterator<Item = &'q (String, String)>,
         is_known: impl Fn(&str) -> bool,
-    ) -> Result<Self, TooManyFilters> {
+    ) -> Result<Self, &'static str> {
         let filter = |(name, wanted): &'q (String, String)| {
             let (field, modifier) = match name.rsplit_once('_') {
                 _ if is_known(name) => (name.as_str(), "eq"),
@@ -39,7 +34,10 @@ impl<'q> Filters<'q> {
             Some(Filter { field, modifier, wanted })
         };
         let filters: Vec<Filter<'q>> = query.into_iter().filter_map(filter).collect();
-        if filters.len() > MOST_FILTERS { Err(TooManyFilters) } else { Ok(Self(filters)) }
+        if filters.len() > MOST_FILTERS {
+            return Err("must not be filtered by more than 16 parameters at once");
+        }
+        Ok(Self(filters))
     }
 
     /// Whether there are none.

@@ -67,11 +67,12 @@ async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error
     }
     let mut gathered = Gathered::new(asked, Kind::ApiKey)?;
     let mut reader = app.store.read_long().await?;
-    keys::each(reader.connection(), caller, place.clone(), |key| gathered.take(view(asked, &key, None))).await?;
+    keys::each(&mut reader, caller, place.clone(), |key| gathered.take(view(asked, &key, None))).await?;
     let removed_wanted = ["_removed", "removed_notnull"].iter().any(|name| asked.parameter(name).is_some());
     if removed_wanted || asked.parameter("state").is_some_and(|state| state.eq_ignore_ascii_case("removed")) {
-        keys::each_removed(reader.connection(), caller, place, |key| gathered.take(view(asked, &key, None))).await?;
+        keys::each_removed(&mut reader, caller, place, |key| gathered.take(view(asked, &key, None))).await?;
     }
+    drop(reader);
     Ok(gathered.answer())
 }
 

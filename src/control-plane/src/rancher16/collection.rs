@@ -8,7 +8,7 @@ use super::error::Error;
 use super::request::{Asked, Kind};
 use super::{list_of, resource};
 use crate::dialect::Answer;
-use crate::dialect::list::{Filters, TooManyFilters, as_text, page_url};
+use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
@@ -105,7 +105,7 @@ impl<'a> Gathered<'a> {
 fn filters<'a>(asked: &'a Asked, resource: &resource::Resource) -> Result<Filters<'a>, Error> {
     let may_be = asked.query.iter().filter(|(name, _)| !OTHER.contains(&name.as_str()));
     let filters = Filters::of(may_be, |field| resource.all_fields().any(|own| own.name == field));
-    filters.map_err(|_| Error::invalid("InvalidOption", resource.plural, TooManyFilters::WAY_OUT))
+    filters.map_err(|why| Error::invalid("InvalidOption", resource.plural, why))
 }
 
 fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {

@@ -46,18 +46,17 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
 
 /// Those of one environment, or of all that the caller sees.
 async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
-    let mut long = app.store.read_long().await?;
-    let reader = long.connection();
+    let mut reader = app.store.read_long().await?;
     let ids = match asked.environment()? {
         Some(environment) => vec![environment],
-        None => environments::list(reader, caller).await?.into_iter().map(|(environment, _)| environment.id).collect(),
+        None => environments::list(&mut reader, caller).await?.into_iter().map(|(environment, _)| environment.id).collect(),
     };
     let mut things = Vec::new();
     for id in ids {
-        let (members, tie) = members::list(reader, caller, &id).await?;
+        let (members, tie) = members::list(&mut reader, caller, &id).await?;
         things.extend(members.iter().map(|member| view(caller, asked, member, tie)));
     }
-    drop(long);
+    drop(reader);
     collection::answer(asked, Kind::ProjectMember, things)
 }
 

@@ -6,7 +6,7 @@ use super::error::Error;
 use super::request::{Asked, Kind};
 use super::resource::{self, Resource, Verb};
 use crate::dialect::Answer;
-use crate::dialect::list::{Filters, TooManyFilters, as_text, page_url};
+use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 1000;
 const HIGHEST_LIMIT: usize = 10_000;
@@ -16,7 +16,7 @@ pub(super) fn answer(asked: &Asked, kind: Kind, mut things: Vec<Value>) -> Resul
     let resource = resource::of(kind);
     let is_known = |field: &str| resource.all_fields().any(|own| own.name == field);
     let filters = Filters::of(&asked.query, is_known);
-    let filters = filters.map_err(|_| Error::invalid("InvalidOption", resource.plural, TooManyFilters::WAY_OUT))?;
+    let filters = filters.map_err(|why| Error::invalid("InvalidOption", resource.plural, why))?;
     things.retain(|thing| filters.take(thing, passes));
     let sort = asked.parameter("sort").filter(|field| is_known(field));
     let descending = asked.parameter("order") == Some("desc");

@@ -189,6 +189,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_no_folder() {
+        let scratch = Scratch::new();
+        fs::write(scratch.path(), "").unwrap();
+        let refused = DataFolder::create(scratch.path()).unwrap_err().to_string();
+        assert!(refused.contains("name a folder"), "{refused}");
+        fs::remove_file(scratch.path()).unwrap();
+    }
+
+    #[test]
     fn a_folder_that_others_use_too_is_refused_and_left_as_it_is() {
         let scratch = Scratch::new();
         fs::create_dir(scratch.path()).unwrap();

@@ -29,6 +29,7 @@ mod trim;
 mod usage;
 mod writer;
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -118,17 +119,25 @@ impl From<MigrateError> for StoreError {
 }
 
 const READERS: u32 = 4;
+/// So many of them may be busy for long.
 const LONG_READS: usize = 2;
 
-/// A connection that very much is read with.
+/// A connection that very much is read with; another may have its turn when it is dropped.
 pub(crate) struct LongRead {
     reader: PoolConnection<Sqlite>,
     _turn: OwnedSemaphorePermit,
 }
 
-impl LongRead {
-    /// The connection.
-    pub(crate) fn connection(&mut self) -> &mut Connection {
+impl Deref for LongRead {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.reader
+    }
+}
+
+impl DerefMut for LongRead {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.reader
     }
 }

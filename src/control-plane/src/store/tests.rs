@@ -134,3 +134,21 @@ async fn no_journal_is_left_by_a_server_that_stopped_while_somebody_read() {
         assert!(!journal.exists(), "round {round}: {} is left", journal.display());
     }
 }
+
+#[tokio::test]
+async fn whoever_reads_little_finds_a_reader_beside_all_who_read_much() {
+    let scratch = Scratch::new();
+    let folder = DataFolder::create(scratch.path()).unwrap();
+    let (store, _writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+    let mut long = Vec::new();
+    for _ in 0..LONG_READS {
+        long.push(store.read_long().await.unwrap());
+    }
+    let other = store.clone();
+    let next = tokio::spawn(async move { other.read_long().await.map(drop) });
+    tokio::task::yield_now().await;
+    assert!(!next.is_finished(), "one more than may");
+    history::revision(&mut *store.read().await.unwrap()).await.unwrap();
+    long.pop();
+    next.await.unwrap().unwrap();
+}
