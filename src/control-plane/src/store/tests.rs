@@ -148,7 +148,7 @@ async fn whoever_reads_little_finds_a_reader_beside_all_who_read_much() {
     let next = tokio::spawn(async move { other.read_long().await.map(drop) });
     tokio::task::yield_now().await;
     assert!(!next.is_finished(), "one more than may");
-    history::revision(&mut *store.read().await.unwrap()).await.unwrap();
+    history::revision(&mut store.read().await.unwrap()).await.unwrap();
     long.pop();
     next.await.unwrap().unwrap();
 }
