@@ -35,13 +35,12 @@ pub(crate) fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Whether an upstream could find other parameters than are found here, and take another method or environment from them: there is a `%`
-/// that two hexadecimal digits do not follow, or a parameter's name hides bytes as [`path::may_climb`] says or holds a NUL, at which it ends
-/// for PHP. Decoders differ in what they
-/// make of those: Jetty's, of the time of Rancher 1.6, reads `%u005f` as `_` and takes two more characters for digits whatever they are,
+/// that two hexadecimal digits do not follow, or a parameter's name, encoded or as HTTP/2 may carry it, hides bytes as [`path::may_climb`]
+/// says or holds a NUL, at which it ends for PHP. Decoders differ in what they make of those: Jetty's, of the time of Rancher 1.6, reads `%u005f` as `_` and takes two more characters for digits whatever they are,
 /// `&` and `=` among them.
 pub fn is_ambiguous(query: &[u8]) -> bool {
     let mut escapes = query.split(|byte| *byte == b'%').skip(1).peekable();
-    if escapes.peek().is_none() {
+    if escapes.peek().is_none() && query.is_ascii() {
         return false;
     }
     let is_whole = |behind: &[u8]| matches!(behind, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
@@ -59,6 +58,10 @@ mod tests {
         {
             assert!(!is_ambiguous(query.as_bytes()), "{query}");
         }
+        for query in [b"\xC1\x9Fmethod=x".as_slice(), b"a;\xE0\x81\x9Fmethod", b"project\xC1\x89d=1a6"] {
+            assert!(is_ambiguous(query), "{query:?}");
+        }
+        assert!(!is_ambiguous("\u{20ac}=\u{20ac}".as_bytes()) && !is_ambiguous(b"q=\xC1\x9F"));
         for query in [
             "%",
             "a%",

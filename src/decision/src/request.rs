@@ -33,8 +33,19 @@ const RESERVED: [&str; 12] = [
 ];
 
 /// The other headers that are read, or looked at when a request is forwarded, by one spelling each.
-const OTHERS: [&str; 9] =
-    [":method", ":path", ":protocol", "upgrade", "connection", "cookie", "user-agent", "x-api-csrf", "x-api-no-challenge"];
+const OTHERS: [&str; 11] = [
+    ":method",
+    ":path",
+    ":protocol",
+    "upgrade",
+    "connection",
+    "cookie",
+    "user-agent",
+    "x-api-csrf",
+    "x-api-no-challenge",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+];
 
 /// The names of all headers that are read under every policy.
 pub(crate) fn watched_names() -> impl Iterator<Item = &'static [u8]> {
@@ -68,8 +79,9 @@ pub struct Request<'a> {
     pub wants_challenge: bool,
     /// Its credentials.
     pub credentials: Credentials<'a>,
-    /// A browser sends it with nothing but a cookie for a credential, and without the proof that its own page sends it
-    /// (`X-API-CSRF` equal to the cookie `CSRF`): it must not write.
+    /// A browser sends it with a credential that it may have added by itself, and without the proof that its own page sends it
+    /// (`X-API-CSRF` equal to the cookie `CSRF`): it must not write. That is nothing but a cookie, or `Authorization` where a stranger's
+    /// page cannot have set it: a browser that was once asked for a name and a password keeps them.
     pub may_be_forged: bool,
     /// The environments that it names besides its path.
     pub environments: NamedEnvironments,
@@ -111,7 +123,6 @@ impl<'a> Request<'a> {
         let mut authorizations = 0;
         let mut own_carriers = Occurrences::default();
         let mut browser = Browser::default();
-        // Elsewhere than in cookies nobody can make a browser send a credential.
         let uses = |carrier| reading.carriers.uses(carrier);
         let reads_cookies = reading.carriers.used.iter().any(|carrier| matches!(carrier, Carrier::Cookie(_)));
         for (name, value) in headers {
@@ -144,7 +155,10 @@ impl<'a> Request<'a> {
                 b"cookie" if reads_cookies => browser.read_cookies(value),
                 b"user-agent" if reads_cookies => browser.read_agent(value),
                 b"x-api-csrf" => browser.proof = Some(value),
-                _ => request.overrides_method |= overrides_method_by_header(name),
+                _ => {
+                    request.overrides_method |= overrides_method_by_header(name);
+                    browser.read_fetch(name, value);
+                }
             }
             own_carriers.read(reading.carriers, name, value, &mut request.credentials);
             request.environments.read_header(reading.locators, name, value);
@@ -153,7 +167,10 @@ impl<'a> Request<'a> {
         if authorizations > 1 {
             request.credentials.add(None);
         }
-        request.may_be_forged = authorizations == 0 && own_carriers.are_cookies() && browser.may_be_misled();
+        request.may_be_forged = match authorizations {
+            0 => own_carriers.are_cookies() && browser.is_one,
+            _ => browser.strangers && browser.unset,
+        } && !browser.has_proof();
         // Some upstreams know methods in any letter case.
         request.overrides_method |= request.method.iter().any(u8::is_ascii_lowercase);
         request.writes |= upgrades || request.overrides_method || !matches!(request.method, b"GET" | b"HEAD" | b"OPTIONS");
@@ -194,10 +211,14 @@ impl<'c> Occurrences<'c> {
     }
 }
 
-/// What tells a browser, which sends cookies unasked, from other clients, and its own page from a stranger's.
+/// What tells a browser, which sends cookies and passwords that it keeps unasked, from other clients, and its own page from a stranger's.
 #[derive(Default)]
 struct Browser<'a> {
     is_one: bool,
+    /// A page of another site makes it send this.
+    strangers: bool,
+    /// A page can set no header of this: it is a link, a form or the like. Source: Fetch, "request's mode".
+    unset: bool,
     cookie: Option<&'a [u8]>,
     proof: Option<&'a [u8]>,
 }
@@ -212,9 +233,17 @@ impl<'a> Browser<'a> {
         self.is_one |= value.windows(7).any(|part| part.eq_ignore_ascii_case(b"mozilla"));
     }
 
-    fn may_be_misled(&self) -> bool {
-        let proved = self.proof.is_some_and(|proof| !proof.is_empty() && self.cookie == Some(proof));
-        self.is_one && !proved
+    fn read_fetch(&mut self, name: &[u8], value: &[u8]) {
+        let is_other = |words: [&str; 2]| !words.iter().any(|word| word.as_bytes() == value);
+        match name.strip_prefix(b"sec-fetch-") {
+            Some(b"site") => self.strangers |= is_other(["same-origin", "none"]),
+            Some(b"mode") => self.unset |= is_other(["same-origin", "cors"]),
+            _ => {}
+        }
+    }
+
+    fn has_proof(&self) -> bool {
+        self.proof.is_some_and(|proof| !proof.is_empty() && self.cookie == Some(proof))
     }
 }
 
@@ -329,6 +358,21 @@ mod tests {
         assert!(!read(&[cookie, browser, ("x-api-csrf", "xyz")]).may_be_forged);
         assert!(!read(&[cookie, ("user-agent", "curl/8")]).may_be_forged);
         assert!(!read(&[cookie, browser, ("authorization", "Bearer a:b")]).may_be_forged);
+        let (stored, form) = (("authorization", "Basic YTpi"), ("sec-fetch-mode", "navigate"));
+        for (site, mode, forged) in [
+            ("cross-site", "navigate", true),
+            ("same-site", "no-cors", true),
+            ("cross-site", "websocket", true),
+            ("cross-site", "cors", false),
+            ("same-origin", "navigate", false),
+            ("none", "navigate", false),
+        ] {
+            let request = read(&[stored, browser, ("sec-fetch-site", site), ("sec-fetch-mode", mode)]);
+            assert_eq!(request.may_be_forged, forged, "{site} {mode}");
+        }
+        let strangers = ("sec-fetch-site", "cross-site");
+        assert!(!read(&[stored, form, strangers, cookie, ("x-api-csrf", "xyz")]).may_be_forged);
+        assert!(!read(&[("x-api-key", "a:b"), form, strangers]).may_be_forged, "no browser adds that by itself");
         assert!(!read(&[browser, ("x-api-key", "a:b")]).may_be_forged);
     }
 

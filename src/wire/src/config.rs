@@ -55,7 +55,8 @@ impl std::error::Error for InvalidConfig {}
 const MAX_RULES: usize = 1000;
 const DEFAULT_CARRIERS: [&str; 3] = ["basic", "bearer", "header:x-api-key"];
 
-/// A preset is one, too: taken where the configuration itself says nothing, its rules after the configuration's.
+/// A preset is one, too: taken where the configuration itself says nothing. Its lists of what its upstream honours are added to the
+/// configuration's, its rules stand behind those.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -75,8 +76,10 @@ struct Document {
     shadow: bool,
     preset: Option<String>,
     carriers: Option<Vec<String>>,
-    strip: Option<Vec<String>>,
-    environment_places: Option<Vec<String>>,
+    #[serde(default)]
+    strip: Vec<String>,
+    #[serde(default)]
+    environment_places: Vec<String>,
     #[serde(default)]
     rules: Vec<Object<RuleText>>,
 }
@@ -137,14 +140,25 @@ fn parse_policy(document: Document) -> Result<Policy, InvalidConfig> {
         return Err(invalid("environment_prefix", "may hold only A-Z a-z 0-9 . _ : -, at most 64, and not dots alone"));
     }
     let preset = document.preset.as_deref().map(Document::of_preset).transpose()?.unwrap_or_default();
-    let used = document.carriers.or(preset.carriers).unwrap_or_else(|| DEFAULT_CARRIERS.map(str::to_owned).to_vec());
-    let used = parse_list("carriers", &used, Carrier::parse)?;
+    let mut honoured = preset.carriers.unwrap_or_default();
+    if honoured.is_empty() && document.carriers.is_none() {
+        honoured.extend(DEFAULT_CARRIERS.map(str::to_owned));
+    }
+    let used = parse_list("carriers", document.carriers.as_ref().unwrap_or(&honoured), Carrier::parse)?;
     refuse_repeats("carriers", used.len(), &|one, other| used.get(one) == used.get(other))?;
     if used.is_empty() {
         return Err(invalid("carriers", "must list at least one, such as basic, bearer or header:x-api-key"));
     }
-    let stripped = parse_list("strip", &document.strip.or(preset.strip).unwrap_or_default(), Carrier::parse_stripped)?;
-    let places = document.environment_places.or(preset.environment_places).unwrap_or_default();
+    // Whatever a configuration lists, its preset's upstream honours all that the preset does.
+    let mut strip = document.strip;
+    for mut more in [preset.strip, honoured] {
+        strip.append(&mut more);
+    }
+    let mut stripped = parse_list("strip", &strip, Carrier::parse_stripped)?;
+    stripped.retain(|carrier| !used.contains(carrier));
+    let (mut places, mut more) = (document.environment_places, preset.environment_places);
+    more.retain(|place| !places.contains(place));
+    places.append(&mut more);
     let mut locators = parse_list("environment_places", &places, Locator::parse)?;
     // Who may say by whom a token comes may say where it is for: that must never be overlooked.
     for carrier in &used {
@@ -287,6 +301,29 @@ mod tests {
         assert_eq!(config.readiness, None);
         assert_eq!(config.policy.rules.len(), 2);
         assert_eq!(config.policy.carriers.used.len(), 3);
+    }
+
+    #[test]
+    fn what_a_preset_s_upstream_honours_is_never_forgotten_for_what_is_listed_besides() {
+        let with = |preset: &str, more: serde_json::Value| {
+            let mut config = json!({"proxy": "a", "control_plane": {"cluster": "b"}, "preset": preset});
+            config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            FilterConfig::parse(config.to_string().as_bytes()).unwrap().policy
+        };
+        let rancher = with("rancher-2", json!({"strip": ["cookie:legacy"], "environment_places": ["header:x-tenant"]}));
+        for header in ["impersonate-user", "x-api-cluster-id"] {
+            assert!(rancher.carriers.strips_header(header.as_bytes(), false), "{header}");
+        }
+        assert_eq!(rancher.carriers.strip_query(b"/a?token=x", false).as_deref(), Some(b"/a".as_slice()));
+        assert_eq!(rancher.carriers.strip_cookie(b"legacy=x", false).as_deref(), Some(b"".as_slice()));
+        let places = |policy: &Policy| policy.locators.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(places(&rancher)[0], "header:x-tenant");
+        assert_eq!(places(&rancher)[1..], places(&with("rancher-2", json!({}))));
+
+        let portainer = with("portainer", json!({"carriers": ["header:x-api-key"]}));
+        assert_eq!(portainer.carriers.used, [Carrier::Header("x-api-key".to_owned())], "nothing else counts");
+        assert_eq!(portainer.carriers.strip_cookie(b"portainer_api_key=x", false).as_deref(), Some(b"".as_slice()));
+        assert_eq!(portainer.carriers.strip_query(b"/a?x-api-key=x", false).as_deref(), Some(b"/a".as_slice()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! here.
 
 use keygate_decision::request::Header;
-use keygate_decision::{Carrier, Carriers, IdentityHeader, Places, ReadinessPath, UnixSeconds, explain::Route};
+use keygate_decision::{Carrier, IdentityHeader, Places, ReadinessPath, UnixSeconds, explain::Route};
 use keygate_wire::{FilterConfig, Source};
 use serde_json::{Value, json};
 
@@ -170,7 +170,6 @@ fn warnings(config: &FilterConfig) -> Vec<String> {
         warnings.push("embedded_table: holds no key, so nothing passes but what a public rule lets through".to_owned());
     }
     warnings.extend(hidden_by_readiness(config));
-    warnings.extend(left_out(config));
     warnings
 }
 
@@ -180,25 +179,4 @@ fn hidden_by_readiness(config: &FilterConfig) -> Option<String> {
     let request: [Header<'_>; 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
     let Route::By(index) = config.policy.explain(&request).route else { return None };
     Some(format!("readiness_path: GET and HEAD of {path} no longer reach what rules[{index}] lets through"))
-}
-
-/// What the preset knows of its upstream, and the configuration's own lists have dropped.
-fn left_out(config: &FilterConfig) -> Vec<String> {
-    let bare = json!({"proxy": "any", "control_plane": {"cluster": "any"}, "preset": config.preset});
-    let Some(Ok(preset)) = config.preset.as_ref().map(|_| FilterConfig::parse(bare.to_string().as_bytes())) else {
-        return Vec::new();
-    };
-    let all = |carriers: &Carriers| [carriers.used.as_slice(), &carriers.stripped].concat();
-    let known = all(&config.policy.carriers);
-    // `Authorization` is judged or taken out in any case.
-    let carriers = all(&preset.policy.carriers)
-        .into_iter()
-        .filter(|it| !matches!(it, Carrier::Basic | Carrier::BasicToken(_) | Carrier::Bearer | Carrier::Bare));
-    let carriers = carriers
-        .filter(|carrier| !known.contains(carrier))
-        .map(|carrier| format!("strip: the upstream honours {carrier}, which is neither a carrier nor stripped"));
-    let places = preset.policy.locators.iter().filter(|place| !config.policy.locators.contains(place));
-    let places = places
-        .map(|place| format!("environment_places: the upstream takes an environment from {place}, which is not among them"));
-    carriers.chain(places).collect()
 }
