@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# What is built is looked for here, wherever a person's other projects are built.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 
 # The demo's ports, all on 127.0.0.1: make run EDGE_PORT=10001
 export EDGE_PORT ?= 10000

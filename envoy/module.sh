@@ -40,4 +40,14 @@ case "${1:-}" in
         ;;
     *) echo "usage: $0 [traps | other-layout | bench]" >&2; exit 2 ;;
 esac
+
+# Where the sources of crates lie is a machine's own affair: the module's words begin with a crate's name, and it is the same everywhere.
+# They are fetched first, for only then it is known where to. Flags are told apart by spaces.
+"${cargo[@]}" fetch --quiet --locked --target wasm32-unknown-unknown
+for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+    if [[ "$sources" != *[[:space:]]* ]]; then
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$sources="
+    fi
+done
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS
 "${cargo[@]}" "${build[@]}"
