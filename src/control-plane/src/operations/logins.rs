@@ -102,7 +102,7 @@ pub(super) async fn throttled(
 ) -> Result<(), Refusal> {
     let now = || store.clock().now();
     gate.throttle.attempt(name, source, now()).map_err(|Wait { seconds }| Refusal::Throttled { seconds })?;
-    match gate.hasher.matches(password, digest).await {
+    match gate.hasher.matches(name, source, password, digest).await {
         Ok(true) => {
             gate.throttle.proved(name, source, now());
             Ok(())

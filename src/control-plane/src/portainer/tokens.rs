@@ -34,7 +34,8 @@ pub(super) async fn answer(app: &App, caller: &Caller, source: Source, asked: &A
         return Err(denied());
     }
     let holder = Some(HolderRef::Account(AccountRef::Id(account.id)));
-    let keys = keys::list(&mut *app.store.read().await?, caller, holder).await?;
+    let mut reader = app.store.read_long().await?;
+    let keys = keys::list(&mut reader, caller, holder).await?;
     Ok(Answer::ok(keys.iter().map(|key| view(key, account.id)).collect()))
 }
 

@@ -77,7 +77,8 @@ async fn was_switched_off(app: &App, caller: &Caller) -> Result<bool, Error> {
 
 /// The project of the environment key that a header names, without its secret. What names none names none that anybody may enter.
 pub(super) async fn named_by_key(app: &App, headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let Some(access) = headers.get("x-api-client-access-key") else { return Ok(None) };
+    let is_blank = |value: &&HeaderValue| value.as_bytes().trim_ascii().is_empty();
+    let Some(access) = headers.get("x-api-client-access-key").filter(|value| !is_blank(value)) else { return Ok(None) };
     let label = access.to_str().ok().and_then(|access| Label::parse(access).ok());
     let environment = match label {
         Some(label) => environments::of_access_key(&mut *app.store.read().await?, &label).await?,
@@ -86,8 +87,8 @@ pub(super) async fn named_by_key(app: &App, headers: &HeaderMap) -> Result<Optio
     Ok(Some(environment.map(|environment| environment.to_string()).unwrap_or_default()))
 }
 
-/// What every answer to somebody who is known says of them: who they are, and as whom they act, which is a project if they ask for what
-/// is in one. Names that no header can hold are left out.
+/// What every answer to somebody who is known says of them: who they are, and the id as which they act, which is a project's if they ask
+/// for what is in one. Names that no header can hold are left out.
 pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
     let mut reader = app.store.read().await?;
     let entered = match asked.kind.is_some_and(|kind| resource::of(kind).is_in_projects()) {
@@ -104,13 +105,14 @@ pub(super) async fn who(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec
     };
     let user = account.as_ref().map(|account| shared_id(account.id));
     let user = user.or_else(|| acting.as_ref().map(|environment| environment.id.to_string()));
-    let (id, kind, name) = match (&acting, &account) {
-        (Some(environment), _) => (environment.id.to_string(), "project", environment.name.as_str()),
-        (None, Some(account)) => (shared_id(account.id), account.kind.as_str(), account.name.as_str()),
+    let id = acting.as_ref().map(|environment| environment.id.to_string()).or_else(|| user.clone());
+    let (kind, name) = match (&account, &acting) {
+        (Some(account), _) => (account.kind.as_str(), account.name.as_str()),
+        (None, Some(environment)) => ("project", environment.name.as_str()),
         (None, None) => return Ok(Vec::new()),
     };
     let said = [
-        ("x-api-account-id", Some(id.as_str())),
+        ("x-api-account-id", id.as_deref()),
         ("x-api-user-id", user.as_deref()),
         ("x-api-account-kind", Some(kind)),
         ("x-api-account-name", Some(name)),

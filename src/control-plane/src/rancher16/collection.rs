@@ -1,6 +1,6 @@
 //! Lists: filtered, sorted and paged, by whatever fields their things show.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,8 @@ use crate::dialect::list::{Filters, as_text, page_url};
 
 const USUAL_LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
+/// So many things of a sorted list may come before a page: all of them are held until the last one is known.
+const DEEPEST_SORTED: usize = 10_000;
 /// Parameters that are no filters.
 const OTHER: [&str; 9] = ["limit", "marker", "sort", "order", "projectId", "action", "_method", "include", "_"];
 
@@ -41,12 +43,17 @@ impl<'a> Gathered<'a> {
         let resource = resource::of(kind);
         let descending = asked.parameter("order").is_some_and(|order| order.eq_ignore_ascii_case("desc"));
         let sort = asked.parameter("sort").filter(|field| resource.all_fields().any(|own| own.name == *field));
+        let page = Page::of(asked)?;
+        if sort.is_some() && page.start > DEEPEST_SORTED {
+            let why = format!("a sorted list is paged up to {DEEPEST_SORTED}: ask for less by filters, or leave sort out");
+            return Err(Error::invalid("InvalidFormat", "marker", why));
+        }
         Ok(Self {
             asked,
             kind,
             filters: filters(asked, resource)?,
             sort: sort.map(|field| (field, descending)),
-            page: Page::of(asked)?,
+            page,
             things: Vec::new(),
             total: 0,
         })
@@ -72,11 +79,10 @@ impl<'a> Gathered<'a> {
 
     /// Stable: equal ones stay as they came.
     fn sort(&mut self) {
-        if let Some((field, descending)) = self.sort {
-            self.things.sort_by(|a, b| {
-                let order = compare(a.get(field), b.get(field));
-                if descending { order.reverse() } else { order }
-            });
+        match self.sort {
+            Some((field, false)) => self.things.sort_by_cached_key(|thing| Place::of(thing.get(field))),
+            Some((field, true)) => self.things.sort_by_cached_key(|thing| Reverse(Place::of(thing.get(field)))),
+            None => {}
         }
     }
 
@@ -150,13 +156,22 @@ fn by_size(a: &str, b: &str) -> Ordering {
     }
 }
 
-fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
-    let text = |value: Option<&Value>| match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.to_lowercase(),
-        Some(other) => other.to_string(),
-    };
-    by_size(&text(a), &text(b))
+/// Where a field's value puts its thing in a list: what has none first, then numbers by their size, then texts whatever their case. One
+/// order for all of them: a sort may panic over values of which each comes before the next and the last before the first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Nowhere,
+    Number(i64),
+    Text(String),
+}
+
+impl Place {
+    fn of(value: Option<&Value>) -> Self {
+        match value.and_then(as_text) {
+            None => Self::Nowhere,
+            Some(text) => text.parse().map_or_else(|_| Self::Text(text.to_lowercase()), Self::Number),
+        }
+    }
 }
 
 /// Which part of a list is asked for.
@@ -255,15 +270,54 @@ mod tests {
         assert!(passes(&json!(10), "gt", "9") && !passes(&json!(10), "lt", "9"));
     }
 
+    fn asked(query: &str) -> Asked {
+        let uri: axum::http::Uri = format!("/v1/apikeys?{query}").parse().unwrap();
+        let none = axum::http::HeaderMap::new();
+        let base = super::super::render::Base::of(&crate::dialect::Site::of(&none, false), uri.path());
+        Asked::read(&axum::http::Method::GET, &uri, &none, b"", base).unwrap()
+    }
+
+    #[test]
+    fn whatever_names_are_they_have_one_order() {
+        // `9` before `10` as numbers, and `10` before `1a` before `9` as texts, would be no order.
+        let names = [
+            "11a", "2a", "12", "11", "13a", "2", "6", "5", "8", "1a", "10", "4a", "15a", "14", "7a", "1", "6a", "14a", "7", "13",
+            "5a", "8a", "15", "16", "4", "16a", "3", "9a", "10a", "12a", "3a", "9", "",
+        ];
+        let sorted = |query: &str| {
+            let asked = asked(query);
+            let mut gathered = Gathered::new(&asked, Kind::ApiKey).unwrap();
+            names.iter().for_each(|name| gathered.take(json!({"name": name})));
+            gathered.take(json!({"name": null}));
+            let body = gathered.collection();
+            let names = body["data"].as_array().unwrap().iter().map(|thing| thing["name"].as_str().unwrap_or("-").to_owned());
+            names.collect::<Vec<_>>()
+        };
+        let ascending = sorted("sort=name");
+        let expected =
+            ["-", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "", "10a", "11a"];
+        assert_eq!(ascending[..20], expected);
+        assert_eq!(sorted("sort=name&order=desc"), ascending.into_iter().rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_page_far_down_a_sorted_list_is_not_worth_holding_what_comes_before_it() {
+        for (query, taken) in [
+            ("sort=name&marker=10000", true),
+            ("sort=name&marker=10001", false),
+            ("sort=name&marker=9223372036854775807", false),
+            ("marker=9223372036854775807", true),
+        ] {
+            assert_eq!(Gathered::new(&asked(query), Kind::ApiKey).is_ok(), taken, "{query}");
+        }
+    }
+
     #[test]
     fn a_page_of_many_is_found_without_holding_them_all() {
         for (query, first) in
             [("", 20), ("&sort=createdTS&order=desc", 4979), ("&sort=createdTS", 20), ("&createdTS_gte=100", 120)]
         {
-            let uri: axum::http::Uri = format!("/v1/apikeys?limit=10&marker=20{query}").parse().unwrap();
-            let none = axum::http::HeaderMap::new();
-            let base = super::super::render::Base::of(&crate::dialect::Site::of(&none, false), uri.path());
-            let asked = Asked::read(&axum::http::Method::GET, &uri, &none, b"", base).unwrap();
+            let asked = asked(&format!("limit=10&marker=20{query}"));
             let mut gathered = Gathered::new(&asked, Kind::ApiKey).unwrap();
             let mut most = 0;
             for number in 0..5000 {

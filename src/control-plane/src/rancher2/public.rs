@@ -58,14 +58,16 @@ enum Given<'g> {
 impl<'g> Given<'g> {
     fn parse(text: &'g str) -> Result<Self, Error> {
         match (text, text.strip_prefix(FOR_KUBECTL)) {
-            ("json", _) => Ok(Self::Json),
             ("cookie", _) => Ok(Self::Cookie),
             (_, Some("")) => Ok(Self::ForKubectl(None)),
             (_, Some(rest)) if rest.starts_with('_') => Ok(Self::ForKubectl(rest.strip_prefix('_'))),
-            _ => {
+            // A token for kubectl lives for longer: whoever mistypes that is not given something else.
+            (_, Some(_)) => {
                 let known = "must be json, cookie, kubeconfig or kubeconfig_<clusterId>";
                 Err(Error::invalid("InvalidOption", "responseType", known))
             }
+            // As in Rancher: `json`, and whatever else it does not know.
+            _ => Ok(Self::Json),
         }
     }
 }

@@ -80,11 +80,11 @@ const COMMON: [Field; 7] = [
     read("annotations", "map[string]"),
 ];
 const TOKEN: [Field; 16] = [
-    write("name", "string", Write::OnCreate),
+    write("name", "string", Write::OnCreateByAdmins),
     write("description", "string", Write::OnCreate),
     write("ttl", "int", Write::OnCreate),
     write("clusterId", "reference[cluster]", Write::OnCreate),
-    write("userId", "reference[user]", Write::OnCreate),
+    write("userId", "reference[user]", Write::OnCreateByAdmins),
     read("token", "password"),
     read("userPrincipal", "reference[principal]"),
     read("groupPrincipals", "array[reference[principal]]"),
@@ -135,7 +135,8 @@ const CHANGE_PASSWORD: [Field; 2] =
 const SET_PASSWORD: [Field; 2] =
     [write("currentPassword", "password", Write::OnCreate), need("newPassword", "password", Write::OnCreate)];
 
-const LIST_PROVIDERS: [Operation; 1] = [plain(Verb::List, "Lists the ways to log in", &[200])];
+const SHOW_PROVIDERS: [Operation; 2] =
+    [plain(Verb::List, "Lists the ways to log in", &[200]), plain(Verb::Show, "Shows a way to log in", &[200])];
 
 /// All of them.
 pub(super) static ALL: [Resource; 6] = [
@@ -222,7 +223,7 @@ pub(super) static ALL: [Resource; 6] = [
         plural: "authProviders",
         public: true,
         fields: &[],
-        operations: &LIST_PROVIDERS,
+        operations: &SHOW_PROVIDERS,
     },
     Resource {
         kind: Kind::LocalProvider,

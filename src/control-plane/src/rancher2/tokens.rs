@@ -36,14 +36,15 @@ pub(super) async fn answer(app: &App, caller: &Caller, asked: &Asked) -> Result<
 
 async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let now = app.store.clock().now();
-    let tokens = tokens::list(&mut *app.store.read().await?, caller).await?;
+    let mut reader = app.store.read_long().await?;
+    let tokens = tokens::list(&mut reader, caller).await?;
     let shown = tokens.iter().map(|token| view(&asked.base, Shown::of(token), Some(caller), now, None));
     collection::answer(asked, Kind::Token, shown.collect())
 }
 
 async fn create(app: &App, caller: &Caller, asked: &Asked) -> Result<Answer, Error> {
     let given = asked.fields("InvalidFormat")?;
-    let written = writable(resource::of(Kind::Token).fields, &given, true, false)?;
+    let written = writable(resource::of(Kind::Token).fields, &given, true, caller.standing.sees_all())?;
     let wrong = |field: &'static str| move |why: String| Error::invalid("InvalidFormat", field, why);
     let wish = Wish {
         account: text(&written, "userId").map(users::reference).transpose()?,

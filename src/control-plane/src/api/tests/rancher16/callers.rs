@@ -56,6 +56,8 @@ async fn an_environments_key_names_its_project_and_grants_nothing() {
     for other in [&foreign["publicValue"], &account, &json!("0123456789ABCDEF0123"), &json!("a:b")] {
         assert_eq!(read(naming(other)).await.status, 403, "{other}");
     }
+    // What is blank names none.
+    assert_eq!(read(naming(&json!(""))).await.body["data"][0]["publicValue"], account);
     let alone = plane.rancher("").request("GET", "/v1/apikeys");
     assert_eq!(read(alone.header("x-api-client-access-key", own["publicValue"].as_str().unwrap())).await.status, 401);
 }
@@ -121,7 +123,7 @@ async fn answers_say_who_asks_and_as_whom_they_act() {
         ["x-api-account-id", "x-api-user-id", "x-api-account-kind", "x-api-account-name"].map(said)
     };
     assert_eq!(said(&alice, "/v1/apikeys").await, [&account, &account, "user", "alice"]);
-    assert_eq!(said(&alice, "/v1/projects/1a5/apikeys").await, ["1a5", &account, "project", "1a5"]);
+    assert_eq!(said(&alice, "/v1/projects/1a5/apikeys").await, ["1a5", &account, "user", "alice"]);
     assert_eq!(said(&alice, "/v1/projects/1a9/apikeys").await, [&account, &account, "user", "alice"], "what is not entered");
     assert_eq!(said(&machine, "/v1/projects").await, ["1a5", "1a5", "project", "1a5"]);
     assert_eq!(said("", "/v1/projects").await, ["", "", "", ""]);

@@ -19,6 +19,8 @@ async fn a_password_opens_a_token_that_ends_with_the_session() {
     let providers = plane.rancher2("").get("/v3-public/authProviders").await;
     let way = providers["data"][0]["actions"]["login"].as_str().unwrap();
     assert_eq!(way, format!("{}{LOGIN}", plane.url));
+    assert_eq!(plane.rancher2("").get("/v3-public/authProviders/local").await["actions"]["login"], way);
+    assert_eq!(plane.rancher2("").refused("GET", "/v3-public/authProviders/github", None, 404).await, "NotFound");
     let login = plane.log_in(with("ttl", json!(1)), 201).await.body;
     let token = login["token"].as_str().unwrap();
     assert!(token.starts_with("token-"), "{login}");
@@ -85,9 +87,10 @@ async fn a_token_comes_as_it_was_asked_for() {
     assert!(one["id"].as_str().unwrap().starts_with("kubeconfig-user-2.c-aaaaa-"), "{one}");
     assert_eq!(one["clusterId"], "c-aaaaa");
     assert_eq!(holder(&plane.grant_of(one["token"].as_str().unwrap()).unwrap()), (2, true));
-    for (response, field) in [("kubeconfig_nowhere", "clusterId"), ("saml", "responseType"), ("kubeconfigs", "responseType")] {
+    for (response, field) in [("kubeconfig_nowhere", "clusterId"), ("kubeconfigs", "responseType")] {
         assert_eq!(plane.log_in(with("responseType", json!(response)), 422).await.body["fieldName"], field);
     }
+    assert_eq!(plane.log_in(with("responseType", json!("token")), 201).await.body["type"], "token");
 }
 
 #[tokio::test]
