@@ -68,13 +68,14 @@ want_debian_rust() {
 }
 
 # want_wasm_toolchain: rustup's wasm32 target where it is installed or can be, else Debian's compiler, which builds the
-# standard library from its source. The choice is kept, so that an unreachable rustup server costs its time-out only once.
+# standard library from its source. The choice is kept, so that an unreachable rustup server costs its time-out only once; a target that
+# somebody has brought since is found all the same.
 want_wasm_toolchain() {
     local rustc kept
     rustc=$(rustc --version 2>/dev/null || true)
     kept=$(cat .tools/wasm-toolchain 2>/dev/null || true)
     if [ "$kept" = "rustup $rustc" ]; then return; fi
-    if [ "$kept" != "debian $rustc" ] && recent_enough cargo && has_wasm_target; then
+    if recent_enough cargo && { has_wasm_target || { [ "$kept" != "debian $rustc" ] && add_wasm_target; }; }; then
         echo "rustup $rustc" >.tools/wasm-toolchain
         return
     fi
@@ -83,7 +84,10 @@ want_wasm_toolchain() {
 }
 
 has_wasm_target() {
-    [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ] && return
+    [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ]
+}
+
+add_wasm_target() {
     has rustup && [ "$(rustc --print sysroot)" != /usr ] || return 1
     say "asking rustup for the wasm32-unknown-unknown target (at most ${rustup_seconds} s)"
     timeout "$rustup_seconds" rustup target add wasm32-unknown-unknown >.tools/rustup.log 2>&1

@@ -233,7 +233,11 @@ async fn what_cannot_be_served_safely_is_not_served() -> Result<()> {
         Ok(tokio::time::timeout(Duration::from_secs(20), command.output()).await.context("it serves")??)
     };
     let missing = authority.path().with_file_name("missing.pem");
+    let pipe = authority.path().with_file_name("pipe");
+    ensure!(Command::new("mkfifo").arg(&pipe).status().await?.success(), "mkfifo");
     for (options, named) in [
+        // Nobody writes to it: whoever opened it would wait for ever.
+        (flags(&[("--http-cert", &one.cert), ("--http-key", &pipe)]), vec!["--http-key", "not a pipe"]),
         (vec!["--sync".to_owned(), format!("0.0.0.0:{}", free_port()?)], vec!["--sync-cert", "--sync-key", "127.0.0.1"]),
         (flags(&[("--sync-cert", &one.cert), ("--sync-key", &other.key)]), vec!["--sync-cert", "--sync-key", "belong together"]),
         (flags(&[("--http-cert", &one.cert), ("--http-key", &other.key)]), vec!["--http-cert", "--http-key", "belong together"]),
@@ -275,6 +279,17 @@ async fn the_api_speaks_https_to_whoever_trusts_it() -> Result<()> {
     ensure!(distrusted.status.code() == Some(1), "{}", distrusted.status);
     let said = text(&distrusted.stderr);
     ensure!(said.contains("is not trusted") && said.contains("KEYGATE_CA"), "{said}");
+    // The other scheme, and the proxies' port, which is without TLS here.
+    for (scheme, port, named) in [
+        ("http", control_plane.http_port(), "https://"),
+        ("https", control_plane.sync_port(), "http://"),
+        ("http", control_plane.sync_port(), "another port"),
+    ] {
+        let url = format!("{scheme}://{}", loopback(port));
+        let mistaken = control_plane.cli().run(&["account", "list", "--url", &url]).await?;
+        let said = text(&mistaken.stderr);
+        ensure!(mistaken.status.code() == Some(1) && said.contains(named), "{url}: {said}");
+    }
     let unreadable = control_plane.cli().trusting(&certificate.key).run(&["account", "list"]).await?;
     ensure!(unreadable.status.code() == Some(2) && text(&unreadable.stderr).contains("--ca"), "{}", text(&unreadable.stderr));
 

@@ -41,10 +41,12 @@ pub(crate) struct RestoreOptions {
 pub(crate) async fn backup(options: BackupOptions, output: OutputFormat) -> anyhow::Result<()> {
     let database = DataFolder::find(&options.data)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let contents = tokio::select! {
         saved = backup::save(&database, &options.file, Clock::system().now()) => saved?,
         _ = interrupt.recv() => bail!("interrupted; there is no backup"),
         _ = terminate.recv() => bail!("stopped; there is no backup"),
+        _ = hangup.recv() => bail!("the terminal is gone; there is no backup"),
     };
     let file = options.file.display();
     let report = report(json!({"file": file.to_string()}), &contents);
@@ -121,7 +123,7 @@ fn warnings(data: &Path, contents: &Contents, replaced: &Replaced) -> Vec<String
         ),
     }
     lines.push("Logins have ended: some of them were ended since, too. People log in again.".to_owned());
-    lines.push(if replaced.difference.is_some() {
+    lines.push(if replaced.proxies_known {
         "Waits cover every proxy that the data which was there knew, and those of the backup.".to_owned()
     } else {
         "A proxy that first came after it is not waited for until it connects again. Those that the backup knows are, for up to 30 days: \

@@ -40,6 +40,11 @@ impl FromStr for LogFilter {
     }
 }
 
+/// Starts the log of a command that serves nobody: what it cannot say itself.
+pub(crate) fn start_for_errors() {
+    start(LogFormat::Text, LogFilter(Targets::new().with_default(LevelFilter::ERROR)));
+}
+
 /// Starts the log.
 pub(crate) fn start(format: LogFormat, LogFilter(targets): LogFilter) {
     // Where standard error cannot be written, there is nobody to tell; a log that tried to would end the process.

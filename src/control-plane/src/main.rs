@@ -76,9 +76,25 @@ enum Command {
     Admin(cli::Command),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Arguments { command, connection, output } = Arguments::try_parse().unwrap_or_else(|error| refuse(error));
+fn main() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(error));
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli::print_note(&format!("error: no threads can be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(arguments));
+    // A file that never lets itself be read must not keep the process: all that has to be done is done.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(Arguments { command, connection, output }: Arguments) -> ExitCode {
+    if matches!(command, Command::Init(_) | Command::Recover(_) | Command::Backup(_) | Command::Restore(_)) {
+        log::start_for_errors();
+    }
     let done = match command {
         Command::Init(options) => setup::init(options, output).await,
         Command::Serve(options) => serve::serve(options).await,

@@ -338,3 +338,25 @@ async fn how_long_a_proxy_may_go_on_is_not_forgotten() {
     restore::stage(&elsewhere, found, NOW).await.unwrap().put(NOW).await.unwrap();
     assert_eq!(limits(elsewhere.database()).await, known(&[("forgotten", LONGEST), ("raised", LONGEST)]));
 }
+
+#[tokio::test]
+async fn nobody_is_told_that_waits_cover_proxies_which_cannot_be_read() {
+    for (readable, expected) in [(true, "Waits cover every proxy"), (false, "is not waited for until it connects again")] {
+        let plane = Plane::new(1).await;
+        let file = plane.file("backup");
+        save(&plane.database(), &file, NOW).await.unwrap();
+        if !readable {
+            plane.run("ALTER TABLE proxy RENAME TO gone").await;
+        }
+        let replaced = plane.restore(&file).await.unwrap();
+        assert!(replaced.difference.is_some(), "the keys can be compared");
+        let said = warnings(&plane.data(), &Contents::default(), &replaced).join("\n");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_read_only_once_is_no_backup() {
+    let refused = restore::find(Path::new("/dev/null"), NOW).await.unwrap_err().to_string();
+    assert!(refused.contains("to a file first") && refused.contains("nothing was changed"), "{refused}");
+}

@@ -36,7 +36,8 @@ pub(super) struct Call {
     pub(super) wait: Duration,
 }
 
-/// Names one thing in a path: not empty and not dots alone, which a URL would fold into the path of something else.
+/// Names one thing in a path: not empty, not dots alone, which a URL would fold into the path of something else, and without line ends or
+/// tabs, which a URL leaves out: of two numbers in two lines it would make one, somebody else's.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reference(String);
 
@@ -243,12 +244,19 @@ impl Client {
             format!(
                 "{url} is not trusted ({cause}): name who signed its certificate with KEYGATE_CA or --ca, or use the name it is for"
             )
+        } else if cause.contains("InvalidContentType") {
+            format!("{url} does not speak TLS ({cause}): set KEYGATE_URL or pass --url with http://, or with the API's port")
         } else if error.is_connect() {
             format!("cannot connect to {url} ({cause}): is the control plane running there? Set KEYGATE_URL or pass --url")
-        } else if call.method == Method::GET {
-            format!("no answer from {url} ({cause})")
         } else {
-            format!("no answer from {url} ({cause}): the change may have been made, look before you try again")
+            let unsure =
+                if call.method == Method::GET { "" } else { "; the change may have been made, look before you try again" };
+            let elsewhere = if url.scheme() == "http" && !error.is_timeout() {
+                "; if it always is like this, KEYGATE_URL or --url may lack the s of https://, or name another port than the API's"
+            } else {
+                ""
+            };
+            format!("no answer from {url} ({cause}){unsure}{elsewhere}")
         })
     }
 }
@@ -266,6 +274,9 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.chars().all(|character| character == '.') {
             return Err("it must not be empty or dots alone");
+        }
+        if text.chars().any(char::is_control) {
+            return Err("it names one thing: there must be no line end or tab in it");
         }
         Ok(Self(text.to_owned()))
     }

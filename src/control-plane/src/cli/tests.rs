@@ -388,3 +388,12 @@ async fn a_wait_succeeds_only_when_nobody_is_missing() {
         }
     }
 }
+
+#[test]
+fn a_name_with_a_line_end_is_not_taken_for_another_without() {
+    for name in ["7\n12", "bob\nalice", ".\t.", "7\r", "\t"] {
+        let parsed = Cli::try_parse_from(["keygate", "key", "deactivate", name]);
+        assert!(parsed.unwrap_err().to_string().contains("no line end or tab"), "{name:?}");
+    }
+    assert!(Cli::try_parse_from(["keygate", "key", "deactivate", "7"]).is_ok());
+}

@@ -97,8 +97,9 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // It is gone already where it was renamed.
+        // It is gone already where it was renamed, and its journal where it was filled.
         let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(format!("{}-journal", self.name));
     }
 }
 

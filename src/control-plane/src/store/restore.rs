@@ -29,6 +29,8 @@ pub(crate) enum RestoreError {
     Unfit { file: String, why: Unfit },
     #[error("{0} belongs to a database that may be in use; make a copy that stands by itself with keygate backup")]
     Journal(String),
+    #[error("{0} is no file that can be read more than once: write what comes from there to a file first; nothing was changed")]
+    NoFile(String),
     #[error("another program has {0} open; stop it first")]
     InUse(String),
     #[error("the present data in {path} cannot be put aside, nothing was changed: {cause}")]
@@ -56,6 +58,8 @@ pub(crate) struct Replaced {
     pub(crate) kept: Option<PathBuf>,
     /// What keys may do now and could not, and the reverse; none if the old data cannot be read.
     pub(crate) difference: Option<Difference>,
+    /// Whether the proxies that the old data knew are known now, too.
+    pub(crate) proxies_known: bool,
 }
 
 /// Reads a backup whole where it lies, so that nothing at all is made for one that cannot be used.
@@ -64,6 +68,9 @@ pub(crate) async fn find(file: &Path, now: UnixSeconds) -> Result<Found<'_>, Res
         if journal.metadata().is_ok_and(|found| found.len() > 0) {
             return Err(RestoreError::Journal(journal.display().to_string()));
         }
+    }
+    if !file.metadata().map_err(io_error(file))?.is_file() {
+        return Err(RestoreError::NoFile(file.display().to_string()));
     }
     let mut source = File::open(file).map_err(io_error(file))?;
     if !begins_as_a_database(&mut source).map_err(io_error(file))? {
@@ -142,14 +149,17 @@ impl Staged<'_> {
     pub(crate) async fn put(self, now: UnixSeconds) -> Result<Replaced, RestoreError> {
         let database = self.folder.database();
         let (wal, shm) = (beside(database, "-wal"), beside(database, "-shm"));
-        let mut replaced = Replaced { kept: None, difference: None };
+        let mut replaced = Replaced { kept: None, difference: None, proxies_known: false };
         if database.try_exists().map_err(io_error(database))? {
             let folded = fold_journal(database).await?;
             if folded {
                 replaced.difference = compare(database, &self.path, now).await.ok();
-                if let Err(error) = self.carry_limits().await {
-                    tracing::warn!(%error, "how long proxies may go on cannot be read from the data that was there");
-                }
+                let carried = self.carry_limits().await;
+                carried
+                    .as_ref()
+                    .err()
+                    .inspect(|error| tracing::error!(%error, "the proxies of the data that was there are not known"));
+                replaced.proxies_known = carried.is_ok();
             }
             let name = clock::rfc3339(now).replace(['-', ':'], "");
             let kept = beside(database, &format!(".before-restore-{name}"));

@@ -138,7 +138,10 @@ impl Contents {
 }
 
 fn read(file: &(&'static str, PathBuf)) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(&file.1).with_context(|| format!("{} cannot be read", named(file)))
+    let unreadable = || format!("{} cannot be read", named(file));
+    let found = std::fs::metadata(&file.1).with_context(unreadable)?;
+    ensure!(found.is_file(), "{} is no file: it is read again whenever it changes, so name one, not a pipe", named(file));
+    std::fs::read(&file.1).with_context(unreadable)
 }
 
 fn named((flag, path): &(&'static str, PathBuf)) -> String {
