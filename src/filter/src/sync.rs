@@ -20,10 +20,10 @@ const CLOCK_LIMIT_MS: u64 = 5 * 60 * 1000;
 /// it; whoever sends it is no control plane.
 const MESSAGE_LIMIT: usize = 64 << 20;
 const RETRY_MIN_MS: u64 = 250;
-/// The pause is at most twice this. The control plane counts on that: a process that is not back within 9 seconds, of which Envoy may take
-/// 5 for an attempt that nobody answers, while another of the same name is, it takes for ended. Where sources differ, what the others
-/// take comes on top.
-const RETRY_MAX_MS: u64 = 1_700;
+/// The pause is at most twice this. The control plane counts on that: a process that is not back within 9 seconds, while another of the same
+/// name is, it takes for ended. Of those Envoy may take 5 for an attempt that nobody answers, a tick comes up to half a one late, and one
+/// is left for connecting. Where sources differ, what the others take comes on top.
+const RETRY_MAX_MS: u64 = 1_200;
 /// So many attempts in a row may come to nothing before others of the process, whose source may be another, have theirs.
 const MOST_FAILURES: u32 = 3;
 

@@ -66,7 +66,7 @@ pub(crate) enum ProxyCommand {
         /// Its name
         name: Reference,
     },
-    /// Forget a proxy that is gone for good, so that no change waits for it
+    /// Forget a proxy that is gone for good, or a connected one's processes that cannot come back, so that no change waits for it
     Forget {
         /// Its name
         name: Reference,

@@ -88,7 +88,11 @@ where
         let account = still(change, &AccountRef::Id(id), digest.as_ref()).await?;
         make(change, &account).await
     });
-    written.await
+    let written = written.await;
+    if let Err(refusal) = &written {
+        note(store, refusals, Some(&account), refusal);
+    }
+    written
 }
 
 /// Checks a password within the limits of guessing.
@@ -144,6 +148,7 @@ fn note(store: &Store, refusals: &Refusals, account: Option<&Account>, refusal: 
         Refusal::WrongPassword => "wrong password",
         Refusal::Throttled { .. } => "too many wrong passwords",
         Refusal::InactiveAccount => "the account is inactive",
+        Refusal::Forbidden(why) => why,
         _ => return,
     };
     let Some(account) = account else { return };

@@ -18,27 +18,44 @@ pub(crate) fn find(publisher: &Publisher, caller: &Caller, name: &str) -> Result
     found.ok_or_else(|| Missing::proxy(name).into())
 }
 
-/// Forgets a proxy and its join tokens in storage; gives the tokens' ids. Until that is durable, waits cover it: then comes
-/// [`forgotten`].
+/// What is to be forgotten once storage has noted it.
+#[derive(Debug)]
+pub(crate) enum Former {
+    /// A proxy that is gone, with these tokens.
+    Proxy(Vec<u64>),
+    /// Those processes of a connected one that cannot come back.
+    Processes,
+}
+
+/// Forgets a proxy and its join tokens in storage; of a connected one only processes that cannot come back, which storage does not know.
+/// Until that is durable, waits cover it: then comes [`forgotten`].
 pub(crate) async fn forget(
     change: &mut Change<'_>,
     publisher: &Publisher,
     caller: &Caller,
     name: &str,
-) -> Result<Vec<u64>, Refusal> {
+) -> Result<Former, Refusal> {
     require(caller, Action::ManageProxies, || Missing::proxy(name))?;
+    if publisher.waits_in_vain(name) {
+        proxy::forget_former(change, name);
+        return Ok(Former::Processes);
+    }
     let known = gone(publisher.unregister(name), name);
     if let Err(refusal @ Refusal::Conflict { .. }) = known {
         return Err(refusal);
     }
     let tokens = proxy::forget(change, name).await?;
     // One that never connected may have tokens, and is known by them.
-    if tokens.is_empty() { known.map(|()| tokens) } else { Ok(tokens) }
+    if tokens.is_empty() { known.map(|()| Former::Proxy(tokens)) } else { Ok(Former::Proxy(tokens)) }
 }
 
 /// Ends that waits cover a proxy that storage has forgotten, unless it has come back meanwhile; and the streams that were opened with
 /// its tokens, if one has.
-pub(crate) fn forgotten(publisher: &Publisher, name: &str, tokens: &[u64]) -> Result<(), Refusal> {
+pub(crate) fn forgotten(publisher: &Publisher, name: &str, former: &Former) -> Result<(), Refusal> {
+    let Former::Proxy(tokens) = former else {
+        publisher.forget_kept_out(name);
+        return Ok(());
+    };
     publisher.revoke(name, tokens);
     match gone(publisher.forget(name), name) {
         Err(Refusal::Missing(_)) if !tokens.is_empty() => Ok(()),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::error::Error;
 use super::request::Asked;
-use crate::api::{App, note_refused};
+use crate::api::{App, note_refused, writes_for_another_site};
 use crate::model::AccountRef;
 use crate::operations::callers::{self, Identity};
 use crate::permission::{Caller, Standing};
@@ -40,9 +40,15 @@ fn has_cookie(headers: &HeaderMap) -> bool {
     all.any(|(name, value)| name == COOKIE.as_bytes() && !value.is_empty())
 }
 
-/// Who asks.
+/// Who asks; nobody whom a page of another site makes write.
 pub(super) async fn identify(app: &App, asked: &Asked<'_>) -> Result<Caller, Error> {
-    match find(app, asked).await? {
+    let (identity, is_forged) = read(app, asked).await?;
+    match identity {
+        Identity::Passes(caller) if is_forged || writes_for_another_site(&asked.method, asked.headers) => {
+            let error = Error::forged();
+            note(app, caller, asked, &error).await;
+            Err(error)
+        }
         Identity::Passes(caller) => Ok(caller),
         Identity::Withdrawn(caller) => {
             let error = if is_gone(app, &caller).await? { Error::user_gone() } else { Error::invalid_token() };
@@ -53,8 +59,14 @@ pub(super) async fn identify(app: &App, asked: &Asked<'_>) -> Result<Caller, Err
     }
 }
 
-/// Whose credential a request presents.
+/// Whose credential a request presents that no page of another site has made.
 pub(super) async fn find(app: &App, asked: &Asked<'_>) -> Result<Identity, Error> {
+    let (identity, is_forged) = read(app, asked).await?;
+    if is_forged { Err(Error::forged()) } else { Ok(identity) }
+}
+
+/// Whose credential a request presents, and whether a browser may have been made to write by it.
+async fn read(app: &App, asked: &Asked<'_>) -> Result<(Identity, bool), Error> {
     let carriers = carriers();
     let path = asked.uri.path_and_query().map_or("", |path| path.as_str());
     let headers = asked.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
@@ -65,11 +77,9 @@ pub(super) async fn find(app: &App, asked: &Asked<'_>) -> Result<Identity, Error
         Reason::ConflictingCredentials => Error::conflicting_credentials(),
         _ => Error::invalid_token(),
     })?;
-    if presented.may_be_forged && !asked.method.is_safe() {
-        return Err(Error::forged());
-    }
     let now = app.store.clock().now();
-    Ok(callers::identify(&mut *app.store.read().await?, &digest, now).await?)
+    let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
+    Ok((identity, presented.may_be_forged && !asked.method.is_safe()))
 }
 
 /// Whether the account of a credential was removed.

@@ -285,6 +285,16 @@ impl Publisher {
         self.0.registry.forget(name)
     }
 
+    /// Whether waits cover processes of a connected proxy that cannot come back, because what they proved its name by is withdrawn.
+    pub(crate) fn waits_in_vain(&self, name: &str) -> bool {
+        self.0.registry.waits_in_vain(name)
+    }
+
+    /// Ends that waits cover those.
+    pub(crate) fn forget_kept_out(&self, name: &str) {
+        self.0.registry.forget_kept_out(name);
+    }
+
     /// Ends all streams that were opened with these join tokens of a proxy, once storage takes them for revoked.
     pub(crate) fn revoke(&self, proxy: &str, tokens: &[u64]) {
         tokens.iter().for_each(|token| self.0.registry.revoke(*token, proxy, Instant::now()));
@@ -344,7 +354,7 @@ struct Pace {
     after_refusals: [Duration; 4],
     concurrent_snapshots: usize,
     /// A process that still runs is back this long after it was cut off, or after the control plane could be reached again. Longer than
-    /// an attempt that nobody answers (Envoy gives up after 5 seconds) and a filter's longest pause before the next.
+    /// an attempt that nobody answers (Envoy gives up after 5 seconds), a filter's longest pause before the next (2.9) and connecting.
     comes_back: Duration,
 }
 

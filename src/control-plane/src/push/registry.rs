@@ -140,6 +140,30 @@ impl Registry {
         self.changed.send_replace(());
     }
 
+    /// A process that is known cannot prove its proxy's name any more. It may go on; that it does not come back says nothing. Who only says
+    /// that it is this process achieves that it is waited for.
+    pub(super) fn keep_out(&self, hello: &Hello) {
+        let mut state = lock(&self.state);
+        let processes = state.proxies.get_mut(&hello.proxy.name).into_iter().flat_map(|proxy| &mut proxy.processes);
+        processes.filter(|process| process.instance == Some(hello.instance)).for_each(|process| process.kept_out = true);
+    }
+
+    /// Whether waits cover processes of a connected proxy that cannot come back.
+    pub(super) fn waits_in_vain(&self, name: &str) -> bool {
+        lock(&self.state)
+            .proxies
+            .get(name)
+            .is_some_and(|proxy| proxy.is_connected() && proxy.processes.iter().any(Process::is_kept_out))
+    }
+
+    /// Ends that waits cover those processes.
+    pub(super) fn forget_kept_out(&self, name: &str) {
+        if let Some(proxy) = lock(&self.state).proxies.get_mut(name).filter(|proxy| proxy.is_connected()) {
+            proxy.processes.retain(|process| !process.is_kept_out());
+        }
+        self.changed.send_replace(());
+    }
+
     /// What is known of a revision.
     pub(super) fn assess(&self, revision: u64, now: Instant) -> Acknowledgement {
         let mut found = Acknowledgement::default();

@@ -85,7 +85,8 @@ async fn admit(
 ) -> Result<(Claim, Option<Base>, Identity), Status> {
     let token = std::mem::take(&mut hello.token);
     let hello = Hello::parse(hello)?;
-    let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await?;
+    let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await;
+    let identity = identity.inspect_err(|_| shared.registry.keep_out(&hello))?;
     visitor.admit();
     let claim = shared.registry.claim(&hello, identity, Instant::now())?;
     claim.heard(SystemTime::now());
@@ -315,7 +316,8 @@ impl Session {
             // One that is taken each time while the delta that follows is refused must not follow ever faster.
             Topic::Snapshot(_) => self.claim.quarantined(None),
         }
-        if let Some(position) = &ack.position {
+        // What was sent before a refusal may lack what was refused.
+        if let Some(position) = ack.position.as_ref().filter(|_| ack.serial > self.dealt_with) {
             let position = parse_position(position)?;
             let newest = self.shared.table().position();
             // It would be counted for revisions to come, before they were made.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::error::Error;
 use super::request::Asked;
 use super::resource;
-use crate::api::{App, note_refused};
+use crate::api::{App, note_refused, writes_for_another_site};
 use crate::model::{AccountRef, Purpose, State, shared_id};
 use crate::name::Label;
 use crate::operations::callers::{self, Identity};
@@ -39,7 +39,7 @@ pub(super) fn token(headers: &HeaderMap, digest: &Digest) -> Option<String> {
     texts.find(|text| Digest::of(text) == *digest).map(str::to_owned)
 }
 
-/// Who asks.
+/// Who asks; nobody whom a page of another site makes write.
 pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> Result<Caller, Error> {
     let carriers = carriers();
     let presented = read(headers, &carriers);
@@ -50,12 +50,15 @@ pub(super) async fn identify(app: &App, headers: &HeaderMap, asked: &Asked) -> R
         }
         _ => unauthorized(),
     })?;
-    if presented.may_be_forged && !asked.method.is_safe() {
-        return Err(Error::forged());
-    }
+    let from_elsewhere = writes_for_another_site(&asked.method, headers) || (presented.may_be_forged && !asked.method.is_safe());
     let now = app.store.clock().now();
     let identity = callers::identify(&mut *app.store.read().await?, &digest, now).await?;
     match identity {
+        Identity::Passes(caller) if from_elsewhere => {
+            let error = Error::forged();
+            note(app, caller, asked, &error).await;
+            Err(error)
+        }
         Identity::Passes(caller) => Ok(caller),
         Identity::Withdrawn(caller) => {
             // Whoever logged in and was switched off since has no better credential to be asked for.

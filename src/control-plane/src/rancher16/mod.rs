@@ -80,7 +80,6 @@ async fn answer(
     let (headers, named) = carriers::plain(&headers, &uri);
     let mut who = Vec::new();
     let answered = match Asked::read(&method, &uri, &headers, &body, base.clone()) {
-        Ok(_) if writes_for_another_site(&method, &headers) => Err(Error::forged()),
         Ok(mut asked) => {
             base = asked.schemas_base();
             allowed = asked.allowed();
@@ -114,6 +113,9 @@ async fn dispatch(
 ) -> Result<Answer, Error> {
     // Whoever logs in has no credential yet, and what else they send does not matter.
     if asked.kind == Some(Kind::Token) {
+        if writes_for_another_site(&asked.method, headers) {
+            return Err(Error::forged());
+        }
         return token::answer(app, source, headers, &asked).await;
     }
     let caller = caller::identify(app, headers, &asked).await?;

@@ -26,12 +26,24 @@ pub(super) struct Error {
     retry_after_seconds: Option<u64>,
     /// What could be asked instead.
     allowed: Option<Box<str>>,
+    /// Whether the caller may not do it, though the status does not say so.
+    not_granted: bool,
 }
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, code, message, detail: None, field: None, by_filter: false, retry_after_seconds: None, allowed: None }
+        Self {
+            status,
+            code,
+            message,
+            detail: None,
+            field: None,
+            by_filter: false,
+            retry_after_seconds: None,
+            allowed: None,
+            not_granted: false,
+        }
     }
 
     fn saying(self, detail: impl Into<String>) -> Self {
@@ -47,13 +59,20 @@ impl Error {
     pub(super) fn forged() -> Self {
         let message = "Invalid CSRF token";
         let detail = "a browser writes with the header X-API-CSRF equal to its cookie CSRF, and from this site's pages alone";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidCSRFToken", message).saying(detail)
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidCSRFToken", message).saying(detail);
+        Self { not_granted: true, ..error }
     }
 
     /// 422: a field cannot be taken; the message says what can.
     pub(super) fn invalid(code: &'static str, field: &'static str, message: impl Into<String>) -> Self {
         let message = format!("{field}: {}", message.into());
         Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
+    }
+
+    /// 422: a field names what is not there for the caller.
+    pub(super) fn invisible(field: &'static str, what: &str) -> Self {
+        let error = Self::invalid("InvalidReference", field, format!("there is no such {what} that you may see"));
+        Self { not_granted: true, ..error }
     }
 
     /// 422: the body cannot be read.
@@ -123,7 +142,7 @@ impl Error {
 
     /// Whether it refuses this caller what they asked.
     pub(super) fn refuses(&self, caller: &Caller, asked: &Asked) -> bool {
-        is_refused(caller, &asked.method, self.status)
+        self.not_granted || is_refused(caller, &asked.method, self.status)
     }
 
     /// The status of its answer, and its code.
@@ -145,10 +164,8 @@ impl<R: Into<Refusal>> From<R> for Error {
         match refusal {
             Refusal::Missing(missing) => match missing.field {
                 // What a field names that is not there, or may not be seen.
-                Some("environment") => {
-                    Self::invalid("InvalidReference", "clusterId", "there is no such cluster that you may see")
-                }
-                Some("account") => Self::invalid("InvalidReference", "userId", "there is no such user that you may see"),
+                Some("environment") => Self::invisible("clusterId", "cluster"),
+                Some("account") => Self::invisible("userId", "user"),
                 _ => Self::not_found(),
             },
             Refusal::Unauthorized => Self::must_authenticate(),

@@ -68,8 +68,7 @@ pub(super) fn description(given: Option<&str>) -> Result<Option<Description>, Er
 
 /// A cluster as a field names it. What is no id names none that anybody may see.
 pub(super) fn cluster(id: &str) -> Result<EnvironmentId, Error> {
-    let missing = |_| Error::invalid("InvalidReference", "clusterId", "there is no such cluster that you may see");
-    EnvironmentId::parse(id).map_err(missing)
+    EnvironmentId::parse(id).map_err(|_| Error::invisible("clusterId", "cluster"))
 }
 
 async fn log_out(app: &App, caller: &Caller) -> Result<Answer, Error> {

@@ -57,6 +57,11 @@ pub(super) async fn carry_limits(from: &mut Connection, to: &mut Connection) -> 
     Ok(())
 }
 
+/// Notes that processes of a connected proxy are waited for no longer. They are known to the push alone.
+pub(crate) fn forget_former(change: &mut Change<'_>, name: &str) {
+    change.audit("proxy.forget", format!("proxy {name}"), &json!({"processes": "those that cannot come back"}));
+}
+
 /// Forgets a proxy, its join tokens with it; gives their ids.
 pub(crate) async fn forget(change: &mut Change<'_>, name: &str) -> Result<Vec<u64>, StoreError> {
     sqlx::query("DELETE FROM proxy WHERE name = $1").bind(name).execute(change.connection()).await?;

@@ -239,3 +239,45 @@ async fn refuse(drive: &mut Drive, id: &str, alice: &str) {
     drive.plane.pass(60);
     drive.rancher(alice, "GET", "apikeys", None, 401).await;
 }
+
+/// What a page of another site made a browser send, what named somebody else's things in a field, and the right password while nobody
+/// may log in: each with another status than most refusals.
+#[tokio::test]
+async fn what_is_refused_in_other_words_is_noted_too_and_is_no_use() {
+    let plane = Plane::start().await;
+    let (key, alice) = plane.account("alice", "user").await;
+    plane.password("alice", PASSWORDS[0]).await;
+    let elsewhere = ("origin", "https://elsewhere.example");
+    let stored = |method: &str, path: &str, (name, value): (&str, &str), body: Value| {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let request = plane.client.request(method, format!("{}{path}", plane.url)).header(name, value);
+        read(request.bearer_auth(&alice).json(&body))
+    };
+    for (path, header, body, status) in [
+        ("/v1/apikeys", elsewhere, json!({"name": "x"}), 403),
+        ("/v3/tokens", elsewhere, json!({}), 422),
+        ("/v3/tokens", ("accept", "*/*"), json!({"clusterId": "c-aaaaa"}), 422),
+        ("/api/users/2/tokens", elsewhere, json!({"description": "x", "password": "x"}), 403),
+    ] {
+        assert_eq!(stored("POST", path, header, body).await.status, status, "{path}");
+    }
+    plane.store.write_uses().await.unwrap();
+    let shown = plane.admin("GET", &format!("keys/{key}"), None, 200).await.body;
+    assert_eq!(shown["lastUsed"], Value::Null, "a refused request is no use");
+    let records = plane.admin("GET", "audit?limit=1000", None, 200).await.body;
+    let refused = records["data"].as_array().unwrap().iter().filter(|record| record["action"] == "request.refuse");
+    assert_eq!(refused.count(), 4, "{records}");
+
+    plane.admin("PUT", "settings/login-enabled", Some(json!({"value": "false"})), 200).await;
+    let login = json!({"name": "alice", "password": PASSWORDS[0]});
+    assert_eq!(plane.call("", "POST", "login", Some(login)).await.status, 403);
+    loop {
+        let records = plane.admin("GET", "audit?limit=1000", None, 200).await.body;
+        let found = records["data"].as_array().unwrap().iter().find(|record| record["action"] == "login.refuse").cloned();
+        if let Some(record) = found {
+            assert!(text(&record["detail"], "reason").starts_with("logging in is switched off"), "{record}");
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

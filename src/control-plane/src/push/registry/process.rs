@@ -74,6 +74,11 @@ impl Process {
         }
     }
 
+    /// It has no stream, and will have none.
+    pub(super) fn is_kept_out(&self) -> bool {
+        self.kept_out && self.stream().is_none()
+    }
+
     /// Its stream, if it has one.
     pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.presence {

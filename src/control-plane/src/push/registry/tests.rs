@@ -170,6 +170,53 @@ async fn a_process_that_is_kept_out_is_waited_for_until_it_is_closed_for_certain
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_that_is_kept_out_can_be_forgotten_while_another_is_there_and_no_other() {
+    let registry = registry(&[]);
+    let former = claim_by(&registry, "a", 1, 1);
+    registry.revoke(1, "a", Instant::now());
+    assert!(!registry.waits_in_vain("a"), "its stream has not ended yet");
+    former.acknowledge(at(1));
+    drop(former);
+    let restarted = claim_by(&registry, "a", 2, 2);
+    restarted.acknowledge(at(2));
+    pass(600).await;
+    assert_eq!(assess(&registry, 2, Instant::now()).0.missing, ["a"]);
+    let mut changed = registry.changed();
+    changed.mark_unchanged();
+    assert!(registry.waits_in_vain("a") && !registry.waits_in_vain("b"));
+    registry.forget_kept_out("a");
+    assert!(changed.has_changed().unwrap(), "a wait that is under way ends");
+    assert_eq!(assess(&registry, 2, Instant::now()).0, found(&["a"], &[], &[]));
+    assert!(statuses(&registry)[0].connected && !registry.waits_in_vain("a"));
+    // One that was cut off and may come back is not forgotten with it.
+    let other = claim_by(&registry, "a", 3, 3);
+    other.acknowledge(at(1));
+    drop(other);
+    registry.forget_kept_out("a");
+    assert_eq!(assess(&registry, 2, Instant::now()).0.missing, ["a"]);
+}
+
+/// Such as one that came without a token, before its name had one.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_can_prove_its_name_no_longer_is_waited_for() {
+    let registry = registry(&[]);
+    let parent = claim(&registry, "a", 1, 1).ok().unwrap();
+    let child = claim_by(&registry, "a", 2, 2);
+    child.acknowledge(at(1));
+    drop(parent);
+    registry.keep_out(&Hello::parse(hello("a", 1)).unwrap());
+    pass(600).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0.missing, ["a"], "it goes on by its table");
+    // Whoever is no process of the name changes nothing.
+    registry.keep_out(&Hello::parse(hello("a", 9)).unwrap());
+    registry.keep_out(&Hello::parse(hello("b", 1)).unwrap());
+    assert_eq!(statuses(&registry).len(), 1);
+    drop(claim_by(&registry, "a", 1, 3));
+    pass(6).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0.acknowledged, ["a"], "it was let in again, and has not come back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_is_kept_out_whose_token_was_revoked_after_it_was_looked_up() {
     let registry = registry(&[]);
     drop(claim_by(&registry, "a", 1, 1));

@@ -31,6 +31,27 @@ async fn a_refused_message_is_answered_with_a_snapshot_later_each_time() {
 }
 
 #[tokio::test]
+async fn what_a_refusal_was_sent_before_proves_nothing() {
+    let mut control_plane = ControlPlane::start(20_000).await;
+    let mut filter = Filter::connect(control_plane.address, hello("edge-1", 1), Stored::default()).await;
+    filter.follow_to(1).await;
+    let changes: Vec<_> = (0..120).map(|n| (n, None)).collect();
+    control_plane.publish(2, &changes);
+    let (refused, _) = filter.receive_table().await.unwrap();
+    let (last, says) = filter.receive_table().await.unwrap();
+    assert!(matches!(&says, keygate_wire::sync::ControlPlaneSays::Delta(delta) if !delta.more), "two parts");
+    filter.nack(refused, "a digest has not 32 bytes").await;
+    // It says that it is there, and lacks the first part.
+    filter.ack(last, Some(Position { epoch: EPOCH, revision: 2 })).await;
+    let (serial, says) = filter.refuse_until_snapshot("out of order").await;
+    assert_eq!(control_plane.publisher.proxies()[0].acknowledged, Some(1));
+    filter.stored.take(says);
+    filter.ack(serial, None).await;
+    filter.follow_to(2).await;
+    filter.stored.assert_holds(&control_plane.expected);
+}
+
+#[tokio::test]
 async fn a_quarantined_snapshot_is_offered_again_later_and_its_reason_is_not_hidden_by_what_follows() {
     let mut control_plane =
         ControlPlane::with(EPOCH, no_history(1), (0..5_000).map(|n| (digest(n), grant(n))).collect(), quick()).await;
