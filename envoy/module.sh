@@ -42,10 +42,11 @@ case "${1:-}" in
 esac
 
 # Where the sources of crates lie is a machine's own affair: the module's words begin with a crate's name, and it is the same everywhere.
-# They are fetched first, for only then it is known where to. Flags are told apart by spaces.
-"${cargo[@]}" fetch --quiet --locked --target wasm32-unknown-unknown
-for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
-    if [[ "$sources" != *[[:space:]]* ]]; then
+# They are fetched first, for only then it is known where to; what is missing without a network is for the build to say. Flags are told
+# apart by spaces.
+"${cargo[@]}" fetch --quiet --locked --target wasm32-unknown-unknown || true
+for sources in "${CARGO_HOME:-${HOME:-}/.cargo}"/registry/src/*/; do
+    if [[ -d "$sources" && "$sources" != *[[:space:]]* ]]; then
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$sources="
     fi
 done

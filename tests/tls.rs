@@ -195,6 +195,16 @@ async fn beyond_loopback_a_proxy_needs_its_own_token_and_loses_its_stream_with_i
     let envoy = place.envoy(&with(&fresh)).await?;
     envoy.until_table().await?;
     ensure!(place.status(&envoy).await? == 401, "the table is not the newest");
+    // The process that had the revoked one may still serve, as far as anybody knows who does not say that it has ended.
+    let missed = cli.run(&["key", "activate", &place.key.id, "--wait", "1"]).await?;
+    ensure!(missed.status.code() == Some(3) && text(&missed.stderr).contains("edge-1"), "{}", text(&missed.stderr));
+    let connected = cli.run(&["proxy", "forget", "edge-1"]).await?;
+    ensure!(connected.status.code() == Some(1) && text(&connected.stderr).contains("--former"), "{}", text(&connected.stderr));
+    cli.text(&["proxy", "forget", "edge-1", "--former"]).await?;
+    cli.text(&["key", "deactivate", &place.key.id, "--wait"]).await?;
+    ensure!(place.status(&envoy).await? == 401, "its stream and its token are as before");
+    let nothing = cli.run(&["proxy", "forget", "edge-1", "--former"]).await?;
+    ensure!(nothing.status.code() == Some(1) && text(&nothing.stderr).contains("nothing to forget"), "{}", text(&nothing.stderr));
     let listed = cli.text(&["proxy", "token", "list", "edge-1"]).await?;
     ensure!(listed.contains("revoked") && listed.contains("active"), "{listed}");
     let logs = [place.control_plane.log(), envoy.log(), listed].concat();

@@ -139,10 +139,10 @@ impl Scale {
         }
         let counts = [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(options.ten_million.then_some(10_000_000)).collect();
         Self {
-            pace: Pace { rounds: 8, turns: 40, turn: TURN },
+            pace: Pace { rounds: 8, turns: 32, turn: TURN },
             count: count::Extent { before: 1_500, counted: 300 },
             // What differs by size is larger than what differs by round.
-            growth: growth::Extent { counts, loads: 9, changes: 1_000_000, pace: Pace { rounds: 5, turns: 40, turn: TURN } },
+            growth: growth::Extent { counts, loads: 7, changes: 1_000_000, pace: Pace { rounds: 5, turns: 32, turn: TURN } },
             revocations: 200,
             disabled_accounts: 5,
             storage: Duration::from_secs(5),

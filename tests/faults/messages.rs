@@ -224,6 +224,31 @@ async fn a_message_that_cannot_be_right_is_refused_and_changes_nothing() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_rest_of_a_delta_does_not_count_for_the_whole_of_it() -> Result<()> {
+    let (mut stage, mut stream) = Stage::set().await?;
+    let to = Some(Position { epoch: EPOCH, revision: 11 }.into());
+    let part = |changes, more| ControlPlaneSays::Delta(Delta { from: 10, to: to.clone(), changes, more });
+    // Nothing of the first part is written. What follows was sent before its refusal was heard.
+    let parts = [
+        part(vec![change(&[1; 31], &grant(2)?)], true),
+        part(vec![change(stage.smuggled.digest().as_bytes(), &grant(3)?)], true),
+        part(Vec::new(), false),
+    ];
+    for says in parts {
+        let heard = stream.say(says).await?;
+        ensure!(matches!(heard, Heard::Nack(_)), "{heard:?}");
+    }
+    stream.beat(Some(stage.table.position)).await?;
+    stage.expect_passing(&[&stage.held]).await?;
+    drop(stream);
+    let mut stream = stage.next_stream().await?;
+    let claimed = stream.hello().position.as_ref().and_then(SaidPosition::parse);
+    ensure!(claimed == Some(stage.table.position), "it claims {claimed:?}");
+    stage.make_known(&mut stream).await?;
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_ends_the_stream_and_the_next_one_begins_where_the_table_is() -> Result<()> {
     let (mut stage, mut stream) = Stage::set().await?;
     let smuggle = delta(

@@ -2,6 +2,7 @@
 //! copied and exchanged is for `store/`.
 
 use std::fmt::Write as _;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -41,16 +42,30 @@ pub(crate) struct RestoreOptions {
 pub(crate) async fn backup(options: BackupOptions, output: OutputFormat) -> anyhow::Result<()> {
     let database = DataFolder::find(&options.data)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut hangup = if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+    let hung_up = async {
+        match &mut hangup {
+            Some(hangup) => drop(hangup.recv().await),
+            None => pending().await,
+        }
+    };
     let contents = tokio::select! {
         saved = backup::save(&database, &options.file, Clock::system().now()) => saved?,
         _ = interrupt.recv() => bail!("interrupted; there is no backup"),
         _ = terminate.recv() => bail!("stopped; there is no backup"),
-        _ = hangup.recv() => bail!("the terminal is gone; there is no backup"),
+        () = hung_up => bail!("the terminal is gone; there is no backup"),
     };
     let file = options.file.display();
     let report = report(json!({"file": file.to_string()}), &contents);
     Ok(print_report(&report, || format!("{file}: {}\n", describe(&contents)), output)?)
+}
+
+/// Whether whoever started this process has seen to it that the loss of its terminal does not matter, as `nohup` does. To listen for the
+/// signal would undo that.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.is_some_and(|signals| signals.trim().ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']))
 }
 
 /// Puts a backup in the place of the data, which is kept.

@@ -65,6 +65,8 @@ struct Stream {
     clock_accepted: bool,
     incoming: Option<Incoming>,
     begun: Option<Begun>,
+    /// Where a delta leads of which a part was refused: the rest of it, which was sent before that was heard, must not count for the whole.
+    refused: Option<sync::Position>,
 }
 
 impl Stream {
@@ -193,9 +195,15 @@ impl Subscription {
             .and_then(|token| host::send_grpc(token, &hello).map(|()| token));
         match opened {
             Ok(token) => {
-                let echo = Echo::new(now_ns);
-                self.stream =
-                    Some(Stream { token, heard_at_ns: now_ns, echo, clock_accepted: false, incoming: None, begun: None });
+                self.stream = Some(Stream {
+                    token,
+                    heard_at_ns: now_ns,
+                    echo: Echo::new(now_ns),
+                    clock_accepted: false,
+                    incoming: None,
+                    begun: None,
+                    refused: None,
+                });
             }
             Err(error) => {
                 let cluster = &self.cluster;
@@ -276,7 +284,7 @@ impl Subscription {
                 Err(Failure::Refused("a heartbeat with an acceptable time must come first".to_owned()))
             }
             ControlPlaneSays::SnapshotBegin(begin) => {
-                (stream.incoming, stream.begun) = (None, None);
+                (stream.incoming, stream.begun, stream.refused) = (None, None, None);
                 let incoming = self.writer(fence).begin_snapshot(&begin, arrival)?;
                 // It may put the very buckets to use that were to be emptied.
                 self.leftovers = self.leftovers.take().and_then(|leftovers| leftovers.beside(&incoming));
@@ -301,7 +309,16 @@ impl Subscription {
             ControlPlaneSays::Delta(_) if stream.incoming.is_some() => {
                 Err(Failure::Refused("a delta in the middle of a snapshot".to_owned()))
             }
-            ControlPlaneSays::Delta(delta) => self.writer(fence).apply_delta(&mut stream.begun, &delta, arrival).map(Some),
+            ControlPlaneSays::Delta(delta) if stream.refused.is_some() && stream.refused == delta.to => {
+                Err(Failure::Refused("a part of this delta was refused".to_owned()))
+            }
+            ControlPlaneSays::Delta(delta) => {
+                let taken = self.writer(fence).apply_delta(&mut stream.begun, &delta, arrival);
+                if taken.is_err() && delta.more {
+                    stream.refused = delta.to;
+                }
+                taken.map(Some)
+            }
         }
     }
 

@@ -80,7 +80,6 @@ impl RuleText {
                 None => are_known = false,
             }
         }
-        // A preset's rule does without the places that a configuration has dropped, and without any never decides.
         if self.environment_places.is_some() && is_own && (!are_known || places == Places::default()) {
             let why = "must be some of those of all rules, where the target is environment and the path names none";
             return Err(invalid(field("environment_places"), why));

@@ -134,6 +134,7 @@ fn native() -> Native {
         .route("/logins/{login}", delete(logins::end))
         .route("/proxies", get(proxies::list))
         .route("/proxies/{proxy}", get(proxies::show).delete(proxies::forget))
+        .route("/proxies/{proxy}/former", delete(proxies::forget_former))
         .route("/proxies/{proxy}/tokens", get(proxy_tokens::list_of_proxy))
         .route("/proxy-tokens", get(proxy_tokens::list))
         .route("/proxy-tokens/{token}", delete(proxy_tokens::revoke))

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::operations::proxies;
 use crate::permission::Caller;
 use crate::push::{ProcessStatus, ProxyStatus, Quarantine};
+use crate::store::Change;
 
 /// GET /proxies
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
@@ -33,6 +34,19 @@ pub(super) async fn forget(State(app): State<App>, caller: Caller, Path(name): P
         let written =
             app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &proxy).await).await?;
         proxies::forgotten(&app.publisher, &name, &written.value)?;
+        Ok::<_, Error>(written)
+    });
+    Ok(reply::gone(&forgotten.await.map_err(|error| Error::unavailable(&error))??))
+}
+
+/// DELETE /proxies/{proxy}/former
+pub(super) async fn forget_former(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Error> {
+    let forgotten = tokio::spawn(async move {
+        let (publisher, proxy) = (app.publisher.clone(), name.clone());
+        let note =
+            async move |change: &mut Change<'_>, caller: &Caller| proxies::forget_former(change, &publisher, caller, &proxy);
+        let written = app.change(caller, note).await?;
+        proxies::former_forgotten(&app.publisher, &name)?;
         Ok::<_, Error>(written)
     });
     Ok(reply::gone(&forgotten.await.map_err(|error| Error::unavailable(&error))??))

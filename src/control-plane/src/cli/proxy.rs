@@ -66,10 +66,13 @@ pub(crate) enum ProxyCommand {
         /// Its name
         name: Reference,
     },
-    /// Forget a proxy that is gone for good, or a connected one's processes that cannot come back, so that no change waits for it
+    /// Forget a proxy that is gone for good, so that no change waits for it
     Forget {
         /// Its name
         name: Reference,
+        /// Only the processes of a connected one that cannot come back, because their token was revoked; its tokens stay
+        #[arg(long)]
+        former: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },
@@ -84,9 +87,13 @@ impl From<ProxyCommand> for Action {
             ProxyCommand::Token(command) => command.into(),
             ProxyCommand::List => Self::List(Call::get(&["proxies"]), PROXY),
             ProxyCommand::Show { name } => Self::Show(Call::get(&["proxies", name.as_str()]), PROXY_IN_FULL),
-            ProxyCommand::Forget { name, wait } => {
+            ProxyCommand::Forget { name, former: false, wait } => {
                 let outcome = Outcome::Gone(format!("proxy {name} forgotten"));
                 Self::Change(Call::delete(&["proxies", name.as_str()]), outcome, wait)
+            }
+            ProxyCommand::Forget { name, former: true, wait } => {
+                let outcome = Outcome::Gone(format!("former processes of proxy {name} forgotten; its tokens stay"));
+                Self::Change(Call::delete(&["proxies", name.as_str(), "former"]), outcome, wait)
             }
         }
     }

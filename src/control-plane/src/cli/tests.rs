@@ -86,6 +86,7 @@ fn each_command_makes_its_call() {
         ("proxy list", M::GET, "proxies", none.clone()),
         ("proxy show edge-1", M::GET, "proxies/edge-1", none.clone()),
         ("proxy forget edge-1", M::DELETE, "proxies/edge-1", none.clone()),
+        ("proxy forget edge-1 --former", M::DELETE, "proxies/edge-1/former", none.clone()),
         ("setting list", M::GET, "settings", none.clone()),
         ("setting show login-ttl-minutes", M::GET, "settings/login-ttl-minutes", none.clone()),
         ("setting set login-ttl-minutes 60", M::PUT, "settings/login-ttl-minutes", json!({"value": "60"})),

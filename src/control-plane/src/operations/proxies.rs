@@ -18,44 +18,51 @@ pub(crate) fn find(publisher: &Publisher, caller: &Caller, name: &str) -> Result
     found.ok_or_else(|| Missing::proxy(name).into())
 }
 
-/// What is to be forgotten once storage has noted it.
-#[derive(Debug)]
-pub(crate) enum Former {
-    /// A proxy that is gone, with these tokens.
-    Proxy(Vec<u64>),
-    /// Those processes of a connected one that cannot come back.
-    Processes,
+/// Notes that those processes of a connected proxy are to be forgotten that cannot come back. Until that is durable, waits cover them:
+/// then comes [`former_forgotten`]. Storage does not know them.
+pub(crate) fn forget_former(change: &mut Change<'_>, publisher: &Publisher, caller: &Caller, name: &str) -> Result<(), Refusal> {
+    require(caller, Action::ManageProxies, || Missing::proxy(name))?;
+    find(publisher, caller, name)?;
+    if !publisher.waits_in_vain(name) {
+        return Err(no_former(name));
+    }
+    proxy::forget_former(change, name);
+    Ok(())
 }
 
-/// Forgets a proxy and its join tokens in storage; of a connected one only processes that cannot come back, which storage does not know.
-/// Until that is durable, waits cover it: then comes [`forgotten`].
+/// Ends that waits cover them.
+pub(crate) fn former_forgotten(publisher: &Publisher, name: &str) -> Result<(), Refusal> {
+    if publisher.forget_kept_out(name) { Ok(()) } else { Err(no_former(name)) }
+}
+
+fn no_former(name: &str) -> Refusal {
+    let message = format!(
+        "proxy {name} has no process that nobody lets in any more beside one that is connected: there is nothing to forget of it"
+    );
+    Refusal::conflict("no_former_process", None, message)
+}
+
+/// Forgets a proxy and its join tokens in storage; gives the tokens' ids. Until that is durable, waits cover it: then comes
+/// [`forgotten`].
 pub(crate) async fn forget(
     change: &mut Change<'_>,
     publisher: &Publisher,
     caller: &Caller,
     name: &str,
-) -> Result<Former, Refusal> {
+) -> Result<Vec<u64>, Refusal> {
     require(caller, Action::ManageProxies, || Missing::proxy(name))?;
-    if publisher.waits_in_vain(name) {
-        proxy::forget_former(change, name);
-        return Ok(Former::Processes);
-    }
     let known = gone(publisher.unregister(name), name);
     if let Err(refusal @ Refusal::Conflict { .. }) = known {
         return Err(refusal);
     }
     let tokens = proxy::forget(change, name).await?;
     // One that never connected may have tokens, and is known by them.
-    if tokens.is_empty() { known.map(|()| Former::Proxy(tokens)) } else { Ok(Former::Proxy(tokens)) }
+    if tokens.is_empty() { known.map(|()| tokens) } else { Ok(tokens) }
 }
 
 /// Ends that waits cover a proxy that storage has forgotten, unless it has come back meanwhile; and the streams that were opened with
 /// its tokens, if one has.
-pub(crate) fn forgotten(publisher: &Publisher, name: &str, former: &Former) -> Result<(), Refusal> {
-    let Former::Proxy(tokens) = former else {
-        publisher.forget_kept_out(name);
-        return Ok(());
-    };
+pub(crate) fn forgotten(publisher: &Publisher, name: &str, tokens: &[u64]) -> Result<(), Refusal> {
     publisher.revoke(name, tokens);
     match gone(publisher.forget(name), name) {
         Err(Refusal::Missing(_)) if !tokens.is_empty() => Ok(()),
@@ -68,7 +75,9 @@ fn gone(forgotten: Forgotten, name: &str) -> Result<(), Refusal> {
         Forgotten::Done => Ok(()),
         Forgotten::Unknown => Err(Missing::proxy(name).into()),
         Forgotten::Connected => {
-            let message = format!("proxy {name} is connected and would come back at once; stop it first");
+            let message = format!(
+                "proxy {name} is connected and would come back at once; stop it first, or forget only those of its processes whose                  token was revoked (keygate proxy forget {name} --former)"
+            );
             Err(Refusal::conflict("proxy_connected", None, message))
         }
     }

@@ -290,9 +290,9 @@ impl Publisher {
         self.0.registry.waits_in_vain(name)
     }
 
-    /// Ends that waits cover those.
-    pub(crate) fn forget_kept_out(&self, name: &str) {
-        self.0.registry.forget_kept_out(name);
+    /// Ends that waits cover those; says whether there were any.
+    pub(crate) fn forget_kept_out(&self, name: &str) -> bool {
+        self.0.registry.forget_kept_out(name)
     }
 
     /// Ends all streams that were opened with these join tokens of a proxy, once storage takes them for revoked.

@@ -156,12 +156,17 @@ impl Registry {
             .is_some_and(|proxy| proxy.is_connected() && proxy.processes.iter().any(Process::is_kept_out))
     }
 
-    /// Ends that waits cover those processes.
-    pub(super) fn forget_kept_out(&self, name: &str) {
-        if let Some(proxy) = lock(&self.state).proxies.get_mut(name).filter(|proxy| proxy.is_connected()) {
+    /// Ends that waits cover those processes; says whether there were any.
+    pub(super) fn forget_kept_out(&self, name: &str) -> bool {
+        let mut state = lock(&self.state);
+        let forgotten = state.proxies.get_mut(name).filter(|proxy| proxy.is_connected()).is_some_and(|proxy| {
+            let before = proxy.processes.len();
             proxy.processes.retain(|process| !process.is_kept_out());
-        }
+            proxy.processes.len() < before
+        });
+        drop(state);
         self.changed.send_replace(());
+        forgotten
     }
 
     /// What is known of a revision.

@@ -16,7 +16,7 @@ use keygate_wire::records::Position;
 use keygate_wire::sync::{self, Ack, ControlPlaneSays, FilterSays, FromFilter, Heartbeat, Nack};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::delta::{Base, Lack};
 use super::guest::Visitor;
@@ -86,7 +86,12 @@ async fn admit(
     let token = std::mem::take(&mut hello.token);
     let hello = Hello::parse(hello)?;
     let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await;
-    let identity = identity.inspect_err(|_| shared.registry.keep_out(&hello))?;
+    let identity = identity.inspect_err(|status| {
+        // That it could not be looked up says nothing.
+        if status.code() == Code::Unauthenticated {
+            shared.registry.keep_out(&hello);
+        }
+    })?;
     visitor.admit();
     let claim = shared.registry.claim(&hello, identity, Instant::now())?;
     claim.heard(SystemTime::now());

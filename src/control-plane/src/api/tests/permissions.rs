@@ -89,6 +89,7 @@ async fn nobody_changes_what_is_not_theirs() {
     cast.expect("POST", "proxies/edge-9/tokens", Some(json!({})), [201, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("DELETE", "proxy-tokens/1", None, [204, 403, 403, 403, 403, 403, 403]).await;
     cast.expect("DELETE", "proxies/edge-1", None, [404, 403, 403, 403, 403, 403, 403]).await;
+    cast.expect("DELETE", "proxies/edge-1/former", None, [404, 403, 403, 403, 403, 403, 403]).await;
 
     let (account_key, _) = cast.plane.key(json!({"account": "mia", "name": "k"})).await;
     cast.expect("GET", &format!("keys/{account_key}"), None, [200, 404, 200, 404, 404, 404, 404]).await;

@@ -184,7 +184,7 @@ async fn a_process_that_is_kept_out_can_be_forgotten_while_another_is_there_and_
     let mut changed = registry.changed();
     changed.mark_unchanged();
     assert!(registry.waits_in_vain("a") && !registry.waits_in_vain("b"));
-    registry.forget_kept_out("a");
+    assert!(registry.forget_kept_out("a"));
     assert!(changed.has_changed().unwrap(), "a wait that is under way ends");
     assert_eq!(assess(&registry, 2, Instant::now()).0, found(&["a"], &[], &[]));
     assert!(statuses(&registry)[0].connected && !registry.waits_in_vain("a"));
@@ -192,7 +192,7 @@ async fn a_process_that_is_kept_out_can_be_forgotten_while_another_is_there_and_
     let other = claim_by(&registry, "a", 3, 3);
     other.acknowledge(at(1));
     drop(other);
-    registry.forget_kept_out("a");
+    assert!(!registry.forget_kept_out("a"));
     assert_eq!(assess(&registry, 2, Instant::now()).0.missing, ["a"]);
 }
 
