@@ -38,7 +38,7 @@ done
 # Binaryen takes another twentieth off. Without it the module does the same, and is only larger. Behind what makes it quicker comes what
 # spells it shorter: constants that occur often are named once, and what is named often gets a short number.
 if command -v wasm-opt >/dev/null; then
-    wasm-opt -O3 -Os --const-hoisting --reorder-locals --reorder-functions \
+    wasm-opt -O3 -Oz --const-hoisting --reorder-locals --reorder-functions \
         --enable-bulk-memory --enable-multivalue --enable-mutable-globals --enable-nontrapping-float-to-int \
         --enable-reference-types --enable-sign-ext "$output" -o "$output"
 fi
