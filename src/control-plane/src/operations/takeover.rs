@@ -122,10 +122,14 @@ enum Standing {
 
 async fn standing(connection: &mut Connection, token: &Token, account: &Account) -> Result<Standing, Refusal> {
     let Some(known) = caller::recognize(connection, &token.digest).await? else { return Ok(Standing::New) };
+    // Whosever it was: it never passes again.
+    if key::find(connection, known.key).await?.is_none() {
+        return Ok(Standing::Deleted);
+    }
     if known.standing.account() != Some(account.id) {
         let (label, name) = (token.label.as_str(), &account.name);
         let message = format!("the token {label} of {name} is here already and belongs to another account or to an environment");
         return Err(Refusal::conflict("token_taken", Some("accounts"), message));
     }
-    Ok(if key::find(connection, known.key).await?.is_some() { Standing::Known } else { Standing::Deleted })
+    Ok(Standing::Known)
 }

@@ -75,7 +75,7 @@ pub(crate) struct NewLogin {
 
 /// Makes a login.
 pub(crate) async fn create(change: &mut Change<'_>, account: &Account, new: NewLogin) -> Result<Login, StoreError> {
-    make_room(change, account.id).await?;
+    make_room(change, account).await?;
     let now = change.now();
     let NewLogin { digest, label, description, expires } = new;
     let row = sqlx::query(
@@ -154,14 +154,19 @@ pub(super) async fn end_all(connection: &mut Connection) -> Result<(), StoreErro
 }
 
 /// Takes away some of what has expired, and the oldest logins of an account that would have too many.
-async fn make_room(change: &mut Change<'_>, account: AccountId) -> Result<(), StoreError> {
+async fn make_room(change: &mut Change<'_>, account: &Account) -> Result<(), StoreError> {
     sweep(change).await?;
     let oldest = sqlx::query(
         "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND account = $1 \
-         ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING digest",
+         ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING id, digest",
     );
-    let oldest = oldest.bind(row::integer(account.0)).bind(SWEPT_AT_ONCE).bind(MOST_OF_AN_ACCOUNT - 1);
+    let oldest = oldest.bind(row::integer(account.id.0)).bind(SWEPT_AT_ONCE).bind(MOST_OF_AN_ACCOUNT - 1);
     let oldest = oldest.fetch_all(change.connection()).await?;
+    // Whoever had one of these was thrown out by somebody else's login: the record says so.
+    for row in &oldest {
+        let detail = json!({"account": account.name.as_str(), "reason": "a newer login took its place"});
+        change.audit("login.delete", object(KeyId(row::number(row, "id")?)), &detail);
+    }
     touch(change, &oldest)
 }
 

@@ -2,8 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 
+use keygate_decision::{Digest, UnixSeconds};
+
+use super::login::NewLogin;
 use super::*;
 use crate::api::Scratch;
+use crate::model::Kind;
+use crate::name::AccountName;
 
 /// Notes, when its answer is given or dropped, whether storage is said to fail.
 struct Witness {
@@ -151,4 +156,32 @@ async fn whoever_reads_little_finds_a_reader_beside_all_who_read_much() {
     history::revision(&mut store.read().await.unwrap()).await.unwrap();
     long.pop();
     next.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_login_that_makes_room_for_another_is_in_the_record() {
+    let scratch = Scratch::new();
+    let folder = DataFolder::create(scratch.path()).unwrap();
+    let (store, writer) = Store::open(folder.database(), Clock::system()).await.unwrap();
+    let mut writer = writer.spawn(|_, _| Ok(())).unwrap();
+    let log_in = async move |change: &mut Change<'_>| {
+        let account = account::create(change, &AccountName::parse("alice").unwrap(), Kind::User).await?;
+        let expires = UnixSeconds(change.now().0 + 60);
+        let mut ids = Vec::new();
+        for number in 0..=200_u32 {
+            let digest = Digest::of(&number.to_string());
+            ids.push(login::create(change, &account, NewLogin { digest, label: None, description: None, expires }).await?.id);
+        }
+        Ok::<_, StoreError>((account.id, ids))
+    };
+    let (account, ids) = store.write(Actor::Local, log_in).await.unwrap().value;
+    let mut reader = store.read().await.unwrap();
+    assert_eq!(login::list(&mut reader, Some(account), store.clock().now()).await.unwrap().len(), 200);
+    let everything = audit::Query { since: None, until: None, account: None, key: None, before: None, limit: 1000 };
+    let records = audit::list(&mut reader, everything).await.unwrap();
+    let ended: Vec<_> = records.iter().filter(|record| record.action == "login.delete").map(|record| &record.object).collect();
+    assert_eq!(ended, [&format!("login {}", ids[0].0)]);
+    drop(reader);
+    store.stop().await;
+    writer.ended().await.unwrap();
 }

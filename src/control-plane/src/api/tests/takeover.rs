@@ -87,6 +87,13 @@ async fn what_is_here_already_is_taken_for_the_same_only_if_someone_says_so() {
     assert_eq!(moved["code"], "token_taken");
     assert!(moved["message"].as_str().unwrap().contains("ptr_Ab1 of dave"), "{moved}");
     assert_eq!(plane.speaks("ptr_4").await, 401);
+
+    // Also what went with its account.
+    plane.admin("DELETE", "accounts/carol", None, 204).await;
+    let returned = plane.take_over(&[account("carol", "admin", false, &["ptr_2"])], 201).await.body;
+    let [made, deleted] = ["made", "deleted"].map(|field| &returned["accounts"][0][field]);
+    assert_eq!((made, deleted), (&json!(true), &json!(1)), "{returned}");
+    assert_eq!(plane.speaks("ptr_2").await, 401);
 }
 
 #[tokio::test]
