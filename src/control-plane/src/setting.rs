@@ -127,7 +127,7 @@ pub(crate) const KUBECONFIG_GENERATE: Setting<bool> = Setting {
 pub(crate) const KUBECONFIG_TTL: Setting<Option<Lifetime>> = Setting {
     name: "kubeconfig-token-ttl-minutes",
     default: "960",
-    about: "So many minutes a token lives that keygate kubeconfig-login gets, 0 for ever; for when kubeconfig-generate-token is false",
+    about: "So many minutes a token lives that keygate kubeconfig-login gets, 0 for ever; changed only while kubeconfig-generate-token is false",
     parse: minutes,
 };
 

@@ -46,7 +46,7 @@ pub(super) async fn forget_former(State(app): State<App>, caller: Caller, Path(n
         let note =
             async move |change: &mut Change<'_>, caller: &Caller| proxies::forget_former(change, &publisher, caller, &proxy);
         let written = app.change(caller, note).await?;
-        proxies::former_forgotten(&app.publisher, &name)?;
+        app.publisher.forget_kept_out(&name, &written.value);
         Ok::<_, Error>(written)
     });
     Ok(reply::gone(&forgotten.await.map_err(|error| Error::unavailable(&error))??))

@@ -70,7 +70,7 @@ pub(crate) enum ProxyCommand {
     Forget {
         /// Its name
         name: Reference,
-        /// Only the processes of a connected one that cannot come back, because their token was revoked; its tokens stay
+        /// Only the processes of a connected one that cannot come back, because their token is revoked or lacking; its tokens stay
         #[arg(long)]
         former: bool,
         #[command(flatten)]

@@ -18,28 +18,24 @@ pub(crate) fn find(publisher: &Publisher, caller: &Caller, name: &str) -> Result
     found.ok_or_else(|| Missing::proxy(name).into())
 }
 
-/// Notes that those processes of a connected proxy are to be forgotten that cannot come back. Until that is durable, waits cover them:
-/// then comes [`former_forgotten`]. Storage does not know them.
-pub(crate) fn forget_former(change: &mut Change<'_>, publisher: &Publisher, caller: &Caller, name: &str) -> Result<(), Refusal> {
-    require(caller, Action::ManageProxies, || Missing::proxy(name))?;
+/// Notes that those processes of a connected proxy are to be forgotten that cannot come back; gives them. Until that is durable, waits
+/// cover them: then come those to [`Publisher::forget_kept_out`]. Storage does not know them.
+pub(crate) fn forget_former(
+    change: &mut Change<'_>,
+    publisher: &Publisher,
+    caller: &Caller,
+    name: &str,
+) -> Result<Vec<Option<[u8; 16]>>, Refusal> {
     find(publisher, caller, name)?;
-    if !publisher.waits_in_vain(name) {
-        return Err(no_former(name));
+    let former = publisher.kept_out(name);
+    if former.is_empty() {
+        let message = format!(
+            "proxy {name} has no process that nobody lets in any more beside one that is connected: there is nothing to forget of it"
+        );
+        return Err(Refusal::conflict("no_former_process", None, message));
     }
     proxy::forget_former(change, name);
-    Ok(())
-}
-
-/// Ends that waits cover them.
-pub(crate) fn former_forgotten(publisher: &Publisher, name: &str) -> Result<(), Refusal> {
-    if publisher.forget_kept_out(name) { Ok(()) } else { Err(no_former(name)) }
-}
-
-fn no_former(name: &str) -> Refusal {
-    let message = format!(
-        "proxy {name} has no process that nobody lets in any more beside one that is connected: there is nothing to forget of it"
-    );
-    Refusal::conflict("no_former_process", None, message)
+    Ok(former)
 }
 
 /// Forgets a proxy and its join tokens in storage; gives the tokens' ids. Until that is durable, waits cover it: then comes
@@ -76,7 +72,8 @@ fn gone(forgotten: Forgotten, name: &str) -> Result<(), Refusal> {
         Forgotten::Unknown => Err(Missing::proxy(name).into()),
         Forgotten::Connected => {
             let message = format!(
-                "proxy {name} is connected and would come back at once; stop it first, or forget only those of its processes whose                  token was revoked (keygate proxy forget {name} --former)"
+                "proxy {name} is connected and would come back at once; stop it first, or forget only those of its processes whose \
+                 token is revoked or lacking (keygate proxy forget {name} --former)"
             );
             Err(Refusal::conflict("proxy_connected", None, message))
         }

@@ -77,10 +77,10 @@ fn may_change(known: &Known) -> Result<(), Refusal> {
     }
 }
 
-/// How long a token for kubectl lives matters only where kubectl has to log in, and is no longer than any token may.
+/// How long a token for kubectl lives is changed only where kubectl has to log in, as in Rancher, and is no longer than any token may.
 async fn fits(connection: &mut Connection, value: &str) -> Result<(), Refusal> {
     if stored::value(connection, &KUBECONFIG_GENERATE).await? {
-        let message = "this is not used while kubeconfig-generate-token is true; set that to false first";
+        let message = "this is not changed while kubeconfig-generate-token is true; set that to false first";
         return Err(Refusal::conflict("setting_not_used", None, message));
     }
     let wanted = (KUBECONFIG_TTL.parse)(value).map_err(|why| Refusal::invalid("value", why))?;

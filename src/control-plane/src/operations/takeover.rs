@@ -10,7 +10,7 @@ use keygate_decision::Digest;
 
 use super::keys::{self, TokenWish};
 use super::{Missing, Refusal, accounts, require};
-use crate::model::{Account, AccountRef, Form, Kind};
+use crate::model::{Account, AccountRef, Form, Kind, Purpose};
 use crate::name::{AccountName, Label, Name};
 use crate::permission::{Action, Caller};
 use crate::store::{Change, Connection, account, caller, key};
@@ -123,12 +123,14 @@ enum Standing {
 async fn standing(connection: &mut Connection, token: &Token, account: &Account) -> Result<Standing, Refusal> {
     let Some(known) = caller::recognize(connection, &token.digest).await? else { return Ok(Standing::New) };
     // Whosever it was: it never passes again.
-    if key::find(connection, known.key).await?.is_none() {
+    if known.purpose != Purpose::Login && key::find(connection, known.key).await?.is_none() {
         return Ok(Standing::Deleted);
     }
-    if known.standing.account() != Some(account.id) {
+    if known.purpose == Purpose::Login || known.standing.account() != Some(account.id) {
         let (label, name) = (token.label.as_str(), &account.name);
-        let message = format!("the token {label} of {name} is here already and belongs to another account or to an environment");
+        let message = format!(
+            "the token {label} of {name} is here already and belongs to another account or to an environment, or is a login's"
+        );
         return Err(Refusal::conflict("token_taken", Some("accounts"), message));
     }
     Ok(Standing::Known)

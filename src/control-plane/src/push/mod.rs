@@ -285,14 +285,15 @@ impl Publisher {
         self.0.registry.forget(name)
     }
 
-    /// Whether waits cover processes of a connected proxy that cannot come back, because what they proved its name by is withdrawn.
-    pub(crate) fn waits_in_vain(&self, name: &str) -> bool {
-        self.0.registry.waits_in_vain(name)
+    /// The processes of a connected proxy that waits cover although they cannot come back, because what they proved its name by is
+    /// withdrawn, or they have nothing else.
+    pub(crate) fn kept_out(&self, name: &str) -> Vec<Option<[u8; 16]>> {
+        self.0.registry.kept_out(name)
     }
 
-    /// Ends that waits cover those; says whether there were any.
-    pub(crate) fn forget_kept_out(&self, name: &str) -> bool {
-        self.0.registry.forget_kept_out(name)
+    /// Ends that waits cover these, as far as they still cannot come back, and another one is connected.
+    pub(crate) fn forget_kept_out(&self, name: &str, instances: &[Option<[u8; 16]>]) {
+        self.0.registry.forget_kept_out(name, instances);
     }
 
     /// Ends all streams that were opened with these join tokens of a proxy, once storage takes them for revoked.

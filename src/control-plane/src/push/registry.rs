@@ -143,30 +143,37 @@ impl Registry {
     /// A process that is known cannot prove its proxy's name any more. It may go on; that it does not come back says nothing. Who only says
     /// that it is this process achieves that it is waited for.
     pub(super) fn keep_out(&self, hello: &Hello) {
-        let mut state = lock(&self.state);
-        let processes = state.proxies.get_mut(&hello.proxy.name).into_iter().flat_map(|proxy| &mut proxy.processes);
-        processes.filter(|process| process.instance == Some(hello.instance)).for_each(|process| process.kept_out = true);
+        self.with_process(hello, |process| process.kept_out = true);
     }
 
-    /// Whether waits cover processes of a connected proxy that cannot come back.
-    pub(super) fn waits_in_vain(&self, name: &str) -> bool {
-        lock(&self.state)
-            .proxies
-            .get(name)
-            .is_some_and(|proxy| proxy.is_connected() && proxy.processes.iter().any(Process::is_kept_out))
+    /// A process has been heard that could not be let in this time: if it is known, the time in which it would be back begins anew.
+    pub(super) fn still_runs(&self, hello: &Hello, now: Instant) {
+        self.with_process(hello, |process| process.still_runs(now));
     }
 
-    /// Ends that waits cover those processes; says whether there were any.
-    pub(super) fn forget_kept_out(&self, name: &str) -> bool {
+    fn with_process(&self, hello: &Hello, change: impl FnOnce(&mut Process)) {
         let mut state = lock(&self.state);
-        let forgotten = state.proxies.get_mut(name).filter(|proxy| proxy.is_connected()).is_some_and(|proxy| {
-            let before = proxy.processes.len();
-            proxy.processes.retain(|process| !process.is_kept_out());
-            proxy.processes.len() < before
-        });
-        drop(state);
+        let processes = state.proxies.get_mut(&hello.proxy.name).map(|proxy| &mut proxy.processes);
+        let process = processes.and_then(|all| all.iter_mut().find(|process| process.instance == Some(hello.instance)));
+        if let Some(process) = process {
+            change(process);
+        }
+    }
+
+    /// The processes of a connected proxy that waits cover although they cannot come back, by their instances.
+    pub(super) fn kept_out(&self, name: &str) -> Vec<Option<[u8; 16]>> {
+        let state = lock(&self.state);
+        let processes = state.proxies.get(name).filter(|proxy| proxy.is_connected()).map(|proxy| &proxy.processes);
+        let kept_out = processes.into_iter().flatten().filter(|process| process.is_kept_out());
+        kept_out.map(|process| process.instance).collect()
+    }
+
+    /// Ends that waits cover these, as far as they still cannot come back, and another one is connected.
+    pub(super) fn forget_kept_out(&self, name: &str, instances: &[Option<[u8; 16]>]) {
+        if let Some(proxy) = lock(&self.state).proxies.get_mut(name).filter(|proxy| proxy.is_connected()) {
+            proxy.processes.retain(|process| !(process.is_kept_out() && instances.contains(&process.instance)));
+        }
         self.changed.send_replace(());
-        forgotten
     }
 
     /// What is known of a revision.

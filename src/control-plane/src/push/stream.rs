@@ -87,9 +87,10 @@ async fn admit(
     let hello = Hello::parse(hello)?;
     let identity = identify(shared, &visitor.peer, proof, &hello.proxy.name, &token).await;
     let identity = identity.inspect_err(|status| {
-        // That it could not be looked up says nothing.
-        if status.code() == Code::Unauthenticated {
-            shared.registry.keep_out(&hello);
+        match status.code() {
+            Code::Unauthenticated => shared.registry.keep_out(&hello),
+            // It could not be looked up: whoever says this still runs, and will be back.
+            _ => shared.registry.still_runs(&hello, Instant::now()),
         }
     })?;
     visitor.admit();

@@ -158,12 +158,15 @@ async fn make_room(change: &mut Change<'_>, account: &Account) -> Result<(), Sto
     sweep(change).await?;
     let oldest = sqlx::query(
         "DELETE FROM credential WHERE id IN (SELECT id FROM credential WHERE purpose = 'login' AND account = $1 \
-         ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING id, digest",
+         ORDER BY id DESC LIMIT $2 OFFSET $3) RETURNING id, digest, expires",
     );
     let oldest = oldest.bind(row::integer(account.id.0)).bind(SWEPT_AT_ONCE).bind(MOST_OF_AN_ACCOUNT - 1);
     let oldest = oldest.fetch_all(change.connection()).await?;
     // Whoever had one of these was thrown out by somebody else's login: the record says so.
     for row in &oldest {
+        if row::seconds(row, "expires")? <= change.now() {
+            continue;
+        }
         let detail = json!({"account": account.name.as_str(), "reason": "a newer login took its place"});
         change.audit("login.delete", object(KeyId(row::number(row, "id")?)), &detail);
     }

@@ -94,6 +94,13 @@ async fn what_is_here_already_is_taken_for_the_same_only_if_someone_says_so() {
     let [made, deleted] = ["made", "deleted"].map(|field| &returned["accounts"][0][field]);
     assert_eq!((made, deleted), (&json!(true), &json!(1)), "{returned}");
     assert_eq!(plane.speaks("ptr_2").await, 401);
+
+    // What a login shows is no token that was deleted.
+    plane.password("alice", "correct horse battery").await;
+    let login = json!({"name": "alice", "password": "correct horse battery"});
+    let login = plane.call("", "POST", "login", Some(login)).await.body["token"].as_str().unwrap().to_owned();
+    let taken = plane.take_over(&[account("erin", "user", false, &[&login])], 409).await.body;
+    assert_eq!(taken["code"], "token_taken");
 }
 
 #[tokio::test]

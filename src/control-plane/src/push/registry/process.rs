@@ -109,6 +109,13 @@ impl Process {
         self.presence = Presence::Gone { since: now };
     }
 
+    /// It has no stream, and has been heard all the same.
+    pub(super) fn still_runs(&mut self, now: Instant) {
+        if let Presence::Gone { since } = &mut self.presence {
+            *since = now;
+        }
+    }
+
     /// From when on nobody has to wait for it: then it certainly answers 503, or it is taken for ended, because a namesake has been
     /// connected for so long (`comes_back`) that this one would be, too, unless it is kept out. Never as long as it has a stream.
     pub(super) fn leaves(&self, namesake_since: Option<Instant>, comes_back: Duration) -> Option<Instant> {

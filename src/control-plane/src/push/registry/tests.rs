@@ -174,7 +174,7 @@ async fn a_process_that_is_kept_out_can_be_forgotten_while_another_is_there_and_
     let registry = registry(&[]);
     let former = claim_by(&registry, "a", 1, 1);
     registry.revoke(1, "a", Instant::now());
-    assert!(!registry.waits_in_vain("a"), "its stream has not ended yet");
+    assert!(registry.kept_out("a").is_empty(), "its stream has not ended yet");
     former.acknowledge(at(1));
     drop(former);
     let restarted = claim_by(&registry, "a", 2, 2);
@@ -183,17 +183,38 @@ async fn a_process_that_is_kept_out_can_be_forgotten_while_another_is_there_and_
     assert_eq!(assess(&registry, 2, Instant::now()).0.missing, ["a"]);
     let mut changed = registry.changed();
     changed.mark_unchanged();
-    assert!(registry.waits_in_vain("a") && !registry.waits_in_vain("b"));
-    assert!(registry.forget_kept_out("a"));
+    let (former, nobody) = (registry.kept_out("a"), registry.kept_out("b"));
+    assert_eq!((former.as_slice(), nobody.len()), (&[Some([1; 16])][..], 0));
+    registry.forget_kept_out("a", &former);
     assert!(changed.has_changed().unwrap(), "a wait that is under way ends");
     assert_eq!(assess(&registry, 2, Instant::now()).0, found(&["a"], &[], &[]));
-    assert!(statuses(&registry)[0].connected && !registry.waits_in_vain("a"));
-    // One that was cut off and may come back is not forgotten with it.
+    assert!(statuses(&registry)[0].connected && registry.kept_out("a").is_empty());
+    // Not forgotten is whoever was cut off and may come back, nor who is kept out only since it was asked which are.
     let other = claim_by(&registry, "a", 3, 3);
     other.acknowledge(at(1));
     drop(other);
-    assert!(!registry.forget_kept_out("a"));
+    registry.forget_kept_out("a", &[Some([3; 16])]);
+    registry.revoke(3, "a", Instant::now());
+    registry.forget_kept_out("a", &former);
+    pass(600).await;
     assert_eq!(assess(&registry, 2, Instant::now()).0.missing, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_could_not_be_looked_up_has_its_time_to_come_back_anew() {
+    let registry = registry(&[]);
+    let parent = claim_by(&registry, "a", 1, 1);
+    let child = claim_by(&registry, "a", 2, 2);
+    child.acknowledge(at(1));
+    drop(parent);
+    for _ in 0..3 {
+        pass(4).await;
+        registry.still_runs(&Hello::parse(hello("a", 1)).unwrap(), Instant::now());
+    }
+    pass(4).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0.missing, ["a"], "it was there four seconds ago");
+    pass(2).await;
+    assert_eq!(assess(&registry, 1, Instant::now()).0.acknowledged, ["a"]);
 }
 
 /// Such as one that came without a token, before its name had one.
