@@ -11,6 +11,7 @@
 //! found for a credential before ([`grants`], [`absent`]) by its [`fingerprint`].
 
 pub mod absent;
+mod browser;
 pub mod carrier;
 pub mod credential;
 pub mod credentials;

@@ -36,8 +36,8 @@ pub(crate) fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
 
 /// Whether an upstream could find other parameters than are found here, and take another method or environment from them: there is a `%`
 /// that two hexadecimal digits do not follow, or a parameter's name, encoded or as HTTP/2 may carry it, hides bytes as [`path::may_climb`]
-/// says or holds a NUL, at which it ends for PHP. Decoders differ in what they make of those: Jetty's, of the time of Rancher 1.6, reads `%u005f` as `_` and takes two more characters for digits whatever they are,
-/// `&` and `=` among them.
+/// says or holds a NUL, at which it ends for PHP. Decoders differ in what they make of those: Jetty's, of the time of Rancher 1.6, reads
+/// `%u005f` as `_` and takes two more characters for digits whatever they are, `&` and `=` among them.
 pub fn is_ambiguous(query: &[u8]) -> bool {
     let mut escapes = query.split(|byte| *byte == b'%').skip(1).peekable();
     if escapes.peek().is_none() && query.is_ascii() {

@@ -1,6 +1,7 @@
 //! What a request says of itself, read in one pass over its header map. Owns which headers carry a credential, which claim an
 //! identity, and which make a request a write. It never changes a request.
 
+use crate::browser::Browser;
 use crate::carrier::{self, Carrier, Carriers, is_same_word, is_spelled};
 use crate::credentials::{Credentials, Unread};
 use crate::identity;
@@ -169,7 +170,7 @@ impl<'a> Request<'a> {
         }
         request.may_be_forged = match authorizations {
             0 => own_carriers.are_cookies() && browser.is_one,
-            _ => browser.strangers && browser.unset,
+            _ => browser.is_led(),
         } && !browser.has_proof();
         // Some upstreams know methods in any letter case.
         request.overrides_method |= request.method.iter().any(u8::is_ascii_lowercase);
@@ -208,42 +209,6 @@ impl<'c> Occurrences<'c> {
     /// Cookies, and nothing else.
     fn are_cookies(&self) -> bool {
         self.first.is_some() && self.seen().all(|carrier| matches!(carrier, Carrier::Cookie(_)))
-    }
-}
-
-/// What tells a browser, which sends cookies and passwords that it keeps unasked, from other clients, and its own page from a stranger's.
-#[derive(Default)]
-struct Browser<'a> {
-    is_one: bool,
-    /// A page of another site makes it send this.
-    strangers: bool,
-    /// A page can set no header of this: it is a link, a form or the like. Source: Fetch, "request's mode".
-    unset: bool,
-    cookie: Option<&'a [u8]>,
-    proof: Option<&'a [u8]>,
-}
-
-impl<'a> Browser<'a> {
-    fn read_cookies(&mut self, header: &'a [u8]) {
-        let own = carrier::cookies(header).find(|(name, _)| name.eq_ignore_ascii_case(b"csrf"));
-        self.cookie = self.cookie.or(own.map(|(_, value)| value));
-    }
-
-    fn read_agent(&mut self, value: &[u8]) {
-        self.is_one |= value.windows(7).any(|part| part.eq_ignore_ascii_case(b"mozilla"));
-    }
-
-    fn read_fetch(&mut self, name: &[u8], value: &[u8]) {
-        let is_other = |words: [&str; 2]| !words.iter().any(|word| word.as_bytes() == value);
-        match name.strip_prefix(b"sec-fetch-") {
-            Some(b"site") => self.strangers |= is_other(["same-origin", "none"]),
-            Some(b"mode") => self.unset |= is_other(["same-origin", "cors"]),
-            _ => {}
-        }
-    }
-
-    fn has_proof(&self) -> bool {
-        self.proof.is_some_and(|proof| !proof.is_empty() && self.cookie == Some(proof))
     }
 }
 

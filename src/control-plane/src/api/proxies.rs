@@ -28,28 +28,32 @@ pub(super) async fn show(State(app): State<App>, caller: Caller, Path(name): Pat
 
 /// DELETE /proxies/{proxy}
 pub(super) async fn forget(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Error> {
-    // Whoever asked may hang up: what storage has forgotten must be so at the push, too.
-    let forgotten = tokio::spawn(async move {
+    to_the_end(async move {
         let (publisher, proxy) = (app.publisher.clone(), name.clone());
         let written =
             app.change(caller, async move |change, caller| proxies::forget(change, &publisher, caller, &proxy).await).await?;
         proxies::forgotten(&app.publisher, &name, &written.value)?;
-        Ok::<_, Error>(written)
-    });
-    Ok(reply::gone(&forgotten.await.map_err(|error| Error::unavailable(&error))??))
+        Ok(reply::gone(&written))
+    })
+    .await
 }
 
 /// DELETE /proxies/{proxy}/former
 pub(super) async fn forget_former(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Error> {
-    let forgotten = tokio::spawn(async move {
+    to_the_end(async move {
         let (publisher, proxy) = (app.publisher.clone(), name.clone());
         let note =
             async move |change: &mut Change<'_>, caller: &Caller| proxies::forget_former(change, &publisher, caller, &proxy);
         let written = app.change(caller, note).await?;
         app.publisher.forget_kept_out(&name, &written.value);
-        Ok::<_, Error>(written)
-    });
-    Ok(reply::gone(&forgotten.await.map_err(|error| Error::unavailable(&error))??))
+        Ok(reply::gone(&written))
+    })
+    .await
+}
+
+/// Whoever asked may hang up: what storage has forgotten must be so at the push, too.
+async fn to_the_end(work: impl Future<Output = Result<Response, Error>> + Send + 'static) -> Result<Response, Error> {
+    tokio::spawn(work).await.map_err(|error| Error::unavailable(&error))?
 }
 
 fn view(proxy: &ProxyStatus) -> Value {

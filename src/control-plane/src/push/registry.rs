@@ -5,23 +5,23 @@
 //! The registry sends nothing and stores nothing. What it does not know for certain counts as missing: a process that goes is waited
 //! for until it certainly answers 503, or until a namesake has been there for so long that it would be back if it still ran.
 
+mod claim;
 mod process;
 mod status;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use keygate_wire::records::Position;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+pub(super) use self::claim::Claim;
 use self::process::{Process, Stream};
 use super::hello::Hello;
 use super::identity::Revocations;
 use super::moments::Moments;
-use super::{Acknowledgement, Forgotten, Identity, KnownProxy, ProxyStatus, Quarantine, lock};
+use super::{Acknowledgement, Forgotten, Identity, KnownProxy, ProxyStatus, lock};
 
 /// So many processes of a proxy may have a stream at a time.
 const CONCURRENT_PROCESSES: usize = 2;
@@ -328,110 +328,6 @@ impl Proxy {
         } else {
             Coverage::Acknowledged
         }
-    }
-}
-
-/// A stream's hold on its proxy's name, given back when dropped.
-pub(super) struct Claim {
-    registry: Arc<Registry>,
-    /// With the longest limit of all its processes.
-    proxy: KnownProxy,
-    limit_seconds: u64,
-    stream: u64,
-    unregistered: bool,
-    replaced: Option<oneshot::Receiver<Infallible>>,
-}
-
-impl Claim {
-    /// The proxy's name.
-    pub(super) fn name(&self) -> &str {
-        &self.proxy.name
-    }
-
-    /// The proxy, if it has to be stored durably before it gets any of the table.
-    pub(super) fn unregistered(&self) -> Option<&KnownProxy> {
-        self.unregistered.then_some(&self.proxy)
-    }
-
-    /// The proxy is stored durably.
-    pub(super) fn registered(&mut self) {
-        self.unregistered = false;
-        let (stored, own) = (self.proxy.staleness_limit_seconds, self.limit_seconds);
-        self.registry.update(&self.proxy.name, self.stream, |process, registered_seconds| {
-            *registered_seconds = Some(stored);
-            process.staleness_limit_seconds = own;
-            true
-        });
-    }
-
-    /// Resolves once another stream has taken over. To be taken once.
-    pub(super) fn replaced(&mut self) -> Option<oneshot::Receiver<Infallible>> {
-        self.replaced.take()
-    }
-
-    /// The process said something.
-    pub(super) fn heard(&self, at: SystemTime) {
-        self.note(|process| {
-            process.since.get_or_insert(at);
-            process.last_heard = Some(at);
-        });
-    }
-
-    /// The process's clock is so many milliseconds ahead.
-    pub(super) fn clock_is_off(&self, offset_ms: i64) {
-        self.note(|process| process.clock_offset_ms = Some(offset_ms));
-    }
-
-    /// Everything up to a position is in force on every worker of the process.
-    pub(super) fn acknowledge(&self, position: Position) {
-        let epoch = self.registry.epoch;
-        self.registry.update(&self.proxy.name, self.stream, |process, _| {
-            process.position = Some(position);
-            // Revisions of another epoch may count what never happened on this line.
-            let news = position.epoch == epoch && process.acknowledged != Some(position.revision);
-            if news {
-                process.acknowledged = Some(position.revision);
-            }
-            news
-        });
-    }
-
-    /// The process refused a message.
-    pub(super) fn refused(&self, reason: String) {
-        self.note(|process| process.last_refusal = Some(reason));
-    }
-
-    /// The process does not even try messages about the table, or does again.
-    pub(super) fn quarantined(&self, quarantine: Option<Quarantine>) {
-        self.note(|process| {
-            // Each refusal of the same revision repeats it; it began with the first.
-            let same = |known: &Quarantine| quarantine.as_ref().is_some_and(|new| new.revision == known.revision);
-            if !process.quarantined.as_ref().is_some_and(same) {
-                process.quarantined = quarantine;
-            }
-        });
-    }
-
-    /// Notes what no assessment depends on.
-    fn note(&self, change: impl FnOnce(&mut Process)) {
-        self.registry.update(&self.proxy.name, self.stream, |process, _| {
-            change(process);
-            false
-        });
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        if let Some(proxy) = lock(&self.registry.state).proxies.get_mut(&self.proxy.name) {
-            // What this process's stream has made a former one must not count again because it ends.
-            proxy.forget_former(self.registry.comes_back, now);
-        }
-        self.registry.update(&self.proxy.name, self.stream, |process, _| {
-            process.disconnect(now);
-            true
-        });
     }
 }
 

@@ -118,7 +118,9 @@ fn filters<'a>(asked: &'a Asked, resource: &resource::Resource) -> Result<Filter
 fn passes(field: &Value, modifier: &str, wanted: &str) -> bool {
     let text = as_text(field);
     let same = |text: &String| text.eq_ignore_ascii_case(wanted);
-    let order = |expected: &[Ordering]| text.as_ref().is_some_and(|text| expected.contains(&by_size(text, wanted)));
+    let order = |expected: &[Ordering]| {
+        text.as_ref().is_some_and(|text| expected.contains(&Place::of_text(text).cmp(&Place::of_text(wanted))))
+    };
     match modifier {
         "ne" => !text.as_ref().is_some_and(same),
         "null" => text.is_none(),
@@ -150,13 +152,6 @@ fn is_like(text: &str, pattern: &str) -> bool {
     })
 }
 
-fn by_size(a: &str, b: &str) -> Ordering {
-    match (a.parse::<i64>(), b.parse::<i64>()) {
-        (Ok(a), Ok(b)) => a.cmp(&b),
-        _ => a.cmp(b),
-    }
-}
-
 /// Where a field's value puts its thing in a list: what has none first, then numbers by their size, then texts whatever their case. One
 /// order for all of them: a sort may panic over values of which each comes before the next and the last before the first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,10 +163,11 @@ enum Place {
 
 impl Place {
     fn of(value: Option<&Value>) -> Self {
-        match value.and_then(as_text) {
-            None => Self::Nowhere,
-            Some(text) => text.parse().map_or_else(|_| Self::Text(text.to_lowercase()), Self::Number),
-        }
+        value.and_then(as_text).map_or(Self::Nowhere, |text| Self::of_text(&text))
+    }
+
+    fn of_text(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Text(text.to_lowercase()), Self::Number)
     }
 }
 
@@ -269,6 +265,7 @@ mod tests {
         }
         assert!(passes(&Value::Null, "null", "") && !passes(&Value::Null, "eq", "") && passes(&Value::Null, "ne", "x"));
         assert!(passes(&json!(10), "gt", "9") && !passes(&json!(10), "lt", "9"));
+        assert!(passes(&json!("1a"), "gt", "9") && passes(&json!("Ab"), "lt", "ac"), "in the order of a sorted list");
     }
 
     fn asked(query: &str) -> Asked {

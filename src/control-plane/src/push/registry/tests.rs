@@ -1,8 +1,12 @@
 //! The registry by itself: whom a wait covers, for how long, and who may have a stream.
 
+use std::time::SystemTime;
+
+use keygate_wire::records::Position;
 use proptest::prelude::*;
 
 use super::*;
+use crate::push::Quarantine;
 use crate::push::tests::filter::hello;
 use crate::push::tests::found;
 
